@@ -1,0 +1,303 @@
+/**
+ * The connector contract: what SyncState asks of a vendor, one interface per capability, declared in the manifest.
+ *
+ * A connector is a translation: vendor wire ↔ these shapes. It holds no stock logic, no database, no retries of
+ * writes and no memory of what it sent; flows decide, the connector says exactly what the vendor answered.
+ * Used by server/flows (through the registry in server/deps.ts) and by every folder under connectors/.
+ */
+import type { Clock, Random } from '#core/effects.ts';
+
+export type Platform = 'shopify' | 'amazon' | 'woocommerce' | 'shopee' | 'tiktok' | 'flowtrac' | 'fedex' | 'dhl' | 'shipstation';
+
+/** What a vendor can do and how it behaves; constants with their source in the vendor's `manifest.ts`. */
+export interface Manifest {
+  platform: Platform;
+  title: string;
+  /** The pinned vendor API version, e.g. "2026-10". */
+  apiVersion: string;
+  /** One request's own time limit. A lane's lease is at least twice this. */
+  requestTimeoutMs: number;
+  /** Hosts a live connection may talk to; suffix match on dot boundaries, https only. */
+  hosts: readonly string[];
+  stock: StockCapability;
+  orders: OrdersCapability;
+  /** How events arrive: signed HTTP posts, a queue we poll, or both. */
+  events: { webhooks: boolean; queue: boolean };
+}
+
+export interface StockCapability {
+  /** The vendor can refuse a write when its number is not the one we name. Without it: read right before every non-zero write. */
+  compareAndSet: boolean;
+  /** How long after acceptance a write may take to show. Until then neither the old nor the new number proves anything. 0 = the answer is the application. */
+  settleMs: number;
+  /** Accepted, but unseen after this many settle times: `rejected`. */
+  rejectAfterSettles: number;
+  /** Rows per call: urgent writes stay small because one bad row fails a whole call on some vendors. */
+  urgentRows: number;
+  bulkRows: number;
+  readRows: number;
+  /** Calls in flight at once per connection (at most one per target, the lane sees to that). */
+  callsInFlight: number;
+  /** All rows of one write must name the same channel location. */
+  oneLocationPerCall: boolean;
+  /** Units the channel holds for unpaid orders stay outside its own number and must be added back for it (WooCommerce). */
+  holdsOutsideNumber: boolean;
+}
+
+export interface OrdersCapability {
+  /** An order change may become readable this much later than its vendor time; orders count as read only up to (answer's time − lag). */
+  lagMs: number;
+  /** Overlap of consecutive order sweeps. */
+  overlapMs: number;
+  /** How often the order sweep runs when nothing else asks for it. */
+  sweepEveryMs: number;
+}
+
+/** A vendor's own name for one external number. */
+export interface StockRef {
+  /** Shopify: inventory item GID. Amazon: seller SKU. */
+  stockKey: string;
+  /** Shopify: location GID. Amazon: "DEFAULT". */
+  channelLocation: string;
+}
+
+export type StockReading =
+  /** `vendorAt`: the vendor's clock at the moment the number was read, Unix ms, rounded down to the vendor's resolution. */
+  | { kind: 'quantity'; ref: StockRef; value: number; vendorAt: number }
+  /** The vendor knows no such number (deleted, never stocked there). */
+  | { kind: 'missing'; ref: StockRef; reason: string }
+  /** The vendor keeps this number itself (FBA); `value` when it shows one. */
+  | { kind: 'read_only'; ref: StockRef; value: number | null; vendorAt: number };
+
+export interface StockWrite {
+  ref: StockRef;
+  /** The absolute number to show, ≥ 0. */
+  value: number;
+  /** With compare-and-set: the number the vendor must still have; null = blind, allowed for value 0 only. Ignored without it. */
+  from: number | null;
+}
+
+export type StockWriteOutcome =
+  /** In force now. `vendorAt`: the vendor's time of it. */
+  | { kind: 'applied'; ref: StockRef; vendorAt: number }
+  /** Taken, in force later (settle time). */
+  | { kind: 'accepted'; ref: StockRef; vendorAt: number; submissionId: string | null }
+  /** The vendor's number was not `from`: nothing was written for this row. */
+  | { kind: 'stale'; ref: StockRef }
+  /** The vendor refuses this row: `code` and `reason` are the vendor's own words. Nothing was written. */
+  | { kind: 'rejected'; ref: StockRef; code: string; reason: string }
+  /** The row itself was not blamed, but the whole call was refused: nothing was written; send it again under a new key. */
+  | { kind: 'not_applied'; ref: StockRef };
+
+/** Urgent never queues behind bulk; reads have their own budget. */
+export type BudgetClass = 'urgent' | 'bulk' | 'read';
+
+export interface CallOptions {
+  budget: BudgetClass;
+  /** Our lease's end or the caller's deadline; the call must be over or abandoned by then. */
+  signal: AbortSignal;
+}
+
+export interface StockPort {
+  /** Reads many numbers, each answered exactly once, in any order. ≤ `stock.readRows` refs per call to the vendor (the connector splits). */
+  read(refs: readonly StockRef[], options: CallOptions): Promise<StockReading[]>;
+  /**
+   * One vendor call (the lane keeps to `urgentRows`/`bulkRows`/`oneLocationPerCall`). Each row is answered exactly once.
+   * `key` is the idempotency key of this call (a UUID stored with the attempt before sending); the same key is only
+   * ever sent again with the same rows. Throws ConnectorError; `connector.outcome_unknown` when it may have been applied.
+   */
+  write(rows: readonly StockWrite[], key: string, options: CallOptions): Promise<StockWriteOutcome[]>;
+}
+
+/** An order as the channel tells it, in our words. Pure data from one payload or read. */
+export interface ChannelOrder {
+  externalId: string;
+  /** What people call it, e.g. "#1001". */
+  number: string;
+  placedAt: number;
+  /** The channel's version: its last-changed time. Newer wins, equal with other content is fetched again. Unix ms at the vendor's resolution. */
+  updatedAt: number;
+  /** `pending`: the channel took the units but the sale is not certain (holds). `open`: owed. `cancelled`: nothing is owed. */
+  state: 'pending' | 'open' | 'cancelled';
+  payment: 'pending' | 'authorized' | 'paid' | 'partially_refunded' | 'refunded' | 'failed' | 'unrecognized';
+  fulfillment: 'unfulfilled' | 'partly_shipped' | 'shipped' | 'unrecognized';
+  /** Who ships: us, or the channel's own warehouse (FBA). The latter moves goods at the channel's location only. */
+  fulfilledBy: 'us' | 'channel';
+  currency: string | null;
+  totalMinor: number | null;
+  test: boolean;
+  lines: ChannelOrderLine[];
+}
+
+export interface ChannelOrderLine {
+  externalId: string;
+  /** Whichever the channel gives: how the line finds its listing. */
+  stockKey: string | null;
+  variantExternalId: string | null;
+  channelSku: string | null;
+  title: string;
+  /** Units first ordered. */
+  ordered: number;
+  /** Units the buyer is to get in all after edits, cancels and refunds-before-shipping (shipped ones included). 0 when the line is gone. */
+  wanted: number;
+  /** Units that have left, as the channel knows. ≤ wanted. */
+  shipped: number;
+  /**
+   * Units the channel's own number is lower by, at this version, because of this line (placed − restocked);
+   * null when the sheet does not say. The difference between two versions is the *effect* on the channel's number.
+   */
+  taken: number | null;
+  /** The channel location whose number moved, when the payload tells. */
+  channelLocation: string | null;
+  /** True for a bundle parent that the channel lists beside its exploded parts: no stock of its own. */
+  bundleParent: boolean;
+}
+
+export interface OrderPage {
+  orders: ChannelOrder[];
+  cursor: string | null;
+  /** The vendor's time this page was answered at; before subtracting `lagMs`. */
+  vendorAt: number;
+  /** How many raw orders the vendor said there are when it says so. */
+  total: number | null;
+}
+
+export interface OrdersPort {
+  /** Null when the channel cannot show it (deleted, too old, not visible yet). */
+  get(externalId: string, options: CallOptions): Promise<ChannelOrder | null>;
+  /** Orders changed at or after `since` (Unix ms), oldest change first, one page. */
+  changedSince(since: number, cursor: string | null, options: CallOptions): Promise<OrderPage>;
+}
+
+/** What a channel offers, for import and mapping. */
+export interface ChannelListing {
+  /** Shopify: product GID. Amazon: ASIN. */
+  externalId: string;
+  /** Shopify: variant GID. Amazon: null. */
+  variantExternalId: string | null;
+  stockKey: string;
+  channelSku: string;
+  title: string;
+  barcode: string | null;
+  /** `channel`: the vendor keeps and ships these goods (FBA): read only. */
+  fulfilledBy: 'us' | 'channel';
+  /** Never written: its number follows from its parts at the channel, or it is not tracked there. */
+  notWritable: 'bundle_parent' | 'untracked' | null;
+  levels: { channelLocation: string; value: number | null; vendorAt: number }[];
+}
+
+export interface CatalogPort {
+  list(cursor: string | null, options: CallOptions): Promise<{ listings: ChannelListing[]; cursor: string | null }>;
+  /** Places the channel counts stock at. */
+  locations(options: CallOptions): Promise<{ channelLocation: string; name: string; active: boolean }[]>;
+}
+
+/** One thing a webhook or queue message says, before anything is applied. */
+export type IncomingEvent =
+  /** The payload holds the whole order. */
+  | { kind: 'order'; externalId: string; vendorAt: number | null; order: ChannelOrder }
+  /** Something about this order changed; the payload alone is not enough: read it. */
+  | { kind: 'order_changed'; externalId: string; vendorAt: number | null }
+  /** The channel's own number, as of the vendor's time. */
+  | { kind: 'stock'; externalId: string; vendorAt: number; ref: StockRef; value: number }
+  /** The connection's authorisation ended (app uninstalled). */
+  | { kind: 'unauthorized'; externalId: string; vendorAt: number | null }
+  /** Understood, and of no consequence; `topic` is counted. */
+  | { kind: 'ignored'; externalId: string; vendorAt: number | null };
+
+export interface IncomingHeaders {
+  [lowerCaseName: string]: string | undefined;
+}
+
+export interface WebhookPort {
+  /** Over the raw bytes, constant time, true if any of the secrets matches. No secrets: false. */
+  verify(rawBody: Uint8Array, headers: IncomingHeaders, secrets: readonly string[]): boolean;
+  /** Topic, delivery id and the sequence key of a verified delivery, from headers and the smallest possible look at the body. Throws connector.unreadable. */
+  identify(rawBody: Uint8Array, headers: IncomingHeaders): { topic: string; deliveryId: string | null; kind: 'order' | 'stock' | 'other'; externalId: string; shop: string | null };
+  /** What a stored delivery says. Pure; may throw connector.unreadable. Vendor ids up to 2^63 survive. */
+  parse(rawBody: Uint8Array, topic: string): IncomingEvent;
+}
+
+export interface SubscriptionsPort {
+  /** Makes the channel send its events to `url`, creating or repairing what is missing; returns what it found and did. */
+  ensure(url: string, options: CallOptions): Promise<{ existing: string[]; created: string[]; removed: string[] }>;
+}
+
+/** A queue the vendor sends events to. */
+export interface QueuePort {
+  /** Long-polls once; each message with the raw body to store, and `done` to remove it after it is stored. */
+  receive(options: CallOptions & { waitMs: number; max: number }): Promise<{ messages: QueueMessage[] }>;
+}
+
+export interface QueueMessage {
+  topic: string;
+  deliveryId: string;
+  kind: 'order' | 'stock' | 'other';
+  externalId: string;
+  rawBody: Uint8Array;
+  done(): Promise<void>;
+}
+
+/** One account at one vendor, opened: what flows work with. A missing port = the capability is not there. */
+export interface Channel {
+  stock: StockPort;
+  orders: OrdersPort;
+  catalog: CatalogPort;
+  subscriptions?: SubscriptionsPort;
+  queue?: QueuePort;
+  /** A cheap authorised read: resolves, or throws `connector.unauthorized` / `connector.unavailable`. */
+  test(options: CallOptions): Promise<void>;
+}
+
+export interface ConnectionContext {
+  connectionId: string;
+  /** A live connection talks only to `manifest.hosts`; a simulated one to its `baseUrl`. */
+  kind: 'live' | 'simulated';
+  /** Simulated or custom endpoint; null = the vendor's own. */
+  baseUrl: string | null;
+  /** Non-secret, vendor-specific: Shopify { shopDomain }, Amazon { sellerId, region, marketplaceIds, queueUrl }. Parsed by the connector with zod. */
+  settings: Record<string, unknown>;
+  /** Decrypted, vendor-specific: Shopify { accessToken } or { clientId, clientSecret }, Amazon { clientId, clientSecret, refreshToken }. Never logged. */
+  credentials: Record<string, string>;
+  transport: Transport;
+  clock: Clock;
+  random: Random;
+}
+
+export interface Connector {
+  manifest: Manifest;
+  open(context: ConnectionContext): Channel;
+  webhook?: WebhookPort;
+}
+
+/** One outside call. Everything that leaves the process goes through here. */
+export interface Transport {
+  request(call: OutsideCall): Promise<OutsideAnswer>;
+}
+
+export interface OutsideCall {
+  /** Short name for logs, budgets and faults, e.g. "inventorySetQuantities", "patchListingsItem". */
+  operation: string;
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  url: string;
+  headers: Record<string, string>;
+  body?: string | Uint8Array;
+  /** Changes something at the vendor: a timeout or 5xx after sending means `connector.outcome_unknown`, else `connector.unavailable`. */
+  write: boolean;
+  budget: BudgetClass;
+  /** Points this call costs in the connection's bucket `bucket`; default 1. */
+  cost?: number;
+  /** Which token bucket pays, e.g. "graphql", "patchListingsItem". */
+  bucket: string;
+  timeoutMs: number;
+  signal: AbortSignal;
+}
+
+export interface OutsideAnswer {
+  status: number;
+  /** Lower-case names. */
+  headers: Record<string, string>;
+  body: string;
+  /** Clock time the answer arrived, Unix ms. */
+  receivedAt: number;
+}
