@@ -1,0 +1,165 @@
+-- Coming in: stored events, and orders on three axes.
+
+create table inbox (
+  org_id uuid not null,
+  id uuid not null,
+  connection_id uuid not null,
+  -- The sequence key is (connection, kind, external_id): its rows are applied together, folded to the newest.
+  kind text not null check (kind in ('order', 'stock', 'other')),
+  external_id text not null,
+  topic text not null,
+  -- webhook, queue, poll, api
+  source text not null,
+  -- Transport identity: suppresses re-work only; a collision is a new row.
+  delivery_id text,
+  body_hash bytea not null,
+  body bytea not null,
+  received_at timestamptz not null default clock_timestamp(),
+  state text not null default 'waiting' check (state in ('waiting', 'done', 'superseded', 'duplicate', 'dead')),
+  attempts integer not null default 0,
+  next_at timestamptz not null default clock_timestamp(),
+  error_code text,
+  error text,
+  correlation_id uuid,
+  done_at timestamptz,
+  primary key (org_id, id),
+  foreign key (org_id, connection_id) references connections (org_id, id)
+);
+create index inbox_waiting on inbox (next_at, org_id, connection_id, kind, external_id) where state = 'waiting';
+create index inbox_key on inbox (org_id, connection_id, kind, external_id, received_at);
+create index inbox_body on inbox (org_id, body_hash);
+create index inbox_dead on inbox (org_id, received_at) where state = 'dead';
+call tenant_table('inbox');
+
+create table orders (
+  org_id uuid not null references organizations,
+  id uuid not null,
+  -- null: a manual order
+  connection_id uuid,
+  external_id text not null,
+  number text not null,
+  status text not null check (status in ('new', 'confirmed', 'processing', 'completed', 'cancelled', 'failed')),
+  payment text not null,
+  fulfillment text not null,
+  fulfilled_by text not null default 'us' check (fulfilled_by in ('us', 'channel')),
+  -- The channel's version that is applied, and a hash of its content: equal time with other content is fetched again.
+  channel_version timestamptz not null,
+  content_hash bytea not null,
+  -- Ours: effect keys are order:{id}:r{revision}.
+  revision integer not null default 0,
+  -- The channel took units but the sale is not certain yet: claims are holds.
+  pending boolean not null default false,
+  -- Has lines whose SKU is not mapped: kept, completes when mapped.
+  unmapped boolean not null default false,
+  currency text,
+  total_minor bigint,
+  test boolean not null default false,
+  placed_at timestamptz not null,
+  raw jsonb,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  primary key (org_id, id),
+  unique nulls not distinct (org_id, connection_id, external_id),
+  foreign key (org_id, connection_id) references connections (org_id, id)
+);
+create index orders_recent on orders (org_id, placed_at desc, id desc);
+create index orders_unmapped on orders (org_id, connection_id) where unmapped;
+call tenant_table('orders');
+
+create table order_lines (
+  org_id uuid not null,
+  id uuid not null,
+  order_id uuid not null,
+  external_id text not null,
+  listing_id uuid,
+  variant_id uuid,
+  channel_sku text,
+  stock_key text,
+  variant_external_id text,
+  title text not null default '',
+  ordered integer not null check (ordered >= 0),
+  -- Units the buyer is to get (shipped included); units that left.
+  wanted integer not null check (wanted >= 0),
+  shipped integer not null default 0 check (shipped >= 0),
+  returned integer not null default 0 check (returned >= 0),
+  -- Units the channel's own number is lower by because of this line, at the applied version; null = not known.
+  taken integer,
+  channel_location text,
+  bundle_parent boolean not null default false,
+  -- Frozen when the line was first booked: [{ variantId, units }]; null while unmapped.
+  explosion jsonb,
+  primary key (org_id, id),
+  unique (org_id, order_id, external_id),
+  foreign key (org_id, order_id) references orders (org_id, id),
+  foreign key (org_id, listing_id) references listings (org_id, id),
+  foreign key (org_id, variant_id) references variants (org_id, id)
+);
+create index order_lines_unmapped on order_lines (org_id, channel_sku) where variant_id is null;
+call tenant_table('order_lines');
+
+-- Who did what to an order, in order.
+create table order_events (
+  org_id uuid not null,
+  id uuid not null,
+  order_id uuid not null,
+  kind text not null,
+  message text not null,
+  actor text not null,
+  at timestamptz not null,
+  details jsonb not null default '{}',
+  primary key (org_id, id),
+  foreign key (org_id, order_id) references orders (org_id, id)
+);
+create index order_events_by_order on order_events (org_id, order_id, at);
+call tenant_table('order_events', 'select, insert');
+
+-- A caller's own key for a write: replayed for 30 days with the first status and body.
+create table idempotency_keys (
+  org_id uuid not null references organizations,
+  caller text not null,
+  method text not null,
+  path text not null,
+  key text not null,
+  body_hash bytea not null,
+  -- null while the first call runs
+  status integer,
+  response jsonb,
+  created_at timestamptz not null default clock_timestamp(),
+  primary key (org_id, caller, method, path, key)
+);
+create index idempotency_keys_age on idempotency_keys (created_at);
+call tenant_table('idempotency_keys');
+
+-- Who changed what through the API or CLI.
+create table audit (
+  org_id uuid not null references organizations,
+  id uuid not null,
+  actor text not null,
+  action text not null,
+  subject text not null,
+  details jsonb not null default '{}',
+  at timestamptz not null default clock_timestamp(),
+  primary key (org_id, id)
+);
+create index audit_recent on audit (org_id, at desc);
+call tenant_table('audit', 'select, insert');
+
+-- Every outside call: secrets removed, 90 days.
+create table outside_calls (
+  org_id uuid not null,
+  id uuid not null,
+  connection_id uuid not null,
+  operation text not null,
+  method text not null,
+  url text not null,
+  status integer,
+  request text,
+  response text,
+  error_code text,
+  took_ms integer not null,
+  at timestamptz not null,
+  primary key (org_id, id),
+  foreign key (org_id, connection_id) references connections (org_id, id)
+);
+create index outside_calls_recent on outside_calls (org_id, connection_id, at desc);
+call tenant_table('outside_calls', 'select, insert, delete');
