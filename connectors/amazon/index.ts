@@ -1,0 +1,88 @@
+/**
+ * Amazon as a channel: what server/deps.ts registers. Opens one seller in one region.
+ *
+ * A live connection talks to its region's host; a simulated (or explicitly allowed custom) one to its base URL, the token
+ * endpoint below it. The queue is there when its address and keys are; without it the connection lives from sweeps alone.
+ */
+import type { Channel, ConnectionContext, Connector, Manifest } from '../kit/ports.ts';
+import { tokenSource } from './auth.ts';
+import { amazonClient } from './client.ts';
+import { catalogPort } from './listings.ts';
+import { manifest, manifestFor, REGION_HOSTS, TOKEN_HOST } from './manifest.ts';
+import { notificationPort } from './notifications.ts';
+import { offerMemory } from './offer-memory.ts';
+import { ordersPort } from './orders.ts';
+import { type QueueOptions, queuePort } from './queue.ts';
+import { type AmazonCredentials, type AmazonSettings, parseCredentials, parseSettings } from './settings.ts';
+import { stockPort } from './stock.ts';
+
+const TOKEN_PATH = '/auth/o2/token';
+
+/** Accepted by a simulated queue, which checks no signature. */
+const SIMULATED_QUEUE_KEYS = { accessKeyId: 'SIMULATED', secretAccessKey: 'simulated' };
+
+export const amazon: Connector & { manifestFor(settings: Record<string, unknown>): Manifest } = {
+  manifest,
+  /** The manifest with this connection's `settleMs` and `orderLagMs`. */
+  manifestFor: (settings) => manifestFor(parseSettings(settings)),
+  open,
+  webhook: notificationPort,
+};
+
+/** @throws connector.rejected when settings or credentials are not usable. */
+function open(context: ConnectionContext): Channel {
+  const settings = parseSettings(context.settings);
+  const credentials = parseCredentials(context.credentials);
+  const { transport, clock } = context;
+  const { sellerId, marketplaceIds, region } = settings;
+  const baseUrl = (context.baseUrl ?? `https://${REGION_HOSTS[region]}`).replace(/\/+$/, '');
+  const tokenUrl = settings.tokenUrl ?? (context.baseUrl === null ? `https://${TOKEN_HOST}` : baseUrl) + TOKEN_PATH;
+  const tokens = tokenSource({ url: tokenUrl, credentials, transport, clock });
+  const client = amazonClient({ baseUrl, sellerId, tokens, transport, clock });
+  const offers = offerMemory(clock);
+  const queue = queueOptions(context, settings, credentials);
+  return {
+    stock: stockPort({ client, offers, marketplaceIds }),
+    orders: ordersPort({ client, clock, lagMs: manifestFor(settings).orders.lagMs }),
+    catalog: catalogPort({ client, offers, marketplaceIds, region }),
+    ...(queue === null ? {} : { queue: queuePort(queue) }),
+    /** One listing: proves the grant, the seller's id and the listings role at once; its 5/s are hardly used otherwise. */
+    async test(call) {
+      const result = await client.listListings({ createdAfter: null, token: null, size: 1 }, marketplaceIds, call);
+      if (result.kind === 'refused') throw result.refused.fault;
+    },
+  };
+}
+
+/** Keys come from the connection only, never from the machine we run on: those are not the tenant's. */
+function queueOptions(
+  context: ConnectionContext,
+  settings: AmazonSettings,
+  credentials: AmazonCredentials,
+): QueueOptions | null {
+  const keys = queueKeys(context.kind, credentials);
+  if (settings.queueUrl === undefined || keys === null) return null;
+  return {
+    transport: context.transport,
+    sellerId: settings.sellerId,
+    queueUrl: settings.queueUrl,
+    endpoint: settings.queueEndpoint ?? null,
+    region: settings.queueRegion ?? null,
+    credentials: keys,
+  };
+}
+
+function queueKeys(
+  kind: ConnectionContext['kind'],
+  credentials: AmazonCredentials,
+): QueueOptions['credentials'] | null {
+  const {
+    awsAccessKeyId: accessKeyId,
+    awsSecretAccessKey: secretAccessKey,
+    awsSessionToken: sessionToken,
+  } = credentials;
+  if (accessKeyId !== undefined && secretAccessKey !== undefined) {
+    return { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
+  }
+  return kind === 'simulated' ? SIMULATED_QUEUE_KEYS : null;
+}

@@ -1,0 +1,120 @@
+/**
+ * What Amazon's Selling Partner API (SP-API) can do and how it behaves, as constants with their source.
+ *
+ * Sources: the fact sheet's sections in brackets, read 2026-11-21; model snapshot of 2026-08-05.
+ * Called by index.ts; `manifestFor` by whoever works with one connection, because two of the numbers below are
+ * guesses about Amazon's speed that a connection may correct in its settings.
+ */
+import type { BudgetLimits, Manifest } from '../kit/ports.ts';
+import type { AmazonSettings } from './settings.ts';
+
+export const API_VERSIONS = {
+  listingsItems: '2021-08-01',
+  orders: '2026-01-01',
+  fbaInventory: 'v1',
+  notifications: 'v1',
+} as const;
+
+export type Region = 'na' | 'eu' | 'fe';
+
+/** documented [§1]. */
+export const REGION_HOSTS: Readonly<Record<Region, string>> = {
+  na: 'sellingpartnerapi-na.amazon.com',
+  eu: 'sellingpartnerapi-eu.amazon.com',
+  fe: 'sellingpartnerapi-fe.amazon.com',
+};
+
+/** One global host for all regions: documented [§2.2]. */
+export const TOKEN_HOST = 'api.amazon.com';
+
+/** The merchant's own number: documented [§3.2]. */
+export const MERCHANT_CHANNEL = 'DEFAULT';
+/** Prefix of every channel whose goods lie in Amazon's warehouses (AMAZON_NA, AMAZON_EU, AMAZON_JP, …): documented [§3.2]. */
+export const AMAZON_CHANNEL_PREFIX = 'AMAZON_';
+export const AMAZON_CHANNELS: Readonly<Record<Region, string>> = { na: 'AMAZON_NA', eu: 'AMAZON_EU', fe: 'AMAZON_JP' };
+
+/** The customer's own queue may lie in any region of AWS; each is named, because amazonaws.com also hosts other people's content. */
+const QUEUE_REGIONS = [
+  ...['us-east-1', 'us-east-2', 'us-west-1', 'us-west-2', 'ca-central-1', 'sa-east-1'],
+  ...['eu-west-1', 'eu-west-2', 'eu-west-3', 'eu-central-1', 'eu-central-2', 'eu-north-1', 'eu-south-1', 'eu-south-2'],
+  ...['ap-northeast-1', 'ap-northeast-2', 'ap-northeast-3', 'ap-southeast-1', 'ap-southeast-2', 'ap-south-1'],
+  ...['ap-east-1', 'me-south-1', 'me-central-1', 'il-central-1', 'af-south-1'],
+];
+
+export type Bucket =
+  | 'getListingsItem'
+  | 'patchListingsItem'
+  | 'searchListingsItems'
+  | 'getInventorySummaries'
+  | 'searchOrders'
+  | 'getOrder'
+  | 'lwa'
+  | 'sqs';
+
+/**
+ * Refill per second and burst of each operation: documented [§9], plans may differ and change; the answers tell.
+ * Cuts use two buckets: the patch itself and the read before it. `lwa` and `sqs` have no plan in the sheet: assumed.
+ */
+export const BUDGETS: Readonly<Record<Bucket, BudgetLimits>> = {
+  getListingsItem: { ratePerSecond: 5, capacity: 10 },
+  patchListingsItem: { ratePerSecond: 5, capacity: 5 },
+  searchListingsItems: { ratePerSecond: 5, capacity: 5, urgentReserve: 0 },
+  getInventorySummaries: { ratePerSecond: 2, capacity: 2, urgentReserve: 0 },
+  searchOrders: { ratePerSecond: 0.0056, capacity: 20, urgentReserve: 0 },
+  getOrder: { ratePerSecond: 0.5, capacity: 30, urgentReserve: 0 },
+  lwa: { ratePerSecond: 1, capacity: 10, urgentReserve: 0 },
+  sqs: { ratePerSecond: 50, capacity: 100, urgentReserve: 0 },
+};
+
+/** The longest wait of one SQS receive, and the most messages it returns: documented by AWS. */
+export const QUEUE_WAIT_MAX_MS = 20_000;
+export const QUEUE_MESSAGES_MAX = 10;
+
+export const manifest: Manifest = {
+  platform: 'amazon',
+  title: 'Amazon',
+  apiVersion: `listings ${API_VERSIONS.listingsItems}, orders ${API_VERSIONS.orders}, fba-inventory ${API_VERSIONS.fbaInventory}`,
+  /** PATCH takes 0.3–1 s: observed [races.md 9]. */
+  requestTimeoutMs: 10_000,
+  hosts: [...Object.values(REGION_HOSTS), TOKEN_HOST, ...QUEUE_REGIONS.map((region) => `sqs.${region}.amazonaws.com`)],
+  stock: {
+    /** No ETag, no delta, no condition: documented [§3.2]. */
+    compareAndSet: false,
+    /**
+     * ACCEPTED only means queued. "A few minutes" until it shows: observed [§3.4.6, D#2167]. Five, because too short a
+     * time calls a write in progress drift and heals it for ever, and too long a time only delays a proof.
+     */
+    settleMs: 300_000,
+    /** Accepted without any effect happens (unknown SKU, M#2797; D#2068): observed [§3.4.5–6]. After a quarter of an hour it is not slowness. */
+    rejectAfterSettles: 3,
+    /** A PATCH names one SKU in its path: documented [§3.1]. */
+    urgentRows: 1,
+    bulkRows: 1,
+    /** searchListingsItems takes at most 20 identifiers: documented [§3.1]. */
+    readRows: 20,
+    /** The burst of patchListingsItem: documented [§9]. At 0.3–1 s a call this spends the 5/s. */
+    callsInFlight: 5,
+    oneLocationPerCall: true,
+    /** Amazon lowers its own number when the order is placed, Pending ones too: observed [§3.5, §6.3]. */
+    holdsOutsideNumber: false,
+  },
+  orders: {
+    /** An order shows about two minutes after the change; `…Before` must lie two minutes back: documented [§6.1, §6.3]. */
+    lagMs: 120_000,
+    /** At least five minutes [§6.1, advice]; ten, because half an hour happens (§6.3) and an overlap costs nothing but bytes. */
+    overlapMs: 600_000,
+    /** 0.0056/s is one call per 179 s: documented [§6.1]. */
+    sweepEveryMs: 180_000,
+  },
+  events: { webhooks: false, queue: true },
+  budgets: BUDGETS,
+};
+
+/** The manifest as one connection's settings correct it: `settleMs`, `orderLagMs`. */
+export function manifestFor(settings: Pick<AmazonSettings, 'settleMs' | 'orderLagMs'>): Manifest {
+  return {
+    ...manifest,
+    stock: { ...manifest.stock, settleMs: settings.settleMs ?? manifest.stock.settleMs },
+    orders: { ...manifest.orders, lagMs: settings.orderLagMs ?? manifest.orders.lagMs },
+  };
+}
