@@ -7,7 +7,16 @@
  */
 import type { Clock, Random } from '#core/effects.ts';
 
-export type Platform = 'shopify' | 'amazon' | 'woocommerce' | 'shopee' | 'tiktok' | 'flowtrac' | 'fedex' | 'dhl' | 'shipstation';
+export type Platform =
+  | 'shopify'
+  | 'amazon'
+  | 'woocommerce'
+  | 'shopee'
+  | 'tiktok'
+  | 'flowtrac'
+  | 'fedex'
+  | 'dhl'
+  | 'shipstation';
 
 /** What a vendor can do and how it behaves; constants with their source in the vendor's `manifest.ts`. */
 export interface Manifest {
@@ -23,6 +32,28 @@ export interface Manifest {
   orders: OrdersCapability;
   /** How events arrive: signed HTTP posts, a queue we poll, or both. */
   events: { webhooks: boolean; queue: boolean };
+  /** Token buckets as the vendor documents them, by `OutsideCall.bucket`; assumed until its answers tell better. */
+  budgets: Readonly<Record<string, BudgetLimits>>;
+}
+
+/** A vendor's token bucket: what one connection may spend. */
+export interface BudgetLimits {
+  /** Points given back per second. */
+  ratePerSecond: number;
+  /** Points the full bucket holds (burst). */
+  capacity: number;
+  /** Share of the bucket that only urgent calls may use, 0–1. 0 where urgent writes never use this bucket. Default 0.3. */
+  urgentReserve?: number;
+}
+
+/** What an answer told about a bucket. Absent fields were not told. */
+export interface BudgetReport {
+  ratePerSecond?: number;
+  capacity?: number;
+  /** Points left right now, in the vendor's count. */
+  available?: number;
+  /** The vendor refused for rate inside a normal answer (Shopify: 200 with THROTTLED); a 429 is noticed by the transport itself. */
+  throttled?: boolean;
 }
 
 export interface StockCapability {
@@ -213,7 +244,16 @@ export interface WebhookPort {
   /** Over the raw bytes, constant time, true if any of the secrets matches. No secrets: false. */
   verify(rawBody: Uint8Array, headers: IncomingHeaders, secrets: readonly string[]): boolean;
   /** Topic, delivery id and the sequence key of a verified delivery, from headers and the smallest possible look at the body. Throws connector.unreadable. */
-  identify(rawBody: Uint8Array, headers: IncomingHeaders): { topic: string; deliveryId: string | null; kind: 'order' | 'stock' | 'other'; externalId: string; shop: string | null };
+  identify(
+    rawBody: Uint8Array,
+    headers: IncomingHeaders,
+  ): {
+    topic: string;
+    deliveryId: string | null;
+    kind: 'order' | 'stock' | 'other';
+    externalId: string;
+    shop: string | null;
+  };
   /** What a stored delivery says. Pure; may throw connector.unreadable. Vendor ids up to 2^63 survive. */
   parse(rawBody: Uint8Array, topic: string): IncomingEvent;
 }
@@ -272,7 +312,14 @@ export interface Connector {
 
 /** One outside call. Everything that leaves the process goes through here. */
 export interface Transport {
+  /**
+   * Waits for the budget, sends, and answers any status but 429 and 5xx, which are thrown like every other failure:
+   * `connector.rate_limited` (429), `connector.outcome_unknown` (a write that may have arrived), `connector.unavailable`
+   * (nothing was sent, or a read). Reads are repeated a few times; writes never.
+   */
   request(call: OutsideCall): Promise<OutsideAnswer>;
+  /** Tells the budget what the vendor's answer says about a bucket. */
+  report(bucket: string, report: BudgetReport): void;
 }
 
 export interface OutsideCall {
