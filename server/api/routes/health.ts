@@ -1,0 +1,22 @@
+/** Alive, ready, metrics: no credentials, nothing a stranger may not see. */
+import type { Api } from '../app.ts';
+import type { ApiDeps } from '../deps.ts';
+import { problemBody } from '../problem.ts';
+
+export async function healthRoutes(app: Api, deps: ApiDeps): Promise<void> {
+  app.get('/health', { schema: { summary: 'Alive: the process answers; no dependency is asked', security: [] } }, async () => ({ ok: true, version: deps.version }));
+
+  app.get('/ready', { schema: { summary: 'Serving: database reachable, start finished', security: [] } }, async (_request, reply) => {
+    if (deps.isReady() && (await deps.store.ping())) return { ready: true };
+    return reply
+      .code(503)
+      .type('application/problem+json')
+      .serializer(JSON.stringify)
+      .send(problemBody(503, 'api.not_ready', deps.isReady() ? 'The database cannot be reached.' : 'Still starting.'));
+  });
+
+  app.get('/metrics', { schema: { summary: 'Prometheus metrics', security: [] } }, async (_request, reply) => {
+    reply.type(deps.metrics.registry.contentType);
+    return deps.metrics.registry.metrics();
+  });
+}

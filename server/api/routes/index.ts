@@ -1,0 +1,28 @@
+/** Every route, in one list. */
+import type { Api } from '../app.ts';
+import type { ApiDeps } from '../deps.ts';
+import { attentionRoutes } from './attention.ts';
+import { bulkRoutes } from './bulk.ts';
+import { connectionRoutes } from './connections.ts';
+import { eventRoutes } from './events.ts';
+import { explainRoutes } from './explain.ts';
+import { healthRoutes } from './health.ts';
+import { orderRoutes } from './orders.ts';
+import { policyRoutes } from './policies.ts';
+import { returnRoutes } from './returns.ts';
+import { stockRoutes } from './stock.ts';
+import { webhookRoutes } from './webhooks.ts';
+
+export const routes: ((app: Api, deps: ApiDeps) => Promise<void>)[] = [
+  healthRoutes,
+  stockRoutes,
+  explainRoutes,
+  policyRoutes,
+  bulkRoutes,
+  orderRoutes,
+  connectionRoutes,
+  attentionRoutes,
+  eventRoutes,
+  returnRoutes,
+  webhookRoutes,
+];

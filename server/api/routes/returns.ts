@@ -1,0 +1,108 @@
+/**
+ * `POST /webhook/amazon/return`: a return reported by whoever holds the goods, with an API key. The call is itself the
+ * goods signal: units are booked by disposition, without a line limit when no order is named. The same `returnOrderId`
+ * is the same return.
+ */
+import { z } from 'zod';
+import type { Disposition } from '#core/stock/disposition.ts';
+import { raiseAlert } from '#store/attention/alerts.ts';
+import { findPlace } from '#store/catalog/lookup.ts';
+import { readItem } from '#store/views/inventory.ts';
+import type { Api } from '../app.ts';
+import type { ApiDeps } from '../deps.ts';
+import { notFound, Problem } from '../problem.ts';
+import { locationCode, sku, units } from './schemas.ts';
+import { callerOf } from './stock.ts';
+
+const damaged = ['CUSTOMER_DAMAGED', 'WAREHOUSE_DAMAGED', 'CARRIER_DAMAGED'] as const;
+const dispositions = ['SELLABLE', ...damaged, 'UNKNOWN', 'UNSELLABLE'] as const;
+
+/** Where the goods of a disposition go; null: nowhere (the units are written off where they are). */
+const bucketOf: Record<(typeof dispositions)[number], Disposition | null> = {
+  SELLABLE: 'sellable',
+  CUSTOMER_DAMAGED: 'damaged',
+  WAREHOUSE_DAMAGED: 'damaged',
+  CARRIER_DAMAGED: 'damaged',
+  UNKNOWN: 'quarantine',
+  UNSELLABLE: null,
+};
+
+export async function returnRoutes(app: Api, deps: ApiDeps): Promise<void> {
+  app.post(
+    '/webhook/amazon/return',
+    {
+      schema: {
+        summary: 'Units came back: book them by disposition',
+        body: z.object({
+          sku,
+          quantity: units,
+          disposition: z.string().transform((text) => text.trim().toUpperCase().replaceAll(' ', '_')).pipe(z.enum(dispositions)),
+          returnOrderId: z.string().trim().min(1).max(200).optional(),
+          orderId: z.string().trim().max(200).optional(),
+          reason: z.string().max(500).optional(),
+          returnedAt: z.iso.datetime({ offset: true }).optional(),
+          location: locationCode.optional(),
+          fulfillment: z.enum(['MFN', 'FBA']).default('MFN'),
+        }),
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request);
+      const { body } = request;
+      const location = body.location ?? (body.fulfillment === 'FBA' ? 'FBA' : null);
+      const found = await deps.store.tenant(caller.orgId, (tx) => findPlace(tx, caller.orgId, body.sku, location));
+      if (found.variantId === null) throw notFound(`SKU ${body.sku}`);
+      if (found.locationId === null) throw new Problem(422, 'domain.unknown_location', `There is no location ${location}.`, [{ field: 'location', message: 'is not known' }]);
+      if (found.isBundle) throw new Problem(422, 'domain.bundle_has_no_stock', `${body.sku} is a bundle: book its components.`, [{ field: 'sku', message: 'is a bundle' }]);
+      const bucket = bucketOf[body.disposition];
+      const businessAt = body.returnedAt === undefined ? deps.clock.now() : Date.parse(body.returnedAt);
+      let action: 'restocked' | 'damaged' | 'quarantined' | 'none' | 'duplicate' = 'none';
+      if (bucket !== null) {
+        const posted = await deps.command(caller, {
+          kind: 'return',
+          key: body.returnOrderId === undefined ? request.effectKey : `return:amazon:${body.returnOrderId}`,
+          businessAt,
+          reason: body.disposition.toLowerCase(),
+          reference: body.returnOrderId ?? body.orderId ?? null,
+          variantId: found.variantId,
+          locationId: found.locationId,
+          units: body.quantity,
+          bucket,
+        });
+        action = posted.kind === 'duplicate' ? 'duplicate' : bucket === 'sellable' ? 'restocked' : bucket === 'damaged' ? 'damaged' : 'quarantined';
+      }
+      const alert = action === 'duplicate' || body.disposition === 'SELLABLE' ? null : await tell(caller.orgId, body);
+      const item = await deps.store.tenant(caller.orgId, (tx) => readItem(tx, caller.orgId, body.sku));
+      return {
+        ok: true,
+        processed: action !== 'duplicate',
+        synced: action === 'restocked',
+        action,
+        inventoryAfter: item?.physical ?? 0,
+        broadcastAfter: item?.broadcast ?? 0,
+        alert,
+      };
+    },
+  );
+
+  async function tell(orgId: string, body: { sku: string; quantity: number; disposition: (typeof dispositions)[number]; returnOrderId?: string | undefined }) {
+    const isDamage = (damaged as readonly string[]).includes(body.disposition);
+    const kind = isDamage ? 'return_damaged' : body.disposition === 'UNKNOWN' ? 'return_quarantine' : 'return_unsellable';
+    const severity = body.disposition === 'WAREHOUSE_DAMAGED' || body.disposition === 'CARRIER_DAMAGED' ? ('critical' as const) : ('warning' as const);
+    const what = isDamage ? 'booked as damaged' : body.disposition === 'UNKNOWN' ? 'waits in quarantine: decide what it is' : 'cannot be sold again; nothing was booked';
+    const message = `${body.quantity} × ${body.sku} came back ${body.disposition.toLowerCase().replaceAll('_', ' ')}: ${what}.`;
+    const id = await deps.store.tenant(orgId, (tx) =>
+      raiseAlert(tx, orgId, {
+        id: deps.ids.uuid(),
+        kind,
+        severity,
+        message,
+        subject: { kind: 'sku', id: body.sku },
+        dedupeKey: `return:${body.returnOrderId ?? deps.ids.uuid()}`,
+        details: { quantity: body.quantity, disposition: body.disposition },
+        now: deps.clock.now(),
+      }),
+    );
+    return { id, kind, severity, message };
+  }
+}

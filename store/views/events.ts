@@ -1,0 +1,59 @@
+/**
+ * The event feed behind /api/events. A row is shown only when every transaction that could still commit an earlier row
+ * has ended: ids are given at insert but seen at commit, so "greater than last seen" alone would skip late commits.
+ */
+import type { Store, Tx } from '../tx.ts';
+
+export interface FeedEvent {
+  orgId: string;
+  /** Resume point: "tx-seq". */
+  id: string;
+  type: 'stock' | 'listing' | 'order' | 'alert' | 'run';
+  key: string;
+  version: number;
+  at: string;
+}
+
+export interface FeedPoint {
+  tx: string;
+  seq: number;
+}
+
+interface Row {
+  org_id: string;
+  tx: string;
+  seq: number;
+  type: FeedEvent['type'];
+  key: string;
+  version: number;
+  at: string;
+}
+
+const toEvent = (row: Row): FeedEvent => ({ orgId: row.org_id, id: `${row.tx}-${row.seq}`, type: row.type, key: row.key, version: row.version, at: row.at });
+
+export function parseFeedId(id: string): FeedPoint | null {
+  const match = /^(\d{1,20})-(\d{1,18})$/.exec(id);
+  return match?.[1] && match[2] ? { tx: match[1], seq: Number(match[2]) } : null;
+}
+
+/** Where the feed ends now: events after it are new. */
+export async function feedEnd(tx: Tx): Promise<FeedPoint> {
+  const { rows } = await tx.query<{ tx: string }>(`select pg_snapshot_xmin(pg_current_snapshot())::text as tx`);
+  return { tx: rows[0]?.tx ?? '0', seq: 0 };
+}
+
+/** Up to 1,000 events of these organizations after the point, oldest first. */
+export async function readFeed(store: Store, orgIds: readonly string[], after: FeedPoint): Promise<FeedEvent[]> {
+  return store.batch(orgIds, async (tx) => {
+    const { rows } = await tx.query<Row>(
+      {
+        name: 'read_feed',
+        text: `select org_id, tx::text, seq, type, key, version, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at from events
+               where org_id = any ($1::uuid[]) and (tx, seq) > ($2::xid8, $3::bigint) and tx < pg_snapshot_xmin(pg_current_snapshot())
+               order by tx, seq limit 1000`,
+      },
+      [orgIds, after.tx, after.seq],
+    );
+    return rows.map(toEvent);
+  });
+}
