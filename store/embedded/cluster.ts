@@ -1,0 +1,233 @@
+/**
+ * Where the cluster of a data folder lies, its password, and how it is made.
+ *
+ *   <data folder>/postgres.json   where the rest is (0600): { home, socketDir }
+ *   <data folder>/postgres.key    the owner's password (0600)
+ *   <home>/data                   PostgreSQL's own folder, owned by the account that runs it
+ *   <home>/postgres.log           what PostgreSQL has to say
+ *   <socketDir>/.s.PGSQL.5432     the only way in; no TCP
+ *
+ * `home` is <data folder>/postgres, unless the account cannot walk there because a parent folder is closed to it: then it
+ * is made under /var/lib/syncstate and the data folder remembers it for ever. A folder is made under another name and
+ * renamed when complete, so that a kill in the middle leaves nothing that looks finished.
+ */
+import { spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import type { Account } from './account.ts';
+import { canEnter } from './account.ts';
+import type { Binaries } from './binaries.ts';
+import { findUnshare } from './binaries.ts';
+
+export interface Cluster {
+  dataDir: string;
+  home: string;
+  /** PGDATA. */
+  data: string;
+  socketDir: string;
+  password: string;
+}
+
+interface Recorded {
+  home: string;
+  socketDir: string;
+}
+
+/** Where clusters go whose own data folder is out of reach, and copies of the programs. */
+export const outsideHome = '/var/lib/syncstate';
+export const socketName = '.s.PGSQL.5432';
+/** Bytes of a socket's whole path; macOS has the smallest room (104 with the closing zero). */
+const longestSocketPath = 103;
+const ownerName = 'syncstate';
+
+/** Writes a file of ours so that a kill leaves the old one or the new one, whole. */
+function writeWhole(path: string, text: string): void {
+  const draft = `${path}.${process.pid}`;
+  writeFileSync(draft, text, { mode: 0o600, flush: true });
+  renameSync(draft, path);
+  syncFolder(join(path, '..'));
+}
+
+function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+function readRecorded(dataDir: string): Recorded | null {
+  const path = join(dataDir, 'postgres.json');
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Recorded) : null;
+}
+
+/** The URL of the cluster's owner. The host part is for parsers that insist on one; the socket folder is what counts. */
+export function ownerUrl(cluster: Pick<Cluster, 'password' | 'socketDir'>, database = ownerName): string {
+  return `postgres://${ownerName}:${cluster.password}@localhost/${database}?host=${encodeURIComponent(cluster.socketDir)}`;
+}
+
+/** What a data folder says of its cluster; null when it has none yet. Changes nothing. */
+export function knownCluster(dataDir: string): Cluster | null {
+  const recorded = readRecorded(dataDir);
+  if (!recorded || !existsSync(join(dataDir, 'postgres.key'))) return null;
+  const password = readFileSync(join(dataDir, 'postgres.key'), 'utf8').trim();
+  return { dataDir, ...recorded, data: join(recorded.home, 'data'), password };
+}
+
+/** Lets others walk through a folder of ours (they still cannot list it). A foreign folder is left as it is. */
+function letThrough(folder: string): void {
+  const { mode, uid } = statSync(folder);
+  if (uid === process.getuid?.() && (mode & 0o011) !== 0o011) chmodSync(folder, (mode & 0o777) | 0o011);
+}
+
+function chooseHome(dataDir: string, account: Account): string {
+  if (!account.foreign) return join(dataDir, 'postgres');
+  letThrough(dataDir);
+  if (canEnter(dataDir, account)) return join(dataDir, 'postgres');
+  const hash = createHash('sha256').update(realpathSync(dataDir)).digest('hex').slice(0, 16);
+  mkdirSync(outsideHome, { recursive: true, mode: 0o711 });
+  letThrough(outsideHome);
+  if (!canEnter(outsideHome, account))
+    throw new Error(
+      `User ${account.name ?? account.uid} reaches neither ${dataDir} nor ${outsideHome}: open one of them (chmod o+x) or set DATABASE_URL.`,
+    );
+  // A random part: the folder of an earlier data folder of this path may be in use by one that was moved away.
+  return join(outsideHome, `${hash}-${randomBytes(4).toString('hex')}`);
+}
+
+/** A folder of the account's own, 0700; made again when somebody else's lies there. */
+function privateFolder(path: string, account: Account): void {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (account.foreign) chownSync(path, account.uid, account.gid);
+  chmodSync(path, 0o700);
+}
+
+function chooseSocketDir(home: string): string {
+  const near = join(home, 'socket');
+  if (Buffer.byteLength(join(near, socketName)) <= longestSocketPath) return near;
+  // Made with mkdir (not recursive), so that nobody can have put a folder of theirs there before.
+  const far = `/tmp/syncstate-${randomBytes(6).toString('hex')}`;
+  mkdirSync(far, { mode: 0o700 });
+  return far;
+}
+
+function stillOurs(folder: string, account: Account): boolean {
+  const info = statSync(folder, { throwIfNoEntry: false });
+  return info?.isDirectory() === true && info.uid === account.uid;
+}
+
+/** The cluster of a data folder; decides and records where it lies the first time. The caller holds the folder's lock. */
+export function placeCluster(dataDir: string, account: Account): Cluster {
+  const recorded = readRecorded(dataDir);
+  const home = recorded?.home ?? chooseHome(dataDir, account);
+  mkdirSync(home, { recursive: true, mode: 0o711 });
+  if (account.foreign) {
+    letThrough(dataDir);
+    letThrough(home);
+    if (!canEnter(home, account))
+      throw new Error(
+        `User ${account.name ?? account.uid}, who runs the database, does not reach ${home} any more: chmod o+x the folder above it that is closed.`,
+      );
+  }
+  const socketDir =
+    recorded && (recorded.socketDir.startsWith(home) || stillOurs(recorded.socketDir, account))
+      ? recorded.socketDir
+      : chooseSocketDir(home);
+  privateFolder(socketDir, account);
+  if (recorded?.home !== home || recorded.socketDir !== socketDir)
+    writeWhole(join(dataDir, 'postgres.json'), `${JSON.stringify({ home, socketDir })}\n`);
+  const key = join(dataDir, 'postgres.key');
+  if (!existsSync(key)) writeWhole(key, `${randomBytes(24).toString('base64url')}\n`);
+  return { dataDir, home, data: join(home, 'data'), socketDir, password: readFileSync(key, 'utf8').trim() };
+}
+
+function run(command: readonly string[], account: Account): Promise<{ code: number | null; output: string }> {
+  const [program = '', ...args] = command;
+  return new Promise((done, fail) => {
+    const identity = account.foreign ? { uid: account.uid, gid: account.gid } : {};
+    const child = spawn(program, args, {
+      ...identity,
+      cwd: '/',
+      env: { LC_ALL: 'C', PATH: '/usr/bin:/bin' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    child.stdout.on('data', (chunk) => (output += chunk));
+    child.stderr.on('data', (chunk) => (output += chunk));
+    child.on('error', fail);
+    child.on('close', (code) => done({ code, output }));
+  });
+}
+
+/** initdb needs a name for its user; a container's bare uid has none, but may borrow one in a namespace of its own. */
+function initCommand(account: Account): string[] {
+  if (account.name !== null) return [];
+  const borrowed = findUnshare(65_534);
+  if (borrowed) return borrowed;
+  throw new Error(
+    `User id ${account.uid} has no entry in /etc/passwd, which PostgreSQL's initdb needs: add one, or set DATABASE_URL.`,
+  );
+}
+
+/**
+ * Makes the cluster if there is none: UTF-8, the built-in C.UTF-8 collation (the same order on every machine), scram only.
+ * Refuses a cluster of another major version.
+ */
+export async function ensureInitialised(
+  cluster: Cluster,
+  binaries: Binaries,
+  account: Account,
+): Promise<'made' | 'found'> {
+  const version = join(cluster.data, 'PG_VERSION');
+  if (existsSync(version)) {
+    const major = Number.parseInt(readFileSync(version, 'utf8'), 10);
+    if (major !== binaries.major)
+      throw new Error(
+        `The database in ${cluster.data} is of PostgreSQL ${major}, the programs are ${binaries.version}: install the matching release.`,
+      );
+    return 'found';
+  }
+  const nursery = join(cluster.home, 'nursery');
+  rmSync(nursery, { recursive: true, force: true });
+  privateFolder(nursery, account);
+  const passwordFile = join(nursery, 'password');
+  writeFileSync(passwordFile, cluster.password, { mode: 0o600 });
+  if (account.foreign) chownSync(passwordFile, account.uid, account.gid);
+  const { code, output } = await run(
+    [
+      ...initCommand(account),
+      binaries.initdb,
+      `--pgdata=${join(nursery, 'data')}`,
+      `--username=${ownerName}`,
+      `--pwfile=${passwordFile}`,
+      '--auth=scram-sha-256',
+      '--encoding=UTF8',
+      '--locale-provider=builtin',
+      '--builtin-locale=C.UTF-8',
+      '--locale=C',
+      '--no-instructions',
+    ],
+    account,
+  );
+  if (code !== 0) throw new Error(`initdb failed (${code ?? 'killed'}):\n${output.trim().slice(-2_000)}`);
+  renameSync(join(nursery, 'data'), cluster.data);
+  syncFolder(cluster.home);
+  rmSync(nursery, { recursive: true, force: true });
+  return 'made';
+}
