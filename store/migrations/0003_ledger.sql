@@ -1,5 +1,14 @@
 -- The ledger: goods (positions, movements) and claims (commitments, holds, shortfalls) with an append-only claim log.
--- Nothing outside store/ledger writes these tables. Every change goes through ledger_post (0004).
+-- Nothing outside store/ledger writes these tables: every change is decided by core/stock/posting.ts under the positions' locks
+-- and written by ledger_write (0004).
+--
+-- Foreign keys stand where rows are made rarely (positions). The hot tables have none: each check is a query per row and a shared
+-- lock on the organization's row that every writer would fight for. Their rows can only be written for a locked position, which
+-- is bound to its variant and location and never deleted; `verify` finds orphans all the same.
+
+-- Arrival of claims: what is filled first and displaced last. Drawn under the positions' locks, so it rises per variant.
+create sequence ledger_seq as bigint;
+grant usage on sequence ledger_seq to syncstate_app;
 
 create table positions (
   org_id uuid not null,
@@ -19,8 +28,9 @@ create table positions (
   foreign key (org_id, variant_id) references variants (org_id, id),
   foreign key (org_id, location_id) references locations (org_id, id),
   constraint positions_claims_within_goods check (committed + reserved <= sellable)
-);
-call tenant_table('positions');
+) with (fillfactor = 70);
+create index positions_by_location on positions (org_id, location_id);
+call tenant_table('positions', 'select, insert, update');
 
 -- One immutable entry: units from one side to the other. A side is a location's bucket, or outside (both null).
 create table movements (
@@ -42,9 +52,6 @@ create table movements (
   business_at timestamptz not null,
   recorded_at timestamptz not null default clock_timestamp(),
   primary key (org_id, id),
-  foreign key (org_id, variant_id) references variants (org_id, id),
-  foreign key (org_id, from_location) references locations (org_id, id),
-  foreign key (org_id, to_location) references locations (org_id, id),
   check ((from_location is null) = (from_bucket is null)),
   check ((to_location is null) = (to_bucket is null)),
   check (from_location is not null or to_location is not null)
@@ -54,7 +61,7 @@ call tenant_table('movements', 'select, insert');
 
 -- Every command's effect key and its first result, for ever: the same key again changes nothing.
 create table ledger_effects (
-  org_id uuid not null references organizations,
+  org_id uuid not null,
   effect_key text collate "C" not null,
   result jsonb not null,
   recorded_at timestamptz not null default clock_timestamp(),
@@ -71,13 +78,13 @@ create table commitments (
   open integer not null default 0 check (open >= 0),
   shipped integer not null default 0 check (shipped >= 0),
   released integer not null default 0 check (released >= 0),
-  seq bigint generated always as identity,
+  -- All rows of one line and variant share it, also when displaced and filled again.
+  seq bigint not null,
   created_at timestamptz not null default clock_timestamp(),
-  primary key (org_id, line_id, variant_id, location_id),
-  foreign key (org_id, variant_id, location_id) references positions (org_id, variant_id, location_id)
+  primary key (org_id, line_id, variant_id, location_id)
 );
 create index commitments_open on commitments (org_id, variant_id, location_id, seq) where open > 0;
-call tenant_table('commitments');
+call tenant_table('commitments', 'select, insert, update');
 
 -- A claim for a while. hold_id: our own hold's id, or the order line it stands for (a channel's pending order).
 create table holds (
@@ -88,34 +95,40 @@ create table holds (
   open integer not null default 0 check (open >= 0),
   confirmed integer not null default 0 check (confirmed >= 0),
   released integer not null default 0 check (released >= 0),
+  -- Units lost when the whole hold ended: a confirmation that comes too late commits these as a fact.
+  lapsed integer not null default 0 check (lapsed >= 0),
   -- own: expires by command when expires_at has passed. channel: expiry is a question to the channel, never a release.
   origin text not null check (origin in ('own', 'channel')),
   expires_at timestamptz,
-  reference text,
-  seq bigint generated always as identity,
+  seq bigint not null,
   created_at timestamptz not null default clock_timestamp(),
-  primary key (org_id, hold_id, variant_id, location_id),
-  foreign key (org_id, variant_id, location_id) references positions (org_id, variant_id, location_id)
+  primary key (org_id, hold_id, variant_id, location_id)
 );
 create index holds_open on holds (org_id, variant_id, location_id, seq) where open > 0;
-call tenant_table('holds');
+call tenant_table('holds', 'select, insert, update');
 
--- Units of an order line that no goods stand behind; filled in sequence by every inflow. claim_kind: what a fill becomes.
+-- Units of an order line (or hold) that no goods stand behind; filled in sequence by whatever frees goods.
 create table shortfalls (
   org_id uuid not null,
+  -- The line, or the hold when claim_kind is hold.
   line_id uuid not null,
   variant_id uuid not null,
-  claim_kind text not null default 'commitment' check (claim_kind in ('commitment', 'hold')),
+  -- What a fill becomes.
+  claim_kind text not null check (claim_kind in ('commitment', 'hold')),
   waiting integer not null default 0 check (waiting >= 0),
   filled integer not null default 0 check (filled >= 0),
   cancelled integer not null default 0 check (cancelled >= 0),
-  seq bigint generated always as identity,
+  lapsed integer not null default 0 check (lapsed >= 0),
+  -- The terms of the hold it becomes.
+  origin text check (origin in ('own', 'channel')),
+  expires_at timestamptz,
+  seq bigint not null,
   created_at timestamptz not null default clock_timestamp(),
-  primary key (org_id, line_id, variant_id),
-  foreign key (org_id, variant_id) references variants (org_id, id)
+  primary key (org_id, line_id, variant_id, claim_kind),
+  check ((claim_kind = 'hold') = (origin is not null))
 );
 create index shortfalls_waiting on shortfalls (org_id, variant_id, seq) where waiting > 0;
-call tenant_table('shortfalls');
+call tenant_table('shortfalls', 'select, insert, update');
 
 -- Append-only: every change of a claim, with both times, so that availability at a past moment can be rebuilt.
 create table claim_events (
@@ -128,17 +141,15 @@ create table claim_events (
   location_id uuid,
   -- Change of the claim's open (or waiting) units.
   delta integer not null check (delta <> 0),
-  -- commit, hold, fill, short, displace, ship, release, confirm, expire, cancel, move
+  -- ClaimEvent in core/stock/movement.ts
   event text not null,
   actor text not null,
   effect_key text not null,
   business_at timestamptz not null,
   recorded_at timestamptz not null default clock_timestamp(),
-  primary key (org_id, id),
-  foreign key (org_id, variant_id) references variants (org_id, id)
+  primary key (org_id, claim_id, id)
 );
 create index claim_events_by_variant on claim_events (org_id, variant_id, business_at);
-create index claim_events_by_claim on claim_events (org_id, claim_id);
 call tenant_table('claim_events', 'select, insert');
 
 -- Must be published again: at most one row per variant, whatever the number of events (P5). Cleared only at an unchanged version.
@@ -149,9 +160,8 @@ create table dirty_variants (
   -- The smallest available the ledger saw: 0 first, then <= 3, then the rest.
   hint integer not null,
   marked_at timestamptz not null default clock_timestamp(),
-  primary key (org_id, variant_id),
-  foreign key (org_id, variant_id) references variants (org_id, id)
-);
+  primary key (org_id, variant_id)
+) with (fillfactor = 70);
 call tenant_table('dirty_variants');
 
 -- Cases: what a person must know. Merged by dedupe_key while unresolved.
@@ -179,7 +189,7 @@ call tenant_table('alerts');
 -- What happened, for /api/events: resumable by (tx, seq). A reader takes rows below the oldest running transaction only,
 -- so that a late commit is never skipped. Kept for a day.
 create table events (
-  org_id uuid not null references organizations,
+  org_id uuid not null,
   seq bigint generated always as identity,
   tx xid8 not null default pg_current_xact_id(),
   type text not null check (type in ('stock', 'listing', 'order', 'alert', 'run')),

@@ -1,0 +1,265 @@
+/**
+ * Write: what was decided, each row once, in one statement (ledger_write), with everything that follows from it in the
+ * same transaction: effect keys, dirty marks, stock and alert events, oversell cases, due rows of holds.
+ * Called by post.ts only.
+ */
+import { StoreError } from '#core/errors.ts';
+import type { ClaimId, OrgId, VariantId } from '#core/ids.ts';
+import type { Book, ClaimState, PositionState } from '#core/stock/book.ts';
+import type { Command, PositionNumbers, PostContext } from '#core/stock/movement.ts';
+import { available } from '#core/stock/position.ts';
+import type { Decided, Found } from '#core/stock/posting.ts';
+import type { Tx } from '../tx.ts';
+import { plain, texts } from './columns.ts';
+import type { LoadedShare } from './load.ts';
+
+export interface DecidedShare {
+  loaded: LoadedShare;
+  commands: readonly Command[];
+  book: Book;
+  decided: Decided;
+}
+
+type Value = string | number | boolean | null;
+
+const buckets = ['sellable', 'damaged', 'quarantine', 'expired', 'incoming', 'committed', 'reserved'] as const;
+
+/** Which of our columns need quoting: everything a caller may have written. */
+const types = {
+  positions: ['uuid', 'uuid', 'uuid', ...buckets.map(() => 'integer')],
+  commands: ['uuid', 'text!', 'json!', 'text!', 'text!', 'float8'],
+  movements: ['integer', 'uuid', 'uuid', 'integer', 'uuid', 'text', 'uuid', 'text', 'text', 'text!'],
+  events: ['integer', 'uuid', 'text', 'uuid', 'uuid', 'uuid', 'integer', 'text'],
+  rows: [
+    'text',
+    'boolean',
+    'uuid',
+    'uuid',
+    'uuid',
+    'uuid',
+    'text',
+    'integer',
+    'integer',
+    'integer',
+    'integer',
+    'bigint',
+    'text',
+    'float8',
+  ],
+  dirty: ['uuid', 'uuid', 'integer', 'text!', 'bigint'],
+} as const;
+
+const tables = ['positions', 'commands', 'movements', 'events', 'rows', 'dirty'] as const;
+const columnTypes = tables.flatMap((table) => [...types[table]]);
+const writeStatement = {
+  name: 'ledger_write',
+  text: `select ledger_write(${[
+    ...columnTypes.map((type) => `${type.replace('!', '')}[]`),
+    'json',
+    'json',
+    'json',
+    'double precision',
+  ]
+    .map((type, index) => `$${index + 1}::${type}`)
+    .join(', ')})`,
+};
+
+/** Rows of one table, collected column by column. */
+class Columns {
+  readonly values: Value[][];
+  private readonly types: readonly string[];
+
+  constructor(columns: readonly string[]) {
+    this.types = columns;
+    this.values = columns.map(() => []);
+  }
+
+  add(...row: Value[]): void {
+    for (let i = 0; i < row.length; i += 1) this.values[i]?.push(row[i] as Value);
+  }
+
+  get literals(): string[] {
+    return this.values.map((values, i) =>
+      this.types[i]?.endsWith('!') ? texts(values as (string | null)[]) : plain(values),
+    );
+  }
+}
+
+interface Alert {
+  org_id: OrgId;
+  id: string;
+  kind: string;
+  severity: 'warning' | 'critical';
+  message: string;
+  subject_kind: string;
+  subject_id: string;
+  dedupe_key: string;
+  details: Record<string, unknown>;
+}
+
+interface Draft {
+  positions: Columns;
+  commands: Columns;
+  movements: Columns;
+  events: Columns;
+  rows: Columns;
+  dirty: Columns;
+  alerts: Alert[];
+  resolved: { org_id: OrgId; dedupe_key: string }[];
+  dues: { org_id: OrgId; subject_id: ClaimId; due_at: number | null }[];
+}
+
+/** Writes all shares in one statement. Throws store.conflict when another transaction used one of the keys first. */
+export async function write(tx: Tx, shares: readonly DecidedShare[], context: PostContext): Promise<void> {
+  const columns = Object.fromEntries(tables.map((table) => [table, new Columns(types[table])])) as Pick<
+    Draft,
+    (typeof tables)[number]
+  >;
+  const draft: Draft = { ...columns, alerts: [], resolved: [], dues: [] };
+  for (const share of shares) addShare(draft, share, context);
+  if (draft.commands.values[0]?.length === 0) return;
+  const rare = (rows: readonly unknown[]) => (rows.length > 0 ? JSON.stringify(rows) : null);
+  const values = [
+    ...tables.flatMap((table) => draft[table].literals),
+    rare(draft.alerts),
+    rare(draft.resolved),
+    rare(draft.dues),
+    context.now,
+  ];
+  try {
+    await tx.query(writeStatement, values);
+  } catch (error) {
+    const { code, constraint } = error as { code?: string; constraint?: string };
+    if (code !== '23505') throw error;
+    throw new StoreError('store.conflict', 'Another transaction posted the same effect first.', { constraint }, error);
+  }
+}
+
+function addShare(draft: Draft, { loaded, commands, book, decided }: DecidedShare, context: PostContext): void {
+  const { orgId } = loaded;
+  for (const { index, result, movements } of decided.written) {
+    const command = commands[index] as Command;
+    draft.commands.add(
+      orgId,
+      command.key,
+      JSON.stringify(result),
+      command.actor ?? context.actor,
+      command.reference ?? null,
+      command.businessAt,
+    );
+    const k = draft.commands.values[0]?.length ?? 0;
+    for (const { variantId, units, from, to, kind, reason } of movements) {
+      const sides = [from?.locationId ?? null, from?.bucket ?? null, to?.locationId ?? null, to?.bucket ?? null];
+      draft.movements.add(k, context.ids.uuid(), variantId, units, ...sides, kind, reason);
+    }
+    if (result.kind !== 'posted') continue;
+    for (const { claim, claimId, variantId, locationId, delta, event } of result.claims) {
+      draft.events.add(k, context.ids.uuid(), claim, claimId, variantId, locationId, delta, event);
+    }
+  }
+  const { positions, claims } = book.changed();
+  addPositions(draft, loaded, positions);
+  addClaims(draft, orgId, book, claims);
+  addOversell(draft, loaded, claims, context);
+  for (const found of decided.found) addFound(draft, loaded, found, context);
+}
+
+const change = (position: PositionState, bucket: keyof PositionNumbers) =>
+  position.now[bucket] - position.stored[bucket];
+
+function addPositions(draft: Draft, { orgId, skus, versions }: LoadedShare, positions: readonly PositionState[]): void {
+  const hints = new Map<VariantId, { least: number; changes: number }>();
+  for (const position of positions) {
+    const deltas = buckets.map((bucket) => change(position, bucket));
+    if (deltas.every((delta) => delta === 0)) continue;
+    draft.positions.add(orgId, position.variantId, position.locationId, ...deltas);
+    const hint = hints.get(position.variantId);
+    const here = available(position.now);
+    hints.set(position.variantId, { least: Math.min(here, hint?.least ?? here), changes: (hint?.changes ?? 0) + 1 });
+  }
+  for (const [variantId, { least, changes }] of hints) {
+    draft.dirty.add(orgId, variantId, least, skus.get(variantId) ?? '', (versions.get(variantId) ?? 0) + changes);
+  }
+}
+
+function addClaims(draft: Draft, orgId: OrgId, book: Book, claims: readonly ClaimState[]): void {
+  const holds = new Map<ClaimId, number | null>();
+  for (const row of claims) {
+    draft.rows.add(
+      row.kind,
+      row.stored === null,
+      orgId,
+      row.claimId,
+      row.variantId,
+      row.locationId,
+      row.as,
+      row.open,
+      row.spent,
+      row.ended,
+      row.lapsed,
+      row.seq,
+      row.origin,
+      row.expiresAt,
+    );
+    if (row.as === 'hold') holds.set(row.claimId, row.expiresAt);
+  }
+  // Displacing and filling may see only some rows of a hold, but they keep its units: what they see is open.
+  for (const [subject_id, expiresAt] of holds) {
+    draft.dues.push({ org_id: orgId, subject_id, due_at: book.standsAsHold(subject_id) ? expiresAt : null });
+  }
+}
+
+/** A case per claim and variant whose waiting units grew; resolved when none wait any more. */
+function addOversell(
+  draft: Draft,
+  { orgId, skus }: LoadedShare,
+  claims: readonly ClaimState[],
+  context: PostContext,
+): void {
+  const cases = new Map<string, { row: ClaimState; before: number; now: number }>();
+  for (const row of claims) {
+    if (row.kind !== 'shortfall') continue;
+    const key = `oversell:${row.claimId}:${row.variantId}`;
+    const known = cases.get(key);
+    cases.set(key, { row, before: (row.stored?.open ?? 0) + (known?.before ?? 0), now: row.open + (known?.now ?? 0) });
+  }
+  for (const [dedupe_key, { row, before, now }] of cases) {
+    if (now === 0 && before > 0) draft.resolved.push({ org_id: orgId, dedupe_key });
+    if (now <= before) continue;
+    const sku = skus.get(row.variantId) ?? '';
+    draft.alerts.push({
+      org_id: orgId,
+      id: context.ids.uuid(),
+      kind: 'oversell',
+      severity: 'critical',
+      message: `${now} of ${sku} sold without goods behind them`,
+      subject_kind: row.as === 'hold' ? 'hold' : 'line',
+      subject_id: row.claimId,
+      dedupe_key,
+      details: { sku, variantId: row.variantId, claimId: row.claimId, units: now },
+    });
+  }
+}
+
+function addFound(draft: Draft, { orgId, skus }: LoadedShare, found: Found, context: PostContext): void {
+  const dedupe_key = `${found.kind}:${found.variantId}:${found.locationId}`;
+  const sku = skus.get(found.variantId) ?? '';
+  const known = draft.alerts.find((alert) => alert.org_id === orgId && alert.dedupe_key === dedupe_key);
+  const units = found.units + Number(known?.details.units ?? 0);
+  const message = `${units} of ${sku} ${found.kind === 'shipped_beyond_book' ? 'left' : 'were taken off'} although the book did not have them`;
+  const details = { sku, variantId: found.variantId, locationId: found.locationId, units };
+  if (known) Object.assign(known, { message, details });
+  else {
+    draft.alerts.push({
+      org_id: orgId,
+      id: context.ids.uuid(),
+      kind: found.kind,
+      severity: 'warning',
+      message,
+      subject_kind: 'variant',
+      subject_id: found.variantId,
+      dedupe_key,
+      details,
+    });
+  }
+}

@@ -1,0 +1,13 @@
+/**
+ * The one lock order. Every transaction takes locks of these kinds in this order, and rows of one kind sorted by their key:
+ *
+ *   1. sequence key    advisory, transaction-scoped: (connection, kind, external id) of the inbox
+ *   2. order           the order's row
+ *   3. position        all positions of a variant at once, by (org, variant, location)      ledger_load
+ *   4. claim           no lock of its own: a claim row is only written under its variant's positions
+ *   5. dirty row       by (org, variant)                                                     ledger_write
+ *
+ * An effect key needs no lock: two transactions with the same key meet at its primary key, and the later one is repeated
+ * and finds the first result. Code that needs two kinds in the other order ends its transaction in between.
+ */
+export const lockOrder = ['sequence key', 'order', 'position', 'claim', 'dirty row'] as const;

@@ -1,0 +1,261 @@
+-- The ledger's two statements: lock and load, and write. Between them core/stock/posting.ts decides.
+-- Both run as the caller, under row security; every row carries and every join uses its org_id, so that one call may
+-- serve several organizations. The planner settings pin index look-ups: a plan cached over empty tables would scan for ever.
+
+-- Locks all positions of the variants a batch names, in (org, variant, location) order, then loads what it needs to decide.
+-- w: variants · n: named positions, made when missing · c: claims (find: whose variants only the claim knows) · k: effect keys
+create function ledger_load(
+  p_orgs uuid[], w_org uuid[], w_variant uuid[], n_org uuid[], n_variant uuid[], n_location uuid[],
+  c_org uuid[], c_id uuid[], c_find boolean[], k_org uuid[], k_key text[], p_seqs integer,
+  out places json, out variants json, out positions json, out claims json, out effects json, out seqs json)
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan
+as $$
+declare
+  found_org uuid[];
+  found_variant uuid[];
+  locked integer;
+  loaded integer;
+begin
+  if true = any (c_find) then
+    select array_agg(f.org_id), array_agg(f.variant_id) into found_org, found_variant
+    from (
+      select c.org_id, r.variant_id
+      from unnest(c_org, c_id, c_find) as c (org_id, id, find)
+      cross join lateral (
+        select x.variant_id from commitments x where x.org_id = c.org_id and x.line_id = c.id
+        union all select x.variant_id from holds x where x.org_id = c.org_id and x.hold_id = c.id
+        union all select x.variant_id from shortfalls x where x.org_id = c.org_id and x.line_id = c.id
+        offset 0) r
+      where c.find
+      except
+      select * from unnest(w_org, w_variant)) f;
+    w_org := w_org || found_org;
+    w_variant := w_variant || found_variant;
+  end if;
+
+  insert into positions (org_id, variant_id, location_id)
+  select n.org_id, n.variant_id, n.location_id
+  from (
+    select u.org_id, u.variant_id, u.location_id from unnest(n_org, n_variant, n_location) as u (org_id, variant_id, location_id)
+    where not exists (
+      select from positions p where p.org_id = u.org_id and p.variant_id = u.variant_id and p.location_id = u.location_id)
+    union
+    -- A variant without any position would leave nothing to lock.
+    select w.org_id, w.variant_id, l.id from unnest(w_org, w_variant) as w (org_id, variant_id)
+    cross join lateral (
+      select x.id from locations x where x.org_id = w.org_id order by x.is_default desc, x.priority, x.code limit 1) l
+    where not exists (select from positions p where p.org_id = w.org_id and p.variant_id = w.variant_id)) n
+  order by 1, 2, 3
+  on conflict do nothing;
+
+  -- A statement of its own: what follows reads with a snapshot taken after the locks. A position that another transaction
+  -- made while we waited is not locked yet: then once more.
+  loop
+    perform from unnest(w_org, w_variant) as w (org_id, variant_id)
+    join positions p on p.org_id = w.org_id and p.variant_id = w.variant_id
+    order by p.org_id, p.variant_id, p.location_id
+    for no key update of p;
+    get diagnostics locked = row_count;
+
+    select count(*), json_agg(json_build_array(w.i, p.location_id, p.sellable, p.damaged, p.quarantine, p.expired, p.incoming,
+      p.committed, p.reserved, p.version))
+    into loaded, positions
+    from unnest(w_org, w_variant) with ordinality as w (org_id, variant_id, i)
+    join positions p on p.org_id = w.org_id and p.variant_id = w.variant_id;
+    exit when loaded = locked;
+  end loop;
+
+  select json_agg(json_build_array(w.i, array_position(p_orgs, v.org_id), v.id, v.sku, exists (
+    select from shortfalls s where s.org_id = w.org_id and s.variant_id = w.variant_id and s.waiting > 0)) order by w.i)
+  into variants
+  from unnest(w_org, w_variant) with ordinality as w (org_id, variant_id, i)
+  join variants v on v.org_id = w.org_id and v.id = w.variant_id;
+
+  select json_agg(json_build_array(array_position(p_orgs, r.org_id), r.kind, r.claim_id, r.variant_id, r.location_id, r.open, r.spent,
+    r.ended, r.lapsed, r.seq, r.origin, extract(epoch from r.expires_at) * 1000))
+  into claims
+  from unnest(c_org, c_id) as c (org_id, id)
+  cross join lateral (
+    select x.org_id, 'commitment' as kind, x.line_id as claim_id, x.variant_id, x.location_id, x.open, x.shipped as spent,
+      x.released as ended, 0 as lapsed, x.seq, null as origin, null::timestamptz as expires_at
+    from commitments x where x.org_id = c.org_id and x.line_id = c.id
+    union all
+    select x.org_id, 'hold', x.hold_id, x.variant_id, x.location_id, x.open, x.confirmed, x.released, x.lapsed, x.seq, x.origin, x.expires_at
+    from holds x where x.org_id = c.org_id and x.hold_id = c.id
+    union all
+    select x.org_id, x.claim_kind || ' shortfall', x.line_id, x.variant_id, null, x.waiting, x.filled, x.cancelled, x.lapsed, x.seq,
+      x.origin, x.expires_at
+    from shortfalls x where x.org_id = c.org_id and x.line_id = c.id
+    offset 0) r;
+
+  select json_agg(json_build_array(k.i, e.result)) into effects
+  from unnest(k_org, k_key) with ordinality as k (org_id, effect_key, i)
+  cross join lateral (
+    select x.result from ledger_effects x where x.org_id = k.org_id and x.effect_key = k.effect_key limit 1) e;
+
+  select json_agg(nextval('ledger_seq')) into seqs
+  from generate_series(1, p_seqs + coalesce(json_array_length(claims), 0));
+
+  select json_agg(json_build_array(array_position(p_orgs, l.org_id), l.id, l.code, l.is_default, l.priority, l.serves_orders)) into places
+  from unnest(p_orgs) as o (org_id) join locations l on l.org_id = o.org_id;
+end
+$$;
+
+-- What a batch turned out to need: waiting shortfalls (s) and open claims on goods (g) of variants whose positions are locked.
+create function ledger_load_claims(p_orgs uuid[], s_org uuid[], s_variant uuid[], g_org uuid[], g_variant uuid[])
+returns json
+language sql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+  select json_agg(json_build_array(array_position(p_orgs, r.org_id), r.kind, r.claim_id, r.variant_id, r.location_id, r.open, r.spent,
+    r.ended, r.lapsed, r.seq, r.origin, extract(epoch from r.expires_at) * 1000))
+  from (
+    select x.org_id, 'commitment' as kind, x.line_id as claim_id, x.variant_id, x.location_id, x.open, x.shipped as spent,
+      x.released as ended, 0 as lapsed, x.seq, null as origin, null::timestamptz as expires_at
+    from unnest(g_org, g_variant) as g (org_id, variant_id)
+    join commitments x on x.org_id = g.org_id and x.variant_id = g.variant_id and x.open > 0
+    union all
+    select x.org_id, 'hold', x.hold_id, x.variant_id, x.location_id, x.open, x.confirmed, x.released, x.lapsed, x.seq, x.origin, x.expires_at
+    from unnest(g_org, g_variant) as g (org_id, variant_id)
+    join holds x on x.org_id = g.org_id and x.variant_id = g.variant_id and x.open > 0
+    union all
+    select x.org_id, x.claim_kind || ' shortfall', x.line_id, x.variant_id, null, x.waiting, x.filled, x.cancelled, x.lapsed, x.seq,
+      x.origin, x.expires_at
+    from unnest(s_org, s_variant) as s (org_id, variant_id)
+    join shortfalls x on x.org_id = s.org_id and x.variant_id = s.variant_id and x.waiting > 0
+  ) r
+$$;
+
+-- Writes what was decided, each row once. p: positions (changes) · k: commands · m: movements · e: claim events · r: claim rows
+-- (absolute; fresh: not stored before) · d: variants to publish · alerts, resolved, dues: rare, as JSON.
+-- m_k and e_k are the index of the command in k. Times are Unix ms.
+create function ledger_write(
+  p_org uuid[], p_variant uuid[], p_location uuid[], p_sellable integer[], p_damaged integer[], p_quarantine integer[],
+  p_expired integer[], p_incoming integer[], p_committed integer[], p_reserved integer[],
+  k_org uuid[], k_key text[], k_result json[], k_actor text[], k_reference text[], k_at double precision[],
+  m_k integer[], m_id uuid[], m_variant uuid[], m_units integer[], m_from uuid[], m_from_bucket text[], m_to uuid[],
+  m_to_bucket text[], m_kind text[], m_reason text[],
+  e_k integer[], e_id uuid[], e_claim text[], e_claim_id uuid[], e_variant uuid[], e_location uuid[], e_delta integer[], e_event text[],
+  r_kind text[], r_fresh boolean[], r_org uuid[], r_claim uuid[], r_variant uuid[], r_location uuid[], r_as text[], r_open integer[],
+  r_spent integer[], r_ended integer[], r_lapsed integer[], r_seq bigint[], r_origin text[], r_expires double precision[],
+  d_org uuid[], d_variant uuid[], d_hint integer[], d_sku text[], d_version bigint[],
+  p_alerts json, p_resolved json, p_dues json, p_now double precision)
+returns void
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan
+as $$
+begin
+  insert into ledger_effects (org_id, effect_key, result)
+  select k.org_id, k.effect_key, k.result::jsonb from unnest(k_org, k_key, k_result) as k (org_id, effect_key, result);
+
+  update positions p set
+    sellable = p.sellable + c.sellable, damaged = p.damaged + c.damaged, quarantine = p.quarantine + c.quarantine,
+    expired = p.expired + c.expired, incoming = p.incoming + c.incoming, committed = p.committed + c.committed,
+    reserved = p.reserved + c.reserved, version = p.version + 1, updated_at = clock_timestamp()
+  from unnest(p_org, p_variant, p_location, p_sellable, p_damaged, p_quarantine, p_expired, p_incoming, p_committed, p_reserved)
+    as c (org_id, variant_id, location_id, sellable, damaged, quarantine, expired, incoming, committed, reserved)
+  where p.org_id = c.org_id and p.variant_id = c.variant_id and p.location_id = c.location_id;
+
+  if cardinality(m_k) > 0 then
+    insert into movements (org_id, id, variant_id, units, from_location, from_bucket, to_location, to_bucket, kind, reason,
+      reference, actor, effect_key, business_at)
+    select k_org[m.k], m.id, m.variant_id, m.units, m.from_location, m.from_bucket, m.to_location, m.to_bucket, m.kind, m.reason,
+      k_reference[m.k], k_actor[m.k], k_key[m.k], to_timestamp(k_at[m.k] / 1000)
+    from unnest(m_k, m_id, m_variant, m_units, m_from, m_from_bucket, m_to, m_to_bucket, m_kind, m_reason)
+      as m (k, id, variant_id, units, from_location, from_bucket, to_location, to_bucket, kind, reason);
+  end if;
+
+  if 'commitment' = any (r_kind) then
+    insert into commitments (org_id, line_id, variant_id, location_id, open, shipped, released, seq)
+    select r.org_id, r.claim_id, r.variant_id, r.location_id, r.open, r.spent, r.ended, r.seq
+    from unnest(r_kind, r_fresh, r_org, r_claim, r_variant, r_location, r_open, r_spent, r_ended, r_seq)
+      as r (kind, fresh, org_id, claim_id, variant_id, location_id, open, spent, ended, seq)
+    where r.fresh and r.kind = 'commitment';
+    if false = any (r_fresh) then
+      update commitments x set open = r.open, shipped = r.spent, released = r.ended
+      from unnest(r_kind, r_fresh, r_org, r_claim, r_variant, r_location, r_open, r_spent, r_ended)
+        as r (kind, fresh, org_id, claim_id, variant_id, location_id, open, spent, ended)
+      where not r.fresh and r.kind = 'commitment'
+        and x.org_id = r.org_id and x.line_id = r.claim_id and x.variant_id = r.variant_id and x.location_id = r.location_id;
+    end if;
+  end if;
+
+  if 'hold' = any (r_kind) then
+    insert into holds (org_id, hold_id, variant_id, location_id, open, confirmed, released, lapsed, origin, expires_at, seq)
+    select r.org_id, r.claim_id, r.variant_id, r.location_id, r.open, r.spent, r.ended, r.lapsed, r.origin, to_timestamp(r.expires / 1000), r.seq
+    from unnest(r_kind, r_fresh, r_org, r_claim, r_variant, r_location, r_open, r_spent, r_ended, r_lapsed, r_origin, r_expires, r_seq)
+      as r (kind, fresh, org_id, claim_id, variant_id, location_id, open, spent, ended, lapsed, origin, expires, seq)
+    where r.fresh and r.kind = 'hold';
+    update holds x set open = r.open, confirmed = r.spent, released = r.ended, lapsed = r.lapsed, origin = r.origin,
+      expires_at = to_timestamp(r.expires / 1000)
+    from unnest(r_kind, r_fresh, r_org, r_claim, r_variant, r_location, r_open, r_spent, r_ended, r_lapsed, r_origin, r_expires)
+      as r (kind, fresh, org_id, claim_id, variant_id, location_id, open, spent, ended, lapsed, origin, expires)
+    where not r.fresh and r.kind = 'hold'
+      and x.org_id = r.org_id and x.hold_id = r.claim_id and x.variant_id = r.variant_id and x.location_id = r.location_id;
+  end if;
+
+  if 'shortfall' = any (r_kind) then
+    insert into shortfalls (org_id, line_id, variant_id, claim_kind, waiting, filled, cancelled, lapsed, origin, expires_at, seq)
+    select r.org_id, r.claim_id, r.variant_id, r.claim_as, r.open, r.spent, r.ended, r.lapsed, r.origin, to_timestamp(r.expires / 1000), r.seq
+    from unnest(r_kind, r_fresh, r_org, r_claim, r_variant, r_as, r_open, r_spent, r_ended, r_lapsed, r_origin, r_expires, r_seq)
+      as r (kind, fresh, org_id, claim_id, variant_id, claim_as, open, spent, ended, lapsed, origin, expires, seq)
+    where r.fresh and r.kind = 'shortfall';
+    update shortfalls x set waiting = r.open, filled = r.spent, cancelled = r.ended, lapsed = r.lapsed, origin = r.origin,
+      expires_at = to_timestamp(r.expires / 1000)
+    from unnest(r_kind, r_fresh, r_org, r_claim, r_variant, r_as, r_open, r_spent, r_ended, r_lapsed, r_origin, r_expires)
+      as r (kind, fresh, org_id, claim_id, variant_id, claim_as, open, spent, ended, lapsed, origin, expires)
+    where not r.fresh and r.kind = 'shortfall'
+      and x.org_id = r.org_id and x.line_id = r.claim_id and x.variant_id = r.variant_id and x.claim_kind = r.claim_as;
+  end if;
+
+  if cardinality(e_k) > 0 then
+    insert into claim_events (org_id, id, claim, claim_id, variant_id, location_id, delta, event, actor, effect_key, business_at)
+    select k_org[e.k], e.id, e.claim, e.claim_id, e.variant_id, e.location_id, e.delta, e.event, k_actor[e.k], k_key[e.k],
+      to_timestamp(k_at[e.k] / 1000)
+    from unnest(e_k, e_id, e_claim, e_claim_id, e_variant, e_location, e_delta, e_event)
+      as e (k, id, claim, claim_id, variant_id, location_id, delta, event);
+  end if;
+
+  insert into dirty_variants as x (org_id, variant_id, hint)
+  select d.org_id, d.variant_id, d.hint from unnest(d_org, d_variant, d_hint) as d (org_id, variant_id, hint)
+  order by d.org_id, d.variant_id
+  on conflict (org_id, variant_id) do update set version = x.version + 1, hint = least(x.hint, excluded.hint);
+
+  insert into events (org_id, type, key, version)
+  select d.org_id, 'stock', d.sku, d.version from unnest(d_org, d_sku, d_version) as d (org_id, sku, version);
+
+  if p_dues is not null then
+    delete from due x using json_to_recordset(p_dues) as r (org_id uuid, subject_id uuid, due_at double precision)
+    where r.due_at is null and x.org_id = r.org_id and x.kind = 'hold' and x.subject_id = r.subject_id;
+    insert into due (org_id, kind, subject_id, due_at)
+    select r.org_id, 'hold', r.subject_id, to_timestamp(r.due_at / 1000)
+    from json_to_recordset(p_dues) as r (org_id uuid, subject_id uuid, due_at double precision)
+    where r.due_at is not null order by r.org_id, r.subject_id
+    on conflict (org_id, kind, subject_id) do update set due_at = excluded.due_at;
+  end if;
+
+  if p_resolved is not null then
+    with resolved as (
+      update alerts a set resolved_at = to_timestamp(p_now / 1000)
+      from json_to_recordset(p_resolved) as r (org_id uuid, dedupe_key text)
+      where a.org_id = r.org_id and a.dedupe_key = r.dedupe_key and a.resolved_at is null
+      returning a.org_id, a.id, a.count)
+    insert into events (org_id, type, key, version) select org_id, 'alert', id, count from resolved;
+  end if;
+
+  if p_alerts is not null then
+    with raised as (
+      insert into alerts as a (org_id, id, kind, severity, message, subject_kind, subject_id, dedupe_key, details, created_at, last_at)
+      select r.org_id, r.id, r.kind, r.severity, r.message, r.subject_kind, r.subject_id, r.dedupe_key, r.details,
+        to_timestamp(p_now / 1000), to_timestamp(p_now / 1000)
+      from json_to_recordset(p_alerts) as r (org_id uuid, id uuid, kind text, severity text, message text, subject_kind text,
+        subject_id text, dedupe_key text, details jsonb)
+      order by r.org_id, r.dedupe_key
+      on conflict (org_id, dedupe_key) where resolved_at is null
+        do update set count = a.count + 1, last_at = excluded.last_at, message = excluded.message, details = excluded.details, read_at = null
+      returning a.org_id, a.id, a.count)
+    insert into events (org_id, type, key, version) select org_id, 'alert', id, count from raised;
+  end if;
+end
+$$;
