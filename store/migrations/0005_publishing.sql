@@ -7,11 +7,27 @@ create table targets (
   connection_id uuid not null,
   stock_key text collate "C" not null,
   channel_location text not null,
+  -- The channel refuses a write whose starting number is wrong (the connector's manifest, kept here for imports).
+  compare_and_set boolean not null default false,
   -- null while the listing is unmapped. A second variant on the same stock key is refused.
   variant_id uuid,
   -- design.md 4.2. base: value and vendor time of the last settled read or compare-and-set answer.
   base integer,
   base_at timestamptz,
+  -- What the channel did to its number since base: [{ units (> 0 taken), from, to (vendor ms), seq, sure }]; seq counts up.
+  effects jsonb not null default '[]',
+  effect_seq bigint not null default 0,
+  -- Something of unknown size, place or outcome happened: only a counted observation ends it.
+  unknown boolean not null default false,
+  -- A write recorded and not yet proven: value, the number it was sent from, the effects it knew, in force by (vendor time).
+  pending_value integer,
+  pending_from integer,
+  pending_seq bigint,
+  pending_settled_at timestamptz,
+  -- Vendor time at which our last write without compare-and-set was surely in force.
+  written_at timestamptz,
+  -- Counts base and observed changes: a read asked for at the same count is surely later than both.
+  seen_version bigint not null default 0,
   -- base + effects since; null = unknown: read before write, never skip.
   expected integer,
   -- The highest the number can be by what we know; a settled read below it is the gap that becomes unseen.
@@ -22,7 +38,7 @@ create table targets (
   -- Presumed sales we have not imported, as of a vendor time; survives our own writes.
   unseen integer not null default 0 check (unseen >= 0),
   unseen_at timestamptz,
-  -- Last desired number and its derivation (the explain steps); last accepted write.
+  -- Last desired number, what was compared and sent for it, and its derivation (the explain steps); last accepted write.
   desired integer,
   desired_at timestamptz,
   desired_steps jsonb,
@@ -56,6 +72,8 @@ create table targets (
 create index targets_by_variant on targets (org_id, variant_id);
 create index targets_dirty on targets (org_id, connection_id, dirty_hint) where dirty_version > handled_version;
 create index targets_read_due on targets (org_id, connection_id, read_due) where read_due is not null;
+create index targets_pending on targets (org_id, connection_id) where pending_value is not null;
+create index targets_unseen on targets (org_id, connection_id, unseen_at) where unseen > 0;
 call tenant_table('targets');
 
 -- Sales (and their undoing) at a channel whose location is not known: which level of the stock key they moved shows at the next read.
@@ -106,7 +124,7 @@ create table observations (
   recorded_at timestamptz not null default clock_timestamp(),
   source text not null check (source in ('read', 'webhook', 'write')),
   counted boolean not null,
-  -- as_expected, unseen_sale, higher, old, settling, first
+  -- core/stock/observe.ts: first, as_expected, unseen_sale, higher, old, same_instant, settling, not_applied
   verdict text not null,
   primary key (org_id, id),
   foreign key (org_id, target_id) references targets (org_id, id)

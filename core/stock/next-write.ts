@@ -1,0 +1,79 @@
+/**
+ * The next write: what to do about one external number, decided against the channel's own number, never our belief.
+ *
+ *   goal = max(0, desired − unseen)                 units presumed sold there are never offered again
+ *
+ *   write open (outcome unknown)  → read; before `quietUntil`: wait (the old request may still arrive)
+ *   unknown                       → read, never skip
+ *   goal = shown                  → nothing
+ *   with compare-and-set          → send from expected, or from the number just read; a wrong one answers stale
+ *   without                       → read right before every write, then send; a number older than `freshMs` is no proof
+ *   while a write settles         → a lower goal may go at once (cuts cannot wait minutes), a raise waits
+ *   number cannot be read         → only 0 may be written, blind; what stood there then counts as presumed sold
+ *
+ * A belief is not a number: "desired 8 < expected 10" is a raise when the channel has sold down to 3.
+ * Pure. Used by server/flows/lane after every look at a target.
+ */
+
+export interface NextWriteInput {
+  desired: number;
+  unseen: number;
+  /** The channel's number by all we know (core/stock/observe.ts); null = unknown. May be below 0. */
+  expected: number | null;
+  /** A number read in this turn, and how old it is now. */
+  lastRead: { value: number; ageMs: number } | null;
+  /** The last accepted write, while it settles; `until` by our clock. */
+  settling: { value: number; until: number } | null;
+  /** A write whose outcome is not known. */
+  openAttempt: boolean;
+  /** Reading did not work in this turn. */
+  readFailed: boolean;
+  /** A predecessor's requests may arrive until then. */
+  quietUntil: number | null;
+  now: number;
+  compareAndSet: boolean;
+}
+
+export type NextWrite =
+  | { kind: 'send'; value: number; from: number | null }
+  | { kind: 'read' }
+  | { kind: 'wait'; until: number }
+  | { kind: 'nothing' };
+
+/** How old a read may be to count as "right before the write", without compare-and-set. */
+export const freshMs = 500;
+
+export const goalOf = (desired: number, unseen: number): number => Math.max(0, desired - unseen);
+
+export function nextWrite(input: NextWriteInput): NextWrite {
+  const goal = goalOf(input.desired, input.unseen);
+  const blind = (): NextWrite => ({ kind: 'send', value: 0, from: null });
+  if (input.openAttempt) {
+    if (input.quietUntil !== null && input.now < input.quietUntil) return { kind: 'wait', until: input.quietUntil };
+    return { kind: 'read' };
+  }
+  if (input.settling && input.now < input.settling.until) return whileSettling(goal, input, input.settling);
+  if (input.expected === null) {
+    if (input.readFailed) return goal === 0 ? blind() : { kind: 'wait', until: input.now + 1_000 };
+    return { kind: 'read' };
+  }
+  if (goal === Math.max(0, input.expected)) return { kind: 'nothing' };
+  if (input.compareAndSet) return { kind: 'send', value: goal, from: input.expected };
+  if (input.lastRead !== null && input.lastRead.ageMs <= freshMs)
+    return { kind: 'send', value: goal, from: input.lastRead.value };
+  if (input.readFailed && goal === 0) return blind();
+  return { kind: 'read' };
+}
+
+function whileSettling(goal: number, input: NextWriteInput, settling: { value: number; until: number }): NextWrite {
+  const wait: NextWrite = { kind: 'wait', until: settling.until };
+  if (goal >= settling.value) return wait;
+  if (input.lastRead === null || input.lastRead.ageMs > freshMs) {
+    if (!input.readFailed) return { kind: 'read' };
+    return goal === 0 ? { kind: 'send', value: 0, from: null } : wait;
+  }
+  // Below what is on its way, yet above what stands there: it would give back units.
+  return goal === 0 || goal < Math.max(0, input.lastRead.value)
+    ? { kind: 'send', value: goal, from: input.lastRead.value }
+    : wait;
+}

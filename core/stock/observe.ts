@@ -1,0 +1,420 @@
+/**
+ * What a channel shows: the accounting of one external number, from what we know and when the vendor says it was so.
+ *
+ *   expected = base − Σ effects after base            (unknown while anything about it is not provable)
+ *
+ * *base* is the last number the vendor proved: a settled read, or the answer of a compare-and-set. *Effects* are what
+ * the channel did to its own number since, as its orders tell (sale > 0 lowers, restock < 0 raises). *unseen* are
+ * units by which a proved number was lower than expected: presumed sales whose orders we have not imported. They
+ * survive our own writes; only an imported order from before, or orders read past that time, removes them. If each
+ * read simply became the new base, the gap would be forgotten and the next raise would sell those units twice.
+ *
+ * Effect (an order version changed what the channel took, between vendor times `from` and `to`)
+ *   1. A sale that may be from before unseen's time consumes unseen: it was already seen as the gap.
+ *   2. The rest: provably before base → contained in base, nothing to do.
+ *      Provably after → counts.
+ *      Same instant as base, at the vendor's resolution:
+ *        with compare-and-set → counts: base equalled what the known effects explain, so an unknown sale is later, and a
+ *        wrong guess answers stale and writes nothing;
+ *        without → counts when it is provably after our last own write was in force; else our absolute write may have
+ *        overwritten it, nothing proves either way, and expected is unknown: read.
+ *   3. Unknown size → unknown.
+ *
+ * Observation (a read or a stock webhook, at vendor time t)
+ *   Counts only when newer than base and than the last observation. Same instant: only when it was asked for after
+ *   base was known; else an equal number confirms and another one asks for a read. Below 0 compares as 0.
+ *   While a write settles nothing proves anything.
+ *   Effects after t are not in it; effects of the same instant may be. So a counted number is compared with a range:
+ *     inside   → new base; what the range left open stays an effect after it
+ *     below    → new base; the gap goes first to units whose location was unknown, the rest is added to unseen
+ *     above    → new base, verdict `higher`: never "sales"; policy decides
+ *   The upper end of the range may be vague without harm: known sales must all show in the end, and one that did not
+ *   shows as the next gap. Only vagueness about base (`sure: false`) can hide a sale, and that is excluded from the range.
+ *
+ * Our own write
+ *   pending   from the moment it is recorded, before it is sent: the number may be the old or the new one
+ *   applied   compare-and-set: base is the value, at the vendor's time of it; effects it did not know stay
+ *   stale     expected was wrong: unknown, read
+ *   settled   (no compare-and-set) a read after the settle time: the new number → applied; the old one → not applied yet
+ *
+ * Pure. Used by store/listings (effects of imported orders, observations, attempts) under the target's row lock.
+ * Times are Unix ms by the vendor's clock. Shopify and Amazon give whole seconds (documented).
+ */
+
+/** What the vendor's times can tell apart. */
+export const instantMs = 1000;
+
+export interface ShownEffect {
+  /** > 0: the channel took units from its number; < 0: gave back. */
+  units: number;
+  /** It happened between these vendor times. */
+  from: number;
+  to: number;
+  /** Counts up per target: what an attempt knew when it was made. */
+  seq: number;
+  /** Provably after base. */
+  sure: boolean;
+}
+
+export interface PendingWrite {
+  value: number;
+  /** What the number was when it was sent; null = sent blind. */
+  from: number | null;
+  /** Last effect known to it. */
+  seq: number;
+  /** Accepted and in force at this vendor time at the latest; null = outcome open, or compare-and-set. */
+  settledAt: number | null;
+}
+
+export interface Shown {
+  base: number | null;
+  baseAt: number | null;
+  effects: readonly ShownEffect[];
+  /** Something happened whose size, place or outcome is not known: only a counted observation ends it. */
+  unknown: boolean;
+  pending: PendingWrite | null;
+  /** Vendor time at which our last write without compare-and-set was surely in force. */
+  writtenAt: number | null;
+  unseen: number;
+  unseenAt: number | null;
+  observed: number | null;
+  observedAt: number | null;
+}
+
+export const nothingShown: Shown = {
+  base: null,
+  baseAt: null,
+  effects: [],
+  unknown: false,
+  pending: null,
+  writtenAt: null,
+  unseen: 0,
+  unseenAt: null,
+  observed: null,
+  observedAt: null,
+};
+
+const instant = (time: number): number => Math.floor(time / instantMs);
+const shownAs = (value: number): number => Math.max(0, value);
+const sum = (effects: readonly ShownEffect[]): number => effects.reduce((total, { units }) => total + units, 0);
+/** Longer lists are merged from the oldest on: bounded work on a hot target that nothing reads. */
+const effectsKept = 64;
+
+/** The number the channel shows by all we know; null = unknown: read before write, never skip. May be below 0, as the channel's own. */
+export function expectedOf(shown: Shown): number | null {
+  if (shown.base === null || shown.unknown || shown.pending || shown.effects.some(({ sure }) => !sure)) return null;
+  return shown.base - sum(shown.effects);
+}
+
+/** The highest it can be by what we know. */
+export function expectedHighOf(shown: Shown): number | null {
+  if (shown.base === null) return shown.pending ? Math.max(shown.pending.value, shown.pending.from ?? 0) : null;
+  const high = shown.base - sum(shown.effects.filter(({ sure, units }) => sure || units < 0));
+  return shown.pending ? Math.max(high, shown.pending.value, shown.pending.from ?? high) : high;
+}
+
+export interface NewEffect {
+  /** null: something moved, by how much is not known. */
+  units: number | null;
+  from: number;
+  to: number;
+  seq: number;
+}
+
+/** How many of these sold units were already seen as a gap. */
+export function unseenCovered(shown: Shown, effect: { units: number | null; from: number }): number {
+  if (effect.units === null || effect.units <= 0 || shown.unseenAt === null) return 0;
+  return instant(effect.from) <= instant(shown.unseenAt) ? Math.min(shown.unseen, effect.units) : 0;
+}
+
+const withoutUnseen = (shown: Shown, units: number): Shown => {
+  const unseen = shown.unseen - units;
+  return { ...shown, unseen, unseenAt: unseen === 0 ? null : shown.unseenAt };
+};
+
+export function applyEffect(shown: Shown, effect: NewEffect, compareAndSet: boolean): Shown {
+  if (effect.units === null) return { ...shown, unknown: true };
+  const covered = unseenCovered(shown, effect);
+  const after = covered > 0 ? withoutUnseen(shown, covered) : shown;
+  const units = effect.units - covered;
+  if (units === 0 || after.base === null || after.baseAt === null) return after;
+  if (instant(effect.to) < instant(after.baseAt) - 1) return after;
+  const sure =
+    instant(effect.from) > instant(after.baseAt) ||
+    compareAndSet ||
+    (after.writtenAt !== null && instant(effect.from) > instant(after.writtenAt));
+  return {
+    ...after,
+    effects: bounded([...after.effects, { units, from: effect.from, to: effect.to, seq: effect.seq, sure }]),
+  };
+}
+
+/** Units moved at a place we do not know: nobody's number is certain until read. A raise counts as possible everywhere. */
+export function applyUnplaced(shown: Shown, effect: NewEffect): Shown {
+  const unknown = { ...shown, unknown: true };
+  return effect.units !== null && effect.units < 0 && shown.base !== null
+    ? {
+        ...unknown,
+        effects: bounded([
+          ...shown.effects,
+          { units: effect.units, from: effect.from, to: effect.to, seq: effect.seq, sure: false },
+        ]),
+      }
+    : unknown;
+}
+
+function bounded(effects: ShownEffect[]): ShownEffect[] {
+  const [first, second, ...rest] = effects;
+  if (effects.length <= effectsKept || !first || !second) return effects;
+  const merged = {
+    units: first.units + second.units,
+    from: Math.min(first.from, second.from),
+    to: Math.max(first.to, second.to),
+    seq: Math.max(first.seq, second.seq),
+    sure: first.sure && second.sure,
+  };
+  return [merged, ...rest];
+}
+
+export interface Observation {
+  value: number;
+  at: number;
+  /** A read of ours that began when the present base and last observation were already known. */
+  askedAfter: boolean;
+}
+
+export interface ObservationContext {
+  compareAndSet: boolean;
+  /** A write was accepted and its settle time has not passed. */
+  settling: boolean;
+  /** Units the channel took somewhere among this stock key's numbers, and since when. */
+  unplaced: { units: number; at: number } | null;
+}
+
+export type Verdict =
+  | 'first'
+  | 'as_expected'
+  | 'unseen_sale'
+  | 'higher'
+  | 'old'
+  | 'same_instant'
+  | 'settling'
+  | 'not_applied';
+
+export interface Observed {
+  shown: Shown;
+  verdict: Verdict;
+  counted: boolean;
+  /** Units by which it was below what is known. */
+  gap: number;
+  unplacedUsed: number;
+  /** What became of the pending write, when this proves it. */
+  write: 'applied' | 'not_applied' | null;
+}
+
+export function observe(shown: Shown, observation: Observation, context: ObservationContext): Observed {
+  const last = Math.max(shown.baseAt ?? Number.NEGATIVE_INFINITY, shown.observedAt ?? Number.NEGATIVE_INFINITY);
+  const asIs = (verdict: Verdict, seen: boolean): Observed => ({
+    shown: seen ? { ...shown, observed: observation.value, observedAt: Math.max(observation.at, last) } : shown,
+    verdict,
+    counted: false,
+    gap: 0,
+    unplacedUsed: 0,
+    write: null,
+  });
+  if (!observation.askedAfter) {
+    if (instant(observation.at) < instant(last)) return asIs('old', false);
+    if (instant(observation.at) === instant(last)) {
+      const expected = expectedOf(shown);
+      const confirms = expected !== null && shownAs(expected) === shownAs(observation.value);
+      return asIs(confirms ? 'as_expected' : 'same_instant', confirms);
+    }
+  }
+  if (context.settling) return asIs('settling', true);
+  const at = Math.max(observation.at, last);
+  return shown.pending
+    ? judgePending(shown, shown.pending, observation, at, context)
+    : judge(shown, observation, at, context);
+}
+
+interface Range {
+  high: number;
+  low: number;
+  /** Effects that may or may not be in the number, and those that are not. */
+  open: ShownEffect[];
+  later: ShownEffect[];
+}
+
+/** Where a number proved at `at` must lie when it began as `start` and these effects follow. */
+function rangeOf(start: number, effects: readonly ShownEffect[], at: number): Range {
+  const later = effects.filter(({ from }) => instant(from) > instant(at));
+  // An answer's time may be up to a second after the number was looked up: the instant before is open too.
+  const within = effects.filter(({ to }) => instant(to) < instant(at) - 1);
+  const open = effects.filter((effect) => !later.includes(effect) && !within.includes(effect));
+  const must = start - sum(within.filter(({ sure }) => sure));
+  return {
+    high: must - sum([...open, ...within.filter(({ sure }) => !sure)].filter(({ units }) => units < 0)),
+    low: must - sum(open.filter(({ units, sure }) => units > 0 && sure)),
+    open: open.filter(({ sure }) => sure),
+    later: later.filter(({ sure }) => sure),
+  };
+}
+
+function judge(shown: Shown, observation: Observation, at: number, context: ObservationContext): Observed {
+  if (shown.base === null) {
+    return based(shown, observation, at, { verdict: 'first', gap: 0, keep: [], context, write: null });
+  }
+  const range = rangeOf(shown.base, shown.effects, at);
+  return judgeRange(shown, observation, at, range, context, null);
+}
+
+function judgeRange(
+  shown: Shown,
+  observation: Observation,
+  at: number,
+  range: Range,
+  context: ObservationContext,
+  write: Observed['write'],
+): Observed {
+  const value = shownAs(observation.value);
+  if (value > shownAs(range.high)) {
+    const keep = [...range.later, ...range.open.filter(({ units }) => units > 0)];
+    return based(shown, observation, at, { verdict: 'higher', gap: 0, keep, context, write });
+  }
+  const gap = Math.max(0, shownAs(range.low) - value);
+  const keep = [...leftOpen(range, value), ...range.later];
+  return based(shown, observation, at, { verdict: gap > 0 ? 'unseen_sale' : 'as_expected', gap, keep, context, write });
+}
+
+/** Of the effects that may be in the number, the units that are not: the number itself tells how many. */
+function leftOpen(range: Range, value: number): ShownEffect[] {
+  const start = range.low + sum(range.open.filter(({ units }) => units > 0));
+  let sold = Math.max(0, shownAs(start) - value);
+  let given = Math.max(0, value - shownAs(start));
+  const left: ShownEffect[] = [];
+  for (const effect of range.open) {
+    const used = effect.units > 0 ? Math.min(effect.units, sold) : -Math.min(-effect.units, given);
+    if (used > 0) sold -= used;
+    else given += used;
+    if (used !== effect.units) left.push({ ...effect, units: effect.units - used });
+  }
+  return left;
+}
+
+function judgePending(
+  shown: Shown,
+  pending: PendingWrite,
+  observation: Observation,
+  at: number,
+  context: ObservationContext,
+): Observed {
+  const value = shownAs(observation.value);
+  const mine = context.compareAndSet
+    ? shown.effects.filter(({ seq }) => seq > pending.seq)
+    : shown.effects.filter(({ from }) => pending.settledAt !== null && instant(from) > instant(pending.settledAt));
+  const applied = rangeOf(pending.value, mine, at);
+  const high = pending.from === null ? expectedHighOf({ ...shown, pending: null }) : pending.from;
+  const untouched = high === null ? null : rangeOf(high, mine, at);
+  const within = (range: Range) => value <= shownAs(range.high) && value >= shownAs(range.low);
+  if (within(applied)) return judgeRange(shown, observation, at, applied, context, 'applied');
+  if (untouched === null) return judgeRange(shown, observation, at, applied, context, null);
+  if (within(untouched)) {
+    // Accepted, yet the old number stands: not in force yet. Only the caller knows when waiting ends.
+    if (!context.compareAndSet)
+      return {
+        shown: { ...shown, observed: observation.value, observedAt: at },
+        verdict: 'not_applied',
+        counted: false,
+        gap: 0,
+        unplacedUsed: 0,
+        write: 'not_applied',
+      };
+    return judgeRange(shown, observation, at, untouched, context, 'not_applied');
+  }
+  // Neither: measured against the higher of the two, or a sale could hide behind our own write.
+  const cutTaken = !context.compareAndSet && pending.value <= (high ?? 0) && value < pending.value;
+  const range = cutTaken || pending.value > (high ?? 0) ? applied : untouched;
+  return judgeRange(shown, observation, at, range, context, cutTaken ? 'applied' : null);
+}
+
+function based(
+  shown: Shown,
+  observation: Observation,
+  at: number,
+  found: { verdict: Verdict; gap: number; keep: ShownEffect[]; context: ObservationContext; write: Observed['write'] },
+): Observed {
+  const { unplaced } = found.context;
+  const unplacedUsed =
+    unplaced && instant(unplaced.at) <= instant(at) ? Math.min(found.gap, Math.max(0, unplaced.units)) : 0;
+  const unseen = shown.unseen + found.gap - unplacedUsed;
+  return {
+    shown: {
+      ...shown,
+      base: observation.value,
+      baseAt: at,
+      effects: found.keep.map((effect) => ({ ...effect, sure: true })),
+      unknown: false,
+      pending: null,
+      unseen,
+      unseenAt: found.gap > unplacedUsed ? at : unseen > 0 ? shown.unseenAt : null,
+      observed: observation.value,
+      observedAt: at,
+    },
+    verdict: found.gap > 0 && unplacedUsed === found.gap ? 'as_expected' : found.verdict,
+    counted: true,
+    gap: found.gap - unplacedUsed,
+    unplacedUsed,
+    write: found.write,
+  };
+}
+
+/** A write is recorded, before it is sent. An earlier one that may still land keeps its claim on "the highest it can be". */
+export function beginWrite(shown: Shown, write: { value: number; from: number | null; seq: number }): Shown {
+  const earlier = shown.pending;
+  const from = earlier ? Math.max(write.from ?? 0, earlier.value, earlier.from ?? 0) : write.from;
+  return { ...shown, pending: { value: write.value, from, seq: write.seq, settledAt: null } };
+}
+
+/** Compare-and-set took it: the vendor proved that the number was `from`, and is now `value`. */
+export function writeApplied(shown: Shown, write: { value: number; seq: number; at: number }): Shown {
+  const at = Math.max(write.at, shown.baseAt ?? write.at);
+  return {
+    ...shown,
+    base: write.value,
+    baseAt: at,
+    effects: shown.effects
+      .filter(({ seq, to }) => seq > write.seq && instant(to) >= instant(at) - 1)
+      .map((effect) => ({ ...effect, sure: true })),
+    unknown: false,
+    pending: null,
+    observed: write.value,
+    observedAt: at,
+  };
+}
+
+/** Taken, in force by `settledAt` (vendor time) at the latest. */
+export function writeAccepted(shown: Shown, settledAt: number): Shown {
+  return shown.pending
+    ? { ...shown, pending: { ...shown.pending, settledAt }, writtenAt: settledAt }
+    : { ...shown, unknown: true, writtenAt: settledAt };
+}
+
+/** The vendor's number was not the one we named, or nothing is known of the write: read. */
+export const writeStale = (shown: Shown): Shown => ({ ...shown, pending: null, unknown: true });
+
+/** Surely not written: what was known before is still known. */
+export const writeNotDone = (shown: Shown): Shown => ({ ...shown, pending: null });
+
+/** Orders are known completely past unseen's time: nobody sold those units; somebody edited the number. */
+export function releaseUnseen(shown: Shown, ordersReadTo: number | null): Shown {
+  if (shown.unseen === 0 || shown.unseenAt === null || ordersReadTo === null) return shown;
+  return instant(ordersReadTo) > instant(shown.unseenAt) ? withoutUnseen(shown, shown.unseen) : shown;
+}
+
+/** A write of 0 without looking: whatever stood there may have been sold, and counts as that until orders say otherwise. */
+export function presumeSold(shown: Shown, at: number): Shown {
+  const high = expectedHighOf(shown);
+  return high === null || high <= 0
+    ? shown
+    : { ...shown, unseen: shown.unseen + high, unseenAt: Math.max(at, shown.unseenAt ?? at) };
+}

@@ -1,0 +1,166 @@
+/**
+ * Attempts: one row per outside write and target, committed before the call, completed after it.
+ *
+ *   recorded → sent → applied | accepted | stale | rejected | not_applied | not_sent
+ *                   → unknown → proven_applied | proven_not_applied   (by a later reading)
+ *
+ * A row without outcome after a crash means unknown: read back before anything is sent. Everything is fenced by the
+ * lane's lease: without it nothing is recorded, and what was sent meanwhile is unknown.
+ */
+import { type Shown, writeAccepted, writeApplied, writeNotDone, writeStale } from '#core/stock/observe.ts';
+import type { Tx } from '../tx.ts';
+import { lockByIds, saveShown, type ShownRow } from './shown.ts';
+
+export interface LaneHold {
+  orgId: string;
+  connectionId: string;
+  holder: string;
+  generation: number;
+}
+
+export interface AttemptDraft {
+  attemptId: string;
+  targetId: string;
+  value: number;
+  from: number | null;
+  /** What the decision knew; a target that has changed since is left out. */
+  seenVersion: number;
+  effectSeq: number;
+  derivation: unknown;
+  desired: number;
+  /** Written blind: what stood there counts as presumed sold. */
+  blind: boolean;
+}
+
+/**
+ * Commits the intent. @returns ids of the targets that may be sent now (the rest changed meanwhile), or null when the
+ * lease is no longer ours.
+ */
+export async function recordAttempts(tx: Tx, hold: LaneHold, callKey: string, drafts: readonly AttemptDraft[], now: number): Promise<Set<string> | null> {
+  const { rows } = await tx.query<{ held: boolean; ids: string[] }>(
+    {
+      name: 'attempts_record',
+      text: `
+    with held as materialized (
+      select generation from lanes where org_id = $1 and connection_id = $2 and holder = $3 and generation = $4 and expires_at > clock_timestamp()),
+    r as (select * from jsonb_to_recordset($5::jsonb) as r("attemptId" uuid, "targetId" uuid, value int, "from" int, "seenVersion" bigint,
+      "effectSeq" bigint, derivation jsonb, desired int, blind boolean)),
+    locked as materialized (
+      select t.id from targets t join r on r."targetId" = t.id where t.org_id = $1 and exists (select from held) order by t.id for update of t),
+    begun as (
+      update targets t set
+        pending_value = r.value, pending_seq = t.effect_seq, pending_settled_at = null,
+        pending_from = case when t.pending_value is null then r."from" else greatest(coalesce(r."from", 0), t.pending_value, coalesce(t.pending_from, 0)) end,
+        expected = null, expected_high = greatest(t.expected_high, r.value, coalesce(r."from", 0)),
+        unseen = t.unseen + case when r.blind then greatest(0, coalesce(t.expected_high, 0)) else 0 end,
+        unseen_at = case when r.blind and coalesce(t.expected_high, 0) > 0 then greatest(t.unseen_at, to_timestamp($7::float8 / 1000.0)) else t.unseen_at end,
+        desired = r.desired, desired_at = to_timestamp($7::float8 / 1000.0), desired_steps = r.derivation,
+        settles_at = null, state = 'sent', state_at = case when t.state = 'sent' then t.state_at else to_timestamp($7::float8 / 1000.0) end, reason = null, version = t.version + 1
+      from r, locked l where t.org_id = $1 and t.id = r."targetId" and l.id = t.id and t.seen_version = r."seenVersion" and t.effect_seq = r."effectSeq"
+      returning t.id),
+    kept as (
+      insert into attempts (org_id, id, target_id, connection_id, value, from_value, call_key, lane, lease_generation, sent_at, derivation)
+      select $1, r."attemptId", r."targetId", $2, r.value, r."from", $6, $3, $4, to_timestamp($7::float8 / 1000.0), r.derivation
+      from r join begun b on b.id = r."targetId" returning target_id)
+    select exists (select from held) as held, coalesce((select array_agg(target_id) from kept), '{}') as ids`,
+    },
+    [hold.orgId, hold.connectionId, hold.holder, hold.generation, JSON.stringify(drafts), callKey, now],
+  );
+  const [row] = rows;
+  return row?.held ? new Set(row.ids) : null;
+}
+
+export type AttemptOutcome = 'applied' | 'accepted' | 'stale' | 'rejected' | 'not_applied' | 'unknown' | 'not_sent';
+
+export interface AttemptResult {
+  attemptId: string;
+  targetId: string;
+  outcome: AttemptOutcome;
+  value: number;
+  /** Last effect known to the attempt. */
+  seq: number;
+  /** Vendor time of applied and accepted. */
+  vendorAt: number | null;
+  /** Dirty version the value was computed at; handled when it lands. */
+  dirtyVersion: number;
+  state: string;
+  reason: string | null;
+  errorCode: string | null;
+  /** Accepted or unknown without compare-and-set: our clock's time to read it back. */
+  settlesAt: number | null;
+  settleMs: number;
+  nextTryAt: number | null;
+}
+
+/** Books what the vendor answered. @returns false when the lease was lost: everything of this call is then unknown. */
+export async function recordOutcomes(tx: Tx, hold: LaneHold, results: readonly AttemptResult[], now: number): Promise<boolean> {
+  const rows = await lockByIds(tx, hold.orgId, results.map(({ targetId }) => targetId));
+  const { rows: lane } = await tx.query(
+    { name: 'lane_held', text: `select 1 from lanes where org_id = $1 and connection_id = $2 and holder = $3 and generation = $4 and expires_at > clock_timestamp()` },
+    [hold.orgId, hold.connectionId, hold.holder, hold.generation],
+  );
+  const held = lane.length > 0;
+  const booked = held ? results : results.map((result) => ({ ...result, outcome: 'unknown' as const, state: 'unknown', reason: 'The lane lost its lease while this was on its way.' }));
+  for (const result of booked) {
+    const row = rows.find(({ id }) => id === result.targetId);
+    if (row) bookOutcome(row, result, held);
+  }
+  await saveShown(tx, hold.orgId, rows, { now });
+  await writeStates(tx, hold.orgId, booked, held, now);
+  return held;
+}
+
+function bookOutcome(row: ShownRow, result: AttemptResult, held: boolean): void {
+  row.shown = shownAfter(row.shown, result, held);
+  row.lookSoon = result.outcome === 'applied';
+  row.lookNow = result.outcome === 'unknown' && result.settlesAt === null;
+  row.dirty = !held;
+  if (result.outcome === 'applied') row.observedSource = 'write';
+  if (result.outcome === 'accepted' || (result.outcome === 'unknown' && held)) {
+    row.settlesAt = result.settlesAt;
+    row.settleTries = 0;
+  } else if (held) row.settlesAt = null;
+}
+
+function shownAfter(shown: Shown, result: AttemptResult, held: boolean): Shown {
+  if (!held) return { ...shown, unknown: true };
+  switch (result.outcome) {
+    case 'applied':
+      return writeApplied(shown, { value: result.value, seq: result.seq, at: result.vendorAt ?? 0 });
+    case 'accepted':
+      return writeAccepted(shown, (result.vendorAt ?? 0) + result.settleMs);
+    case 'stale':
+      return writeStale(shown);
+    case 'unknown':
+      return result.settlesAt === null ? shown : writeAccepted(shown, (shown.baseAt ?? 0) + result.settleMs);
+    case 'rejected':
+    case 'not_applied':
+    case 'not_sent':
+      return writeNotDone(shown);
+  }
+}
+
+async function writeStates(tx: Tx, orgId: string, results: readonly AttemptResult[], held: boolean, now: number): Promise<void> {
+  await tx.query(
+    {
+      name: 'attempts_finish',
+      text: `
+    with r as (select * from jsonb_to_recordset($2::jsonb) as r("attemptId" uuid, "targetId" uuid, outcome text, value int, "dirtyVersion" bigint,
+      state text, reason text, "errorCode" text, "settlesAt" float8, "nextTryAt" float8)),
+    finished as (
+      update attempts a set outcome = r.outcome, finished_at = to_timestamp($3::float8 / 1000.0), error_code = r."errorCode", error = r.reason
+      from r where a.org_id = $1 and a.id = r."attemptId")
+    update targets t set
+      state = case when r.state = 'in_sync' and t.dirty_version > r."dirtyVersion" then 'pending' else r.state end,
+      state_at = to_timestamp($3::float8 / 1000.0), reason = r.reason,
+      accepted = case when r.outcome in ('applied', 'accepted') then r.value else t.accepted end,
+      accepted_at = case when r.outcome in ('applied', 'accepted') then to_timestamp($3::float8 / 1000.0) else t.accepted_at end,
+      handled_version = case when $4 and r.outcome in ('applied', 'accepted', 'rejected') then greatest(t.handled_version, r."dirtyVersion") else t.handled_version end,
+      dirty_since = case when $4 and r.outcome in ('applied', 'accepted', 'rejected') and t.dirty_version = r."dirtyVersion" then null else t.dirty_since end,
+      read_due = case when r."settlesAt" is null then t.read_due else to_timestamp(r."settlesAt" / 1000.0) end,
+      next_try_at = to_timestamp(r."nextTryAt" / 1000.0), tries = case when r.outcome in ('applied', 'accepted') then 0 else t.tries + 1 end
+    from r where t.org_id = $1 and t.id = r."targetId"`,
+    },
+    [orgId, JSON.stringify(results), now, held],
+  );
+}

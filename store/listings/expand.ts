@@ -1,0 +1,96 @@
+/**
+ * Expansion: dirty variants and dirty policies become dirty targets, set-wise.
+ *
+ * The ledger marks at most one row per variant, a policy change one row per policy; which targets they touch is found
+ * here, outside those transactions. A mark is deleted only at the version it was expanded at, and never waited for:
+ * the ledger may hold its row while it waits for our targets. A mark that stays is expanded again, which is harmless.
+ */
+import type { Tx } from '../tx.ts';
+
+const marksAtOnce = 1_000;
+
+/** @returns connections that now have work, and whether marks may be left. */
+export async function expandDirty(tx: Tx, orgId: string, options: { now: number }): Promise<{ connectionIds: string[]; more: boolean }> {
+  const { rows } = await tx.query<{ marks: number; policies: number; connection_ids: string[] | null }>(
+    {
+      name: 'expand_dirty',
+      text: `
+    with marks as materialized (
+      select variant_id, version, hint, marked_at from dirty_variants where org_id = $1 order by hint, marked_at limit $2),
+    named as (select scope, scope_id, version, marked_at from dirty_policies where org_id = $1 limit $2),
+    by_variant as (
+      select variant_id, min(hint) as hint, min(marked_at) as since from (
+        select variant_id, hint, marked_at from marks
+        union all
+        select b.variant_id, least(m.hint, 1000000), m.marked_at from marks m
+        join bundle_components b on b.org_id = $1 and b.component_id = m.variant_id and b.valid_to is null
+      ) every group by variant_id),
+    by_policy as (
+      select t.id, min(p.marked_at) as since from named p join targets t on t.org_id = $1 and (
+        p.scope = 'organization'
+        or (p.scope = 'connection' and t.connection_id = p.scope_id)
+        or (p.scope = 'target' and t.id = p.scope_id)
+        or (p.scope = 'variant' and (t.variant_id = p.scope_id or exists (select from bundle_components b
+            where b.org_id = $1 and b.variant_id = t.variant_id and b.component_id = p.scope_id and b.valid_to is null)))
+        or (p.scope = 'listing' and exists (select from listings l where l.org_id = $1 and l.id = p.scope_id
+            and l.connection_id = t.connection_id and l.stock_key = t.stock_key)))
+      group by t.id),
+    touched as (
+      select id, min(hint) as hint, min(since) as since from (
+        select t.id, v.hint, v.since from by_variant v join targets t on t.org_id = $1 and t.variant_id = v.variant_id
+        union all select id, 1000000, since from by_policy) every group by id),
+    locked as materialized (
+      select t.id, c.hint, c.since from targets t join touched c on c.id = t.id where t.org_id = $1 order by t.id for update of t),
+    marked as (
+      update targets t set
+        dirty_version = t.dirty_version + 1,
+        dirty_hint = case when t.dirty_version > t.handled_version then least(t.dirty_hint, l.hint) else l.hint end,
+        dirty_since = coalesce(least(t.dirty_since, l.since), l.since),
+        next_try_at = null,
+        state = case when t.state = 'in_sync' then 'pending' else t.state end
+      from locked l where t.org_id = $1 and t.id = l.id returning t.connection_id)
+    select (select count(*) from marks)::int as marks, (select count(*) from named)::int as policies,
+      (select array_agg(distinct connection_id) from marked) as connection_ids,
+      (select jsonb_agg(jsonb_build_array(variant_id, version)) from marks) as variant_versions,
+      (select jsonb_agg(jsonb_build_array(scope, scope_id, version)) from named) as policy_versions`,
+    },
+    [orgId, marksAtOnce],
+  );
+  const [row] = rows as unknown as [
+    { marks: number; policies: number; connection_ids: string[] | null; variant_versions: unknown; policy_versions: unknown },
+  ];
+  if (row.marks > 0) {
+    await tx.query(
+      {
+        name: 'expand_clear',
+        text: `
+      delete from dirty_variants d using (
+        select d.variant_id, d.version from dirty_variants d
+        join jsonb_array_elements($2::jsonb) m on d.variant_id = (m ->> 0)::uuid and d.version = (m ->> 1)::bigint
+        where d.org_id = $1 for update of d skip locked) done
+      where d.org_id = $1 and d.variant_id = done.variant_id and d.version = done.version`,
+      },
+      [orgId, JSON.stringify(row.variant_versions)],
+    );
+  }
+  if (row.policies > 0) {
+    await tx.query(
+      `delete from dirty_policies d using (
+        select d.scope, d.scope_id, d.version from dirty_policies d
+        join jsonb_array_elements($2::jsonb) m on d.scope = m ->> 0 and d.scope_id = (m ->> 1)::uuid and d.version = (m ->> 2)::bigint
+        where d.org_id = $1 for update of d skip locked) done
+      where d.org_id = $1 and d.scope = done.scope and d.scope_id = done.scope_id and d.version = done.version`,
+      [orgId, JSON.stringify(row.policy_versions)],
+    );
+  }
+  return { connectionIds: row.connection_ids ?? [], more: row.marks >= marksAtOnce || row.policies >= marksAtOnce };
+}
+
+/** One row per policy, whatever it touches; called in the transaction that changes the policy. */
+export async function markPolicyDirty(tx: Tx, orgId: string, scope: string, scopeId: string): Promise<void> {
+  await tx.query(
+    `insert into dirty_policies as d (org_id, scope, scope_id) values ($1, $2, $3)
+     on conflict (org_id, scope, scope_id) do update set version = d.version + 1`,
+    [orgId, scope, scopeId],
+  );
+}

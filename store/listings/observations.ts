@@ -1,0 +1,226 @@
+/**
+ * Observations: a channel's number as a read or a stock webhook shows it, judged in core under the target's row lock.
+ *
+ * Called by the lane after its reads and by the import of stock webhooks in its own transaction. A counted observation
+ * that moves what we know marks the target dirty, so that the lane compares again; one of the same instant as our base
+ * asks for a read; what is kept as a row is what changed something or explains why it did not.
+ */
+import type { Ids } from '#core/effects.ts';
+import { type Observed, observe } from '#core/stock/observe.ts';
+import type { Tx } from '../tx.ts';
+import { lockByIds, lockByStockKeys, type ShownRow, saveShown } from './shown.ts';
+
+export interface ChannelObservation {
+  stockKey: string;
+  channelLocation: string;
+  value: number;
+  /** Vendor's time, Unix ms. */
+  vendorAt: number;
+}
+
+export interface ObservationResult {
+  /** null: no such target. */
+  targetId: string | null;
+  verdict: Observed['verdict'] | 'no_target';
+  counted: boolean;
+}
+
+/** A stock webhook's number. `now`: our clock. Same transaction as the inbox row it came from. */
+export async function recordObservation(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  observation: ChannelObservation,
+  context: { ids: Ids; now: number },
+): Promise<ObservationResult> {
+  const [result] = await recordObservations(tx, orgId, connectionId, [observation], context);
+  return result ?? { targetId: null, verdict: 'no_target', counted: false };
+}
+
+/** Several webhooks' numbers, folded to the newest per target by the caller or not. */
+export async function recordObservations(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  observations: readonly ChannelObservation[],
+  context: { ids: Ids; now: number },
+): Promise<ObservationResult[]> {
+  const rows = await lockByStockKeys(tx, orgId, connectionId, [...new Set(observations.map(({ stockKey }) => stockKey))]);
+  const book = await Judgement.open(tx, orgId, connectionId, rows, context);
+  const results = observations.map((observation): ObservationResult => {
+    const row = rows.find(({ stockKey, channelLocation }) => stockKey === observation.stockKey && channelLocation === observation.channelLocation);
+    if (!row) return { targetId: null, verdict: 'no_target', counted: false };
+    const seen = book.judge(row, { value: observation.value, at: observation.vendorAt, askedAfter: false }, 'webhook');
+    return { targetId: row.id, verdict: seen.verdict, counted: seen.counted };
+  });
+  await book.save();
+  return results;
+}
+
+export interface ReadObservation {
+  targetId: string;
+  value: number;
+  vendorAt: number;
+  /** `seen_version` when the read was asked for. */
+  askedAt: number;
+}
+
+export interface ReadResult {
+  verdict: Observed['verdict'];
+  counted: boolean;
+  gap: number;
+  write: Observed['write'];
+}
+
+/** A lane's own reads, many at once. Attempts that this proves are settled here too. */
+export async function recordReads(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  reads: readonly ReadObservation[],
+  context: { ids: Ids; now: number; settle?: { settleMs: number; rejectAfter: number } },
+): Promise<Map<string, ReadResult>> {
+  const rows = await lockByIds(tx, orgId, reads.map(({ targetId }) => targetId));
+  const book = await Judgement.open(tx, orgId, connectionId, rows, context);
+  const results = new Map<string, ReadResult>();
+  for (const read of reads) {
+    const row = rows.find(({ id }) => id === read.targetId);
+    if (!row) continue;
+    const seen = book.judge(row, { value: read.value, at: read.vendorAt, askedAfter: row.seenVersion === read.askedAt }, 'read');
+    if (seen.verdict === 'not_applied' && context.settle) waitOrReject(row, seen, book, context.now, context.settle);
+    results.set(read.targetId, { verdict: seen.verdict, counted: seen.counted, gap: seen.gap, write: seen.write });
+  }
+  await book.save();
+  return results;
+}
+
+/** Accepted, yet the old number stands: wait another settle time, or call it rejected. */
+function waitOrReject(row: ShownRow, seen: Observed, book: Judgement, now: number, settle: { settleMs: number; rejectAfter: number }): void {
+  row.settleTries += 1;
+  if (row.settleTries < settle.rejectAfter) {
+    row.settlesAt = now + settle.settleMs;
+    return;
+  }
+  row.settlesAt = null;
+  row.settleTries = 0;
+  row.shown = {
+    ...row.shown,
+    base: seen.shown.observed,
+    baseAt: seen.shown.observedAt,
+    effects: [],
+    unknown: false,
+    pending: null,
+  };
+  book.proven.set(row.id, 'proven_not_applied');
+}
+
+/** One transaction's judging of locked targets: keeps the unplaced units, the rows to write and the attempts proven. */
+class Judgement {
+  readonly proven = new Map<string, 'proven_applied' | 'proven_not_applied'>();
+  readonly #tx: Tx;
+  readonly #orgId: string;
+  readonly #connectionId: string;
+  readonly #rows: ShownRow[];
+  readonly #context: { ids: Ids; now: number };
+  readonly #unplaced: Map<string, { units: number; at: number; used: number }>;
+  readonly #kept: Record<string, unknown>[] = [];
+  readonly #touched = new Set<ShownRow>();
+
+  constructor(tx: Tx, orgId: string, connectionId: string, rows: ShownRow[], context: { ids: Ids; now: number }, unplaced: Map<string, { units: number; at: number; used: number }>) {
+    this.#tx = tx;
+    this.#orgId = orgId;
+    this.#connectionId = connectionId;
+    this.#rows = rows;
+    this.#context = context;
+    this.#unplaced = unplaced;
+  }
+
+  static async open(tx: Tx, orgId: string, connectionId: string, rows: ShownRow[], context: { ids: Ids; now: number }): Promise<Judgement> {
+    const { rows: unplaced } = await tx.query<{ stock_key: string; units: number; last_at: Date }>(
+      {
+        name: 'unplaced_lock',
+        text: `select stock_key, units, last_at from unplaced_effects
+               where org_id = $1 and connection_id = $2 and stock_key = any($3) order by stock_key for update`,
+      },
+      [orgId, connectionId, [...new Set(rows.map(({ stockKey }) => stockKey))]],
+    );
+    const byKey = new Map(unplaced.map((row) => [row.stock_key, { units: row.units, at: row.last_at.getTime(), used: 0 }]));
+    return new Judgement(tx, orgId, connectionId, rows, context, byKey);
+  }
+
+  judge(row: ShownRow, observation: { value: number; at: number; askedAfter: boolean }, source: 'read' | 'webhook'): Observed {
+    const before = row.shown;
+    const unplaced = this.#unplaced.get(row.stockKey);
+    const seen = observe(before, observation, {
+      compareAndSet: row.compareAndSet,
+      settling: row.settlesAt !== null && this.#context.now < row.settlesAt,
+      unplaced: unplaced ? { units: unplaced.units - unplaced.used, at: unplaced.at } : null,
+    });
+    row.shown = seen.shown;
+    this.#touched.add(row);
+    if (unplaced) unplaced.used += seen.unplacedUsed;
+    if (seen.counted || seen.verdict === 'settling' || seen.verdict === 'as_expected') row.observedSource = source;
+    if (seen.verdict === 'same_instant') row.lookNow = true;
+    else if (seen.counted || seen.verdict === 'as_expected') row.looked = true;
+    if (seen.counted) {
+      row.settlesAt = null;
+      row.settleTries = 0;
+      if (seen.write) this.proven.set(row.id, seen.write === 'applied' ? 'proven_applied' : 'proven_not_applied');
+      if (source === 'webhook' && (seen.verdict !== 'as_expected' || before.unknown || before.pending)) row.dirty = true;
+    }
+    if (seen.verdict !== 'as_expected' || before.observed !== observation.value) {
+      this.#kept.push({ id: this.#context.ids.uuid(), target_id: row.id, value: observation.value, vendor_at: observation.at, source, counted: seen.counted, verdict: seen.verdict });
+    }
+    return seen;
+  }
+
+  async save(): Promise<void> {
+    await saveShown(this.#tx, this.#orgId, [...this.#touched], { now: this.#context.now });
+    if (this.#kept.length > 0) {
+      await this.#tx.query(
+        {
+          name: 'observations_insert',
+          text: `insert into observations (org_id, id, target_id, value, vendor_at, recorded_at, source, counted, verdict)
+         select $1, r.id, r.target_id, r.value, to_timestamp(r.vendor_at / 1000.0), to_timestamp($3::float8 / 1000.0), r.source, r.counted, r.verdict
+         from jsonb_to_recordset($2::jsonb) as r(id uuid, target_id uuid, value int, vendor_at float8, source text, counted boolean, verdict text)`,
+        },
+        [this.#orgId, JSON.stringify(this.#kept), this.#context.now],
+      );
+    }
+    await this.#settleAttempts();
+    await this.#settleUnplaced();
+  }
+
+  async #settleAttempts(): Promise<void> {
+    const based = [...this.#touched].filter(({ shown }) => shown.pending === null).map(({ id }) => id);
+    if (based.length === 0) return;
+    await this.#tx.query(
+      {
+        name: 'attempts_prove',
+        text: `update attempts a set outcome = coalesce(p.outcome, 'proven_not_applied'), finished_at = to_timestamp($4::float8 / 1000.0)
+       from unnest($2::uuid[], $3::text[]) as p(target_id, outcome)
+       where a.org_id = $1 and a.target_id = p.target_id and a.outcome = 'unknown'`,
+      },
+      [this.#orgId, based, based.map((id) => this.proven.get(id) ?? null), this.#context.now],
+    );
+  }
+
+  /** Units of unknown place that showed are gone; the rest too, once every level was read after them. */
+  async #settleUnplaced(): Promise<void> {
+    if (this.#unplaced.size === 0) return;
+    const entries = [...this.#unplaced].sort(([a], [b]) => (a < b ? -1 : 1));
+    await this.#tx.query(
+      `update unplaced_effects u set units = u.units - r.used
+       from unnest($3::text[], $4::int[]) as r(stock_key, used)
+       where u.org_id = $1 and u.connection_id = $2 and u.stock_key = r.stock_key and r.used > 0`,
+      [this.#orgId, this.#connectionId, entries.map(([key]) => key), entries.map(([, { used }]) => used)],
+    );
+    await this.#tx.query(
+      `delete from unplaced_effects u where u.org_id = $1 and u.connection_id = $2 and u.stock_key = any($3)
+         and (u.units <= 0 or not exists (select from targets t where t.org_id = u.org_id and t.connection_id = u.connection_id
+           and t.stock_key = u.stock_key and (t.unknown or t.base_at is null or t.base_at <= u.last_at)))`,
+      [this.#orgId, this.#connectionId, entries.map(([key]) => key)],
+    );
+    void this.#rows;
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * States of targets: what a look at them came to when nothing was sent, alerts, and the events that tell a screen.
+ */
+import type { Tx } from '../tx.ts';
+
+export interface Finding {
+  targetId: string;
+  desired: number | null;
+  steps: unknown;
+  state: string;
+  reason: string | null;
+  /** Dirty version that is dealt with; null = the mark stays. */
+  handledVersion: number | null;
+  /** Our clock; null = at the next chance. */
+  nextTryAt: number | null;
+  /** Orders are known past the gap: it is no sale. */
+  releaseUnseen: boolean;
+  /** The reading that was due is done or not needed; a number = look again then. */
+  readDue: 'keep' | 'clear' | number;
+  readOnly?: boolean;
+}
+
+export async function recordFindings(tx: Tx, orgId: string, findings: readonly Finding[], now: number): Promise<void> {
+  if (findings.length === 0) return;
+  const rows = findings.map((finding) => ({
+    ...finding,
+    readAt: typeof finding.readDue === 'number' ? finding.readDue : null,
+    keepRead: finding.readDue === 'keep',
+    readOnly: finding.readOnly ?? null,
+  }));
+  await tx.query(
+    {
+      name: 'findings_record',
+      text: `
+    with r as (select * from jsonb_to_recordset($2::jsonb) as r("targetId" uuid, desired int, steps jsonb, state text, reason text,
+      "handledVersion" bigint, "nextTryAt" float8, "releaseUnseen" boolean, "readAt" float8, "keepRead" boolean, "readOnly" boolean)),
+    n as (select to_timestamp($3::float8 / 1000.0) as at),
+    locked as materialized (select t.id, t.state, t.desired, t.reason from targets t join r on r."targetId" = t.id where t.org_id = $1 order by t.id for update of t)
+    update targets t set
+      desired = coalesce(r.desired, t.desired), desired_at = case when r.desired is null then t.desired_at else n.at end,
+      desired_steps = coalesce(r.steps, t.desired_steps),
+      state = case when r.state = 'in_sync' and t.dirty_version > coalesce(r."handledVersion", t.handled_version) then 'pending' else r.state end,
+      reason = r.reason, state_at = case when t.state = r.state and t.desired is not distinct from coalesce(r.desired, t.desired) then t.state_at else n.at end,
+      handled_version = case when r."handledVersion" is null then t.handled_version else greatest(t.handled_version, r."handledVersion") end,
+      dirty_since = case when r."handledVersion" >= t.dirty_version then null else t.dirty_since end,
+      next_try_at = to_timestamp(r."nextTryAt" / 1000.0),
+      read_due = case when r."keepRead" then t.read_due else to_timestamp(r."readAt" / 1000.0) end,
+      unseen = case when r."releaseUnseen" then 0 else t.unseen end,
+      unseen_at = case when r."releaseUnseen" then null else t.unseen_at end,
+      read_only = coalesce(r."readOnly", t.read_only), version = t.version + 1
+    from r, n, locked l where t.org_id = $1 and t.id = r."targetId" and l.id = t.id`,
+    },
+    [orgId, JSON.stringify(rows), now],
+  );
+}
+
+/** One row per listing in `events` for targets whose visible numbers or state changed. */
+export async function announce(tx: Tx, orgId: string, targetIds: readonly string[]): Promise<void> {
+  if (targetIds.length === 0) return;
+  await tx.query(
+    {
+      name: 'listing_events',
+      text: `insert into events (org_id, type, key, version)
+           select $1, 'listing', l.id::text, max(t.version) from targets t
+           join listings l on l.org_id = t.org_id and l.connection_id = t.connection_id and l.stock_key = t.stock_key
+           where t.org_id = $1 and t.id = any($2) group by l.id order by l.id`,
+    },
+    [orgId, targetIds],
+  );
+}
+
+export interface Alert {
+  id: string;
+  kind: string;
+  severity: 'info' | 'warning' | 'critical';
+  message: string;
+  subjectKind: string;
+  subjectId: string;
+  details?: unknown;
+}
+
+/** Raises an alert, or counts it once more while an equal one is open. */
+export async function raiseAlerts(tx: Tx, orgId: string, alerts: readonly Alert[], now: number): Promise<void> {
+  for (const alert of [...alerts].sort((a, b) => (a.subjectId < b.subjectId ? -1 : 1))) {
+    await tx.query(
+      `with raised as (
+         insert into alerts as a (org_id, id, kind, severity, message, subject_kind, subject_id, dedupe_key, details, created_at, last_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $3 || ':' || $7, $8, to_timestamp($9::float8 / 1000.0), to_timestamp($9::float8 / 1000.0))
+         on conflict (org_id, dedupe_key) where resolved_at is null do update set count = a.count + 1, last_at = excluded.last_at, message = excluded.message
+         returning id, count)
+       insert into events (org_id, type, key, version) select $1, 'alert', id::text, count from raised`,
+      [orgId, alert.id, alert.kind, alert.severity, alert.message, alert.subjectKind, alert.subjectId, JSON.stringify(alert.details ?? {}), now],
+    );
+  }
+}
+
+/** What an alert was about is right again. */
+export async function resolveAlerts(tx: Tx, orgId: string, kind: string, subjectIds: readonly string[], now: number): Promise<void> {
+  await tx.query(
+    {
+      name: 'alerts_resolve',
+      text: `update alerts set resolved_at = to_timestamp($4::float8 / 1000.0) where org_id = $1 and resolved_at is null and dedupe_key = any($3::text[]) and kind = $2`,
+    },
+    [orgId, kind, subjectIds.map((id) => `${kind}:${id}`), now],
+  );
+}
+
+/** The connection works again, or does not: its targets stand in that state, with everything that waits kept. */
+export async function setConnectionState(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  state: 'connected' | 'unauthorized' | 'unreachable',
+  reason: string | null,
+  now: number,
+): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `update connections set state = $3, state_reason = $4 where org_id = $1 and id = $2 and state <> $3`,
+    [orgId, connectionId, state, reason],
+  );
+  if (rowCount === 0) return false;
+  await tx.query(
+    state === 'connected'
+      ? `update targets t set state = 'unknown', reason = null, unknown = true, expected = null, state_at = to_timestamp($3::float8 / 1000.0), next_try_at = null,
+           dirty_version = t.dirty_version + 1, dirty_since = coalesce(t.dirty_since, to_timestamp($3::float8 / 1000.0)), version = version + 1
+         where t.org_id = $1 and t.connection_id = $2 and t.state in ('unauthorized', 'unreachable') and not t.read_only and $4::text is null`
+      : `update targets t set state = $5, reason = $4, state_at = to_timestamp($3::float8 / 1000.0), version = version + 1
+         where t.org_id = $1 and t.connection_id = $2 and t.state not in ('read_only', 'paused', 'unmapped', 'shadow') and t.state <> $5`,
+    state === 'connected' ? [orgId, connectionId, now, null] : [orgId, connectionId, now, reason, state],
+  );
+  return true;
+}

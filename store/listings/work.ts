@@ -1,0 +1,161 @@
+/**
+ * Work of a lane: a claimed slice of targets with everything their numbers follow from, in one statement, so that a
+ * slice is one moment in time.
+ *
+ * Claimed, in this order: dirty by the stored hint (0, few, other; old ones first after half a minute), numbers to be
+ * read, gaps whose orders have been read past, writes a predecessor left open. A stock key's other targets are loaded
+ * too: buffer and cap are spent once over all of them.
+ */
+import { fewUnits } from '#core/stock/urgency.ts';
+import type { PolicyFields, PolicyScope } from '#core/stock/publishable.ts';
+import type { Tx } from '../tx.ts';
+
+export interface WorkTarget {
+  id: string;
+  picked: boolean;
+  stockKey: string;
+  channelLocation: string;
+  variantId: string | null;
+  expected: number | null;
+  expectedHigh: number | null;
+  unknown: boolean;
+  base: number | null;
+  unseen: number;
+  /** Orders are known past the gap: nobody sold it. */
+  unseenReleased: boolean;
+  pendingValue: number | null;
+  /** Unix ms by our clock; null = nothing settles. */
+  settlesAt: number | null;
+  observed: number | null;
+  desired: number | null;
+  accepted: number | null;
+  state: string;
+  readOnly: boolean;
+  seenVersion: number;
+  effectSeq: number;
+  dirtyVersion: number;
+  dirty: boolean;
+  dirtySince: number | null;
+  readDue: number | null;
+  tries: number;
+}
+
+export interface WorkListing {
+  id: string;
+  stockKey: string;
+  variantId: string | null;
+  paused: boolean;
+  notWritable: string | null;
+  fulfilledBy: 'us' | 'channel';
+}
+
+export interface WorkVariant {
+  id: string;
+  sku: string;
+  isBundle: boolean;
+  /** A plain variant's own stock is one part with one unit. */
+  parts: { variantId: string; sku: string; units: number; buffer: number; available: Record<string, number> }[];
+}
+
+export interface WorkPlace {
+  channelLocation: string;
+  locationId: string;
+  isDefault: boolean;
+  priority: number;
+}
+
+export interface Work {
+  connection: {
+    state: string;
+    paused: boolean;
+    settings: Record<string, unknown>;
+    priority: number;
+  } | null;
+  targets: WorkTarget[];
+  listings: WorkListing[];
+  variants: WorkVariant[];
+  places: WorkPlace[];
+  policies: { scope: PolicyScope; scopeId: string; fields: PolicyFields }[];
+}
+
+export type Pick =
+  | { kind: 'claim'; limit: number; exclude: readonly string[]; urgentOnly: boolean; openWrites: boolean }
+  | { kind: 'ids'; ids: readonly string[] };
+
+const claimSql = `
+  picked as materialized (
+    select id, min(rank) as rank, min(since) as since from (
+      (select t.id, case when t.dirty_hint <= 0 or t.dirty_since < n.at - interval '30 s' then 0 when t.dirty_hint <= ${fewUnits} then 1 else 2 end as rank, t.dirty_since as since
+       from targets t, n where t.org_id = $1 and t.connection_id = $2 and t.dirty_version > t.handled_version and t.variant_id is not null
+         and t.state not in ('paused', 'unauthorized') and not t.read_only and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[])
+         and (not $6 or t.dirty_hint <= ${fewUnits} or t.dirty_since < n.at - interval '30 s')
+       order by 2, t.dirty_since limit $5)
+      union all
+      (select t.id, 3, t.read_due from targets t, n
+       where t.org_id = $1 and t.connection_id = $2 and t.read_due <= n.at and not $6 and t.state <> 'unauthorized' and t.id <> all($4::uuid[]) order by t.read_due limit $5)
+      union all
+      (select t.id, 3, t.unseen_at from targets t, n, c
+       where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0 and date_trunc('second', c.orders_read_to) > t.unseen_at and not $6
+         and t.state not in ('paused', 'unauthorized') and t.id <> all($4::uuid[]) limit $5)
+      union all
+      (select t.id, 2, null from targets t, n
+       where $7 and t.org_id = $1 and t.connection_id = $2 and t.pending_value is not null and t.settles_at is null
+         and t.state not in ('paused', 'unauthorized') and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[]) limit $5)
+    ) every group by id order by rank, since nulls last limit $5)`;
+
+const idsSql = `picked as materialized (select id from targets where org_id = $1 and connection_id = $2 and id = any($4::uuid[]))`;
+
+const loadSql = (pick: string) => `
+  with n as (select to_timestamp($3::float8 / 1000.0) as at),
+  c as (select * from connections where org_id = $1 and id = $2 and deleted_at is null),
+  ${pick},
+  k as (select distinct t.stock_key from targets t join picked p on p.id = t.id where t.org_id = $1),
+  ts as (select t.*, exists (select from picked p where p.id = t.id) as picked from targets t join k on k.stock_key = t.stock_key where t.org_id = $1 and t.connection_id = $2),
+  ls as (select l.* from listings l join k on k.stock_key = l.stock_key where l.org_id = $1 and l.connection_id = $2),
+  vs as (select v.* from variants v where v.org_id = $1 and v.id in (select variant_id from ts)),
+  parts as (
+    select v.id as whole, v.id as variant_id, v.sku, 1 as units from vs v where not v.is_bundle
+    union all
+    select b.variant_id, b.component_id, p.sku, b.units from vs v
+      join bundle_components b on b.org_id = $1 and b.variant_id = v.id and b.valid_to is null
+      join variants p on p.org_id = $1 and p.id = b.component_id
+    where v.is_bundle)
+  select
+    (select jsonb_build_object('state', c.state, 'paused', c.paused_at is not null, 'settings', c.settings, 'priority', c.priority) from c) as connection,
+    coalesce((select jsonb_agg(jsonb_build_object('id', t.id, 'picked', t.picked, 'stockKey', t.stock_key, 'channelLocation', t.channel_location,
+      'variantId', t.variant_id, 'expected', t.expected, 'expectedHigh', t.expected_high, 'unknown', t.unknown, 'base', t.base, 'unseen', t.unseen,
+      'unseenReleased', t.unseen > 0 and coalesce(date_trunc('second', (select orders_read_to from c)) > t.unseen_at, false),
+      'pendingValue', t.pending_value, 'settlesAt', round(extract(epoch from t.settles_at) * 1000), 'observed', t.observed, 'desired', t.desired,
+      'accepted', t.accepted, 'state', t.state, 'readOnly', t.read_only, 'seenVersion', t.seen_version, 'effectSeq', t.effect_seq,
+      'dirtyVersion', t.dirty_version, 'dirty', t.dirty_version > t.handled_version,
+      'dirtySince', round(extract(epoch from t.dirty_since) * 1000), 'readDue', round(extract(epoch from t.read_due) * 1000), 'tries', t.tries)) from ts t), '[]') as targets,
+    coalesce((select jsonb_agg(jsonb_build_object('id', l.id, 'stockKey', l.stock_key, 'variantId', l.variant_id, 'paused', l.paused_at is not null,
+      'notWritable', l.not_writable, 'fulfilledBy', l.fulfilled_by) order by l.id) from ls l), '[]') as listings,
+    coalesce((select jsonb_agg(jsonb_build_object('id', v.id, 'sku', v.sku, 'isBundle', v.is_bundle, 'parts', coalesce((
+        select jsonb_agg(jsonb_build_object('variantId', p.variant_id, 'sku', p.sku, 'units', p.units,
+          'buffer', case when v.is_bundle then coalesce((select o.buffer from policies o where o.org_id = $1 and o.scope = 'variant' and o.scope_id = p.variant_id and o.valid_to is null), 0) else 0 end,
+          'available', coalesce((select jsonb_object_agg(s.location_id, s.sellable - s.committed - s.reserved) from positions s
+            where s.org_id = $1 and s.variant_id = p.variant_id), '{}')) order by p.sku)
+        from parts p where p.whole = v.id), '[]'))) from vs v), '[]') as variants,
+    coalesce((select jsonb_agg(jsonb_build_object('channelLocation', m.channel_location, 'locationId', m.location_id, 'isDefault', l.is_default, 'priority', l.priority)
+      order by l.is_default desc, l.priority, l.code)
+      from connection_locations m join locations l on l.org_id = $1 and l.id = m.location_id
+      where m.org_id = $1 and m.connection_id = $2), '[]') as places,
+    coalesce((select jsonb_agg(jsonb_build_object('scope', o.scope, 'scopeId', o.scope_id, 'fields',
+      jsonb_build_object('buffer', o.buffer, 'shareBp', o.share_bp, 'cap', o.cap))) from policies o
+      where o.org_id = $1 and o.valid_to is null and (
+        (o.scope = 'organization' and o.scope_id = $1) or (o.scope = 'connection' and o.scope_id = $2)
+        or (o.scope = 'variant' and o.scope_id in (select id from vs)) or (o.scope = 'listing' and o.scope_id in (select id from ls))
+        or (o.scope = 'target' and o.scope_id in (select id from ts)))), '[]') as policies`;
+
+const claim = { name: 'work_claim', text: loadSql(claimSql) };
+const reload = { name: 'work_reload', text: loadSql(idsSql) };
+
+/** @param now our clock, Unix ms. */
+export async function loadWork(tx: Tx, orgId: string, connectionId: string, now: number, pick: Pick): Promise<Work> {
+  const { rows } =
+    pick.kind === 'claim'
+      ? await tx.query<Work>(claim, [orgId, connectionId, now, pick.exclude, pick.limit, pick.urgentOnly, pick.openWrites])
+      : await tx.query<Work>(reload, [orgId, connectionId, now, pick.ids]);
+  return rows[0] as Work;
+}
