@@ -1,23 +1,38 @@
 -- Coming in: stored events, and orders on three axes.
 
+-- What a connection's webhooks are signed with, as slow hashes: two connections that share a secret (one public app) are told apart
+-- by this alone, and a body one of them accepted is refused by the other. The order sweep runs in one process at a time.
+alter table connections
+  add column webhook_fingerprints bytea[] not null default '{}',
+  -- Nobody else sweeps before this; also the back-off after a failed sweep.
+  add column order_sweep_lease timestamptz;
+create index connections_by_fingerprint on connections using gin (webhook_fingerprints) where deleted_at is null;
+
 create table inbox (
   org_id uuid not null,
   id uuid not null,
   connection_id uuid not null,
   -- The sequence key is (connection, kind, external_id): its rows are applied together, folded to the newest.
   kind text not null check (kind in ('order', 'stock', 'other')),
-  external_id text not null,
+  external_id text collate "C" not null,
   topic text not null,
-  -- webhook, queue, poll, api
-  source text not null,
+  -- webhook and queue: the vendor's bytes. poll: our normalised order, found by a sweep. fetch: the same, read because a
+  -- stored event alone could not be applied; it began after every row it answers was known.
+  source text not null check (source in ('webhook', 'queue', 'poll', 'fetch', 'api')),
   -- Transport identity: suppresses re-work only; a collision is a new row.
   delivery_id text,
   body_hash bytea not null,
   body bytea not null,
-  received_at timestamptz not null default clock_timestamp(),
-  state text not null default 'waiting' check (state in ('waiting', 'done', 'superseded', 'duplicate', 'dead')),
+  received_at timestamptz not null,
+  -- waiting: to be applied at next_at · done: applied · superseded: a newer row of its key was applied instead
+  -- duplicate: an identical body was there (no body kept) · dead: failed for good, a person decides · discarded: a person said no
+  state text not null default 'waiting' check (state in ('waiting', 'done', 'superseded', 'duplicate', 'dead', 'discarded')),
+  -- A read from the channel was asked for on behalf of this row; next_at is then the time to ask again.
+  fetching boolean not null default false,
   attempts integer not null default 0,
-  next_at timestamptz not null default clock_timestamp(),
+  -- How often the very same error came in a row.
+  repeats integer not null default 0,
+  next_at timestamptz not null,
   error_code text,
   error text,
   correlation_id uuid,
@@ -26,8 +41,9 @@ create table inbox (
   foreign key (org_id, connection_id) references connections (org_id, id)
 );
 create index inbox_waiting on inbox (next_at, org_id, connection_id, kind, external_id) where state = 'waiting';
-create index inbox_key on inbox (org_id, connection_id, kind, external_id, received_at);
-create index inbox_body on inbox (org_id, body_hash);
+create index inbox_open_key on inbox (org_id, connection_id, kind, external_id) where state in ('waiting', 'dead');
+-- Led by the hash: also answers "was this body accepted for another connection".
+create index inbox_body on inbox (body_hash, connection_id);
 create index inbox_dead on inbox (org_id, received_at) where state = 'dead';
 call tenant_table('inbox');
 
@@ -36,7 +52,7 @@ create table orders (
   id uuid not null,
   -- null: a manual order
   connection_id uuid,
-  external_id text not null,
+  external_id text collate "C" not null,
   number text not null,
   status text not null check (status in ('new', 'confirmed', 'processing', 'completed', 'cancelled', 'failed')),
   payment text not null,
@@ -81,12 +97,14 @@ create table order_lines (
   -- Units the buyer is to get (shipped included); units that left.
   wanted integer not null check (wanted >= 0),
   shipped integer not null default 0 check (shipped >= 0),
+  -- Units of this line that stand in the ledger as commitments, holds and shortfalls: what the next difference starts from.
+  claimed integer not null default 0 check (claimed >= 0),
   returned integer not null default 0 check (returned >= 0),
   -- Units the channel's own number is lower by because of this line, at the applied version; null = not known.
   taken integer,
   channel_location text,
   bundle_parent boolean not null default false,
-  -- Frozen when the line was first booked: [{ variantId, units }]; null while unmapped.
+  -- Frozen when the line was first booked: [{ variantId, units }]; null while unmapped or never booked.
   explosion jsonb,
   primary key (org_id, id),
   unique (org_id, order_id, external_id),
@@ -94,7 +112,7 @@ create table order_lines (
   foreign key (org_id, listing_id) references listings (org_id, id),
   foreign key (org_id, variant_id) references variants (org_id, id)
 );
-create index order_lines_unmapped on order_lines (org_id, channel_sku) where variant_id is null;
+create index order_lines_unmapped on order_lines (org_id, order_id) where variant_id is null;
 call tenant_table('order_lines');
 
 -- Who did what to an order, in order.
