@@ -3,8 +3,8 @@
  * bytes go over the kit's transport like every other outside call, so time limits, the guard against foreign hosts and
  * the log hold here too.
  *
- * A message leaves the queue only by `done()`, after the caller has stored it; until then SQS shows it again when its
- * visibility time is over. A message about another seller (a queue shared by several) is neither handed on nor removed:
+ * A message leaves the queue only by `done()`, after the caller has stored it and perhaps after the receiving call's own
+ * signal has ended; until then SQS shows it again when its visibility time is over. A message about another seller (a queue shared by several) is neither handed on nor removed:
  * its own connection must get it. One that cannot be read is handed on as `other`, so that it is kept and seen.
  */
 import { Buffer } from 'node:buffer';
@@ -55,7 +55,7 @@ export function queuePort(options: QueueOptions): QueuePort {
         WaitTimeSeconds: waitSeconds,
       });
       const client = sqsClient(options, call, waitSeconds * 1000);
-      const answer = await client.send(command, { abortSignal: call.signal }).catch(rethrow);
+      const answer = await client.send(command).catch(rethrow);
       const messages = (answer.Messages ?? []).map((message) => messageOf(options, message, call));
       return { messages: messages.filter((message) => message !== null) };
     },
@@ -126,7 +126,9 @@ function messageOf(options: QueueOptions, message: Message, call: CallOptions): 
     externalId: seen.externalId,
     rawBody,
     async done() {
-      await sqsClient(options, call, 0).send(command, { abortSignal: call.signal }).catch(rethrow);
+      await sqsClient(options, { budget: call.budget, signal: new AbortController().signal }, 0)
+        .send(command)
+        .catch(rethrow);
     },
   };
 }
