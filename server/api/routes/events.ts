@@ -30,7 +30,8 @@ export async function eventRoutes(app: Api, deps: ApiDeps): Promise<void> {
     raw.write(': live\n\n');
     const gone = new AbortController();
     raw.on('close', () => gone.abort());
-    deps.onStop(() => raw.end());
+    const forget = deps.onStop(() => raw.end());
+    gone.signal.addEventListener('abort', forget);
 
     const waiting: FeedEvent[] = [];
     let live = from === null;

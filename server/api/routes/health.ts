@@ -7,7 +7,7 @@ export async function healthRoutes(app: Api, deps: ApiDeps): Promise<void> {
   app.get('/health', { schema: { summary: 'Alive: the process answers; no dependency is asked', security: [] } }, async () => ({ ok: true, version: deps.version }));
 
   app.get('/ready', { schema: { summary: 'Serving: database reachable, start finished', security: [] } }, async (_request, reply) => {
-    if (deps.isReady() && (await deps.store.ping())) return { ready: true };
+    if (deps.isReady() && (await deps.databaseAnswers())) return { ready: true };
     return reply
       .code(503)
       .type('application/problem+json')
