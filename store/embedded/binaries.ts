@@ -113,7 +113,7 @@ function copyTo(folder: string, source: BinaryPackage): string {
  * written and reached is taken
  * @throws Error naming what was tried
  */
-export function provideBinaries(account: Account, shelters: readonly string[], source = findPackage()): Binaries {
+export function provideBinaries(account: Account, shelters: readonly string[], source: BinaryPackage): Binaries {
   let mended = complete(source.native);
   if (!mended) {
     try {

@@ -1,7 +1,8 @@
 /**
  * Where the cluster of a data folder lies, its password, and how it is made.
  *
- *   <data folder>/postgres.json   where the rest is (0600): { home, socketDir }
+ *   <data folder>/postgres.json   where the rest is (0600): { home, socketDir, made }; inside the folder relative to it, so
+ *                                 that the folder can be moved
  *   <data folder>/postgres.key    the owner's password (0600)
  *   <home>/data                   PostgreSQL's own folder, owned by the account that runs it
  *   <home>/postgres.log           what PostgreSQL has to say
@@ -19,6 +20,7 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -28,7 +30,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { isAbsolute, join, relative, resolve } from 'node:path';
 import type { Account } from './account.ts';
 import { canEnter } from './account.ts';
 import type { Binaries } from './binaries.ts';
@@ -44,8 +46,11 @@ export interface Cluster {
 }
 
 interface Recorded {
+  /** As written: relative to the data folder, or absolute when outside. */
   home: string;
   socketDir: string;
+  /** The cluster was complete once: from then on a missing one is a loss, never a reason to make an empty one. */
+  made: boolean;
 }
 
 /** Where clusters go whose own data folder is out of reach, and copies of the programs. */
@@ -85,9 +90,19 @@ export function ownerUrl(cluster: Pick<Cluster, 'password' | 'socketDir'>, datab
 /** What a data folder says of its cluster; null when it has none yet. Changes nothing. */
 export function knownCluster(dataDir: string): Cluster | null {
   const recorded = readRecorded(dataDir);
-  if (!recorded || !existsSync(join(dataDir, 'postgres.key'))) return null;
+  return recorded && existsSync(join(dataDir, 'postgres.key')) ? locate(dataDir, recorded) : null;
+}
+
+function locate(dataDir: string, recorded: Recorded): Cluster {
+  const home = resolve(dataDir, recorded.home);
   const password = readFileSync(join(dataDir, 'postgres.key'), 'utf8').trim();
-  return { dataDir, ...recorded, data: join(recorded.home, 'data'), password };
+  return { dataDir, home, data: join(home, 'data'), socketDir: resolve(dataDir, recorded.socketDir), password };
+}
+
+/** Paths below the data folder are kept relative to it. */
+function asRecorded(dataDir: string, path: string): string {
+  const inside = relative(dataDir, path);
+  return inside.startsWith('..') || isAbsolute(inside) ? path : inside;
 }
 
 /** Lets others walk through a folder of ours (they still cannot list it). A foreign folder is left as it is. */
@@ -118,43 +133,54 @@ function privateFolder(path: string, account: Account): void {
   chmodSync(path, 0o700);
 }
 
-function chooseSocketDir(home: string): string {
+/** Beside the cluster, unless the path is too long for a socket: then a folder in /tmp, kept while it is still the account's. */
+function chooseSocketDir(home: string, previous: string | undefined, account: Account): string {
   const near = join(home, 'socket');
   if (Buffer.byteLength(join(near, socketName)) <= longestSocketPath) return near;
+  const info = previous === undefined ? undefined : lstatSync(previous, { throwIfNoEntry: false });
+  if (previous !== undefined && info?.isDirectory() && info.uid === account.uid) return previous;
   // Made with mkdir (not recursive), so that nobody can have put a folder of theirs there before.
   const far = `/tmp/syncstate-${randomBytes(6).toString('hex')}`;
   mkdirSync(far, { mode: 0o700 });
   return far;
 }
 
-function stillOurs(folder: string, account: Account): boolean {
-  const info = statSync(folder, { throwIfNoEntry: false });
-  return info?.isDirectory() === true && info.uid === account.uid;
+function makeHome(dataDir: string, home: string, account: Account): void {
+  mkdirSync(home, { recursive: true, mode: 0o711 });
+  if (!account.foreign) return;
+  if (home === join(dataDir, 'postgres')) letThrough(dataDir);
+  letThrough(home);
+  if (!canEnter(home, account))
+    throw new Error(
+      `User ${account.name ?? account.uid}, who runs the database, does not reach ${home} any more: chmod o+x the closed folder above it.`,
+    );
 }
 
 /** The cluster of a data folder; decides and records where it lies the first time. The caller holds the folder's lock. */
 export function placeCluster(dataDir: string, account: Account): Cluster {
-  const recorded = readRecorded(dataDir);
-  const home = recorded?.home ?? chooseHome(dataDir, account);
-  mkdirSync(home, { recursive: true, mode: 0o711 });
-  if (account.foreign) {
-    letThrough(dataDir);
-    letThrough(home);
-    if (!canEnter(home, account))
-      throw new Error(
-        `User ${account.name ?? account.uid}, who runs the database, does not reach ${home} any more: chmod o+x the folder above it that is closed.`,
-      );
-  }
-  const socketDir =
-    recorded && (recorded.socketDir.startsWith(home) || stillOurs(recorded.socketDir, account))
-      ? recorded.socketDir
-      : chooseSocketDir(home);
+  const before = readRecorded(dataDir);
+  const home = before ? resolve(dataDir, before.home) : chooseHome(dataDir, account);
+  if (before?.made && !existsSync(join(home, 'data', 'PG_VERSION')))
+    throw new Error(
+      `The database of ${dataDir} was in ${home} and is gone: bring it back, or empty the data folder to start anew.`,
+    );
+  makeHome(dataDir, home, account);
+  const socketDir = chooseSocketDir(home, before ? resolve(dataDir, before.socketDir) : undefined, account);
   privateFolder(socketDir, account);
-  if (recorded?.home !== home || recorded.socketDir !== socketDir)
-    writeWhole(join(dataDir, 'postgres.json'), `${JSON.stringify({ home, socketDir })}\n`);
   const key = join(dataDir, 'postgres.key');
   if (!existsSync(key)) writeWhole(key, `${randomBytes(24).toString('base64url')}\n`);
-  return { dataDir, home, data: join(home, 'data'), socketDir, password: readFileSync(key, 'utf8').trim() };
+  const recorded: Recorded = {
+    home: asRecorded(dataDir, home),
+    socketDir: asRecorded(dataDir, socketDir),
+    made: before?.made ?? false,
+  };
+  record(dataDir, before, recorded);
+  return locate(dataDir, recorded);
+}
+
+function record(dataDir: string, before: Recorded | null, now: Recorded): void {
+  if (JSON.stringify(before) !== JSON.stringify(now))
+    writeWhole(join(dataDir, 'postgres.json'), `${JSON.stringify(now)}\n`);
 }
 
 function run(command: readonly string[], account: Account): Promise<{ code: number | null; output: string }> {
@@ -229,5 +255,7 @@ export async function ensureInitialised(
   renameSync(join(nursery, 'data'), cluster.data);
   syncFolder(cluster.home);
   rmSync(nursery, { recursive: true, force: true });
+  const before = readRecorded(cluster.dataDir);
+  if (before) record(cluster.dataDir, before, { ...before, made: true });
   return 'made';
 }

@@ -14,7 +14,8 @@ import { join, resolve } from 'node:path';
 import pg from 'pg';
 import { StoreError } from '#core/errors.ts';
 import { chooseAccount } from './account.ts';
-import { findSetpriv, provideBinaries } from './binaries.ts';
+import type { BinaryPackage } from './binaries.ts';
+import { findPackage, findSetpriv, provideBinaries } from './binaries.ts';
 import { ensureInitialised, knownCluster, outsideHome, ownerUrl, placeCluster, socketName } from './cluster.ts';
 import type { DataDirInUse, DataDirLock } from './lock.ts';
 import { lockDataDir } from './lock.ts';
@@ -28,6 +29,10 @@ export interface EmbeddedOptions {
   lock?: DataDirLock;
   /** PostgreSQL settings on top of `serverSettings`; for test runs. */
   settings?: Readonly<Record<string, string>>;
+  /** Where PostgreSQL's programs lie; default: the installed package. */
+  programs?: BinaryPackage;
+  /** False leaves PostgreSQL running when this process is killed, for the next start to adopt (as on macOS). Default true. */
+  dieWithParent?: boolean;
 }
 
 export interface EmbeddedPostgres {
@@ -169,14 +174,15 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedP
 
 async function start(
   dataDir: string,
-  { log, settings = {} }: EmbeddedOptions,
+  options: EmbeddedOptions,
 ): Promise<{ supervisor: Supervisor; url: string; adopted: boolean }> {
+  const { log, settings = {}, programs = findPackage(), dieWithParent = true } = options;
   const account = chooseAccount(join(knownCluster(dataDir)?.home ?? join(dataDir, 'postgres'), 'data'));
   const cluster = placeCluster(dataDir, account);
-  const binaries = provideBinaries(account, [outsideHome, cluster.home]);
+  const binaries = provideBinaries(account, [outsideHome, cluster.home], programs);
   const made = await ensureInitialised(cluster, binaries, account);
   if (made === 'made') log(`made a PostgreSQL ${binaries.version} cluster in ${cluster.data}`);
-  const launch: Launch = { cluster, binaries, account, setpriv: findSetpriv(), settings, log };
+  const launch: Launch = { cluster, binaries, account, setpriv: dieWithParent ? findSetpriv() : null, settings, log };
   const postmaster = await runPostmaster(launch);
   const supervisor = new Supervisor(launch, postmaster);
   const url = ownerUrl(cluster);

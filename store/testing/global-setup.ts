@@ -9,16 +9,16 @@
  * databases on a given server carry the run's number, whose advisory lock only a living run holds.
  */
 import { randomInt } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { startEmbedded } from '../embedded/index.ts';
 import { lockDataDir } from '../embedded/lock.ts';
 import { migrate } from '../migrate.ts';
+import { scratchFolder, scratchRoot } from './scratch.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -34,17 +34,6 @@ interface TestCluster {
   /** Owner URL of a database that is always there. */
   url: string;
   stop(): Promise<void>;
-}
-
-/** Memory where there is enough of it (a copy of the template takes 25 ms there, 400 ms on a slow disk), else the temporary folder. */
-function scratchFolder(): string {
-  try {
-    const { bavail, bsize } = statfsSync('/dev/shm');
-    if (bavail * bsize > 2 * 2 ** 30) return '/dev/shm';
-  } catch {
-    // No such file system here.
-  }
-  return tmpdir();
 }
 
 /** Removes folders of runs that were killed; one whose lock is held belongs to a living run. */
@@ -63,9 +52,8 @@ function sweepFolders(scratch: string): void {
 }
 
 async function ownCluster(): Promise<TestCluster> {
-  const scratch = scratchFolder();
-  sweepFolders(scratch);
-  const dataDir = mkdtempSync(join(scratch, folderPrefix));
+  sweepFolders(scratchRoot());
+  const dataDir = scratchFolder(folderPrefix);
   // Nothing outlives the run, so nothing waits for the disk; visibility and locking are the same. store/embedded tests the rest.
   const settings = {
     fsync: 'off',
