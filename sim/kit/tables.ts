@@ -2,7 +2,8 @@
  * Tables: a simulator's state as named tables of JSON rows, changed in transactions, kept by the journal.
  *
  *   transact(work)  work runs at once and alone; it sees its own writes; if it throws, nothing has happened;
- *                   otherwise all its writes are one journal entry (after a kill: all or none).
+ *                   otherwise all its writes are one journal entry (after a kill: all or none). One transaction
+ *                   inside another is a part of it that can fail alone.
  *
  * Rows are values: put a new object, never change one that was read. Used by every simulator and by the kit's own
  * faults, sender and settings, so that one journal holds the whole vendor.
@@ -61,18 +62,27 @@ export async function openTables(options: JournalOptions): Promise<Tables> {
   );
 
   function transact<T>(work: () => T): T {
-    if (open !== null) return work();
+    if (open !== null) return within(open, work);
     const transaction = { writes: [] as Write[], undo: [] as (() => void)[] };
     open = transaction;
     try {
-      const result = work();
+      const result = within(transaction, work);
       if (transaction.writes.length > 0) journal.append(transaction.writes);
       return result;
-    } catch (error) {
-      for (const step of transaction.undo.reverse()) step();
-      throw error;
     } finally {
       open = null;
+    }
+  }
+
+  /** A part of a transaction: when it throws, its own writes are taken back, those before it stay. */
+  function within<T>(transaction: { writes: Write[]; undo: (() => void)[] }, work: () => T): T {
+    const mark = transaction.writes.length;
+    try {
+      return work();
+    } catch (error) {
+      for (const step of transaction.undo.splice(mark).reverse()) step();
+      transaction.writes.splice(mark);
+      throw error;
     }
   }
 
