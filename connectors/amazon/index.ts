@@ -36,7 +36,8 @@ function open(context: ConnectionContext): Channel {
   const { transport, clock } = context;
   const { sellerId, marketplaceIds, region } = settings;
   const baseUrl = (context.baseUrl ?? `https://${REGION_HOSTS[region]}`).replace(/\/+$/, '');
-  const tokenUrl = settings.tokenUrl ?? (context.baseUrl === null ? `https://${TOKEN_HOST}` : baseUrl) + TOKEN_PATH;
+  const tokenBase = context.baseUrl === null ? `https://${TOKEN_HOST}` : baseUrl;
+  const tokenUrl = atHome(settings.tokenUrl ?? tokenBase + TOKEN_PATH, context);
   const tokens = tokenSource({ url: tokenUrl, credentials, transport, clock });
   const client = amazonClient({ baseUrl, sellerId, tokens, transport, clock });
   const offers = offerMemory(clock);
@@ -65,11 +66,18 @@ function queueOptions(
   return {
     transport: context.transport,
     sellerId: settings.sellerId,
-    queueUrl: settings.queueUrl,
-    endpoint: settings.queueEndpoint ?? null,
+    queueUrl: atHome(settings.queueUrl, context),
+    endpoint: atHome(settings.queueEndpoint ?? new URL(settings.queueUrl).origin, context),
     region: settings.queueRegion ?? null,
     credentials: keys,
   };
+}
+
+/** A simulator may come back on another port than the one its stored addresses name: it is where its base URL says. */
+function atHome(address: string, { kind, baseUrl }: ConnectionContext): string {
+  if (kind !== 'simulated' || baseUrl === null) return address;
+  const { pathname, search } = new URL(address);
+  return new URL(baseUrl).origin + pathname + search;
 }
 
 function queueKeys(

@@ -127,6 +127,14 @@ describe('the Amazon queue', () => {
   });
 });
 
+test('a simulator that came back on another port is asked there', async () => {
+  const server = await vendorServer(() => sqs({}));
+  const { channel, close } = openAmazon(server.url, { queueUrl: 'http://127.0.0.1:9/111122223333/spapi-sim' });
+  open.push({ close }, server);
+  expect(await channel.queue?.receive(receive)).toEqual({ messages: [] });
+  expect(JSON.parse(server.asked[0]?.body ?? '')).toMatchObject({ QueueUrl: `${server.url}/111122223333/spapi-sim` });
+});
+
 describe('when there is a queue', () => {
   const context = (settings: object, credentials: Record<string, string>, kind: 'live' | 'simulated') => ({
     connectionId: 'c1',

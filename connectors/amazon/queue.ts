@@ -17,7 +17,7 @@ import {
   SQSServiceException,
 } from '@aws-sdk/client-sqs';
 import { ConnectorError } from '#core/errors.ts';
-import type { CallOptions, QueueMessage, QueuePort, Transport } from '../kit/ports.ts';
+import type { BudgetClass, CallOptions, QueueMessage, QueuePort, Transport } from '../kit/ports.ts';
 import { manifest, QUEUE_MESSAGES_MAX, QUEUE_WAIT_MAX_MS } from './manifest.ts';
 import { identify } from './notifications.ts';
 
@@ -25,13 +25,14 @@ export interface QueueOptions {
   transport: Transport;
   sellerId: string;
   queueUrl: string;
-  /** Null: the origin of `queueUrl`. */
-  endpoint: string | null;
+  /** Where AWS's protocol is spoken, usually the origin of `queueUrl`. */
+  endpoint: string;
   /** Null: as the host of `queueUrl` names it. */
   region: string | null;
   credentials: { accessKeyId: string; secretAccessKey: string; sessionToken?: string };
 }
 
+type HttpHandlerOptions = NonNullable<Parameters<SQSClient['send']>[1]>;
 type RequestHandler = NonNullable<SQSClientConfig['requestHandler']>;
 
 /** The part of AWS's request that we send on. */
@@ -45,7 +46,14 @@ interface AwsRequest {
   body?: unknown;
 }
 
+/** What AWS's client hands through to our handler with each command: whose budget, signal and time limit it goes under. */
+interface SendOptions extends HttpHandlerOptions {
+  call: CallOptions;
+  timeoutMs: number;
+}
+
 export function queuePort(options: QueueOptions): QueuePort {
+  const client = sqsClient(options);
   return {
     async receive({ waitMs, max, ...call }) {
       const waitSeconds = Math.floor(Math.min(Math.max(waitMs, 0), QUEUE_WAIT_MAX_MS) / 1000);
@@ -54,31 +62,30 @@ export function queuePort(options: QueueOptions): QueuePort {
         MaxNumberOfMessages: Math.min(Math.max(max, 1), QUEUE_MESSAGES_MAX),
         WaitTimeSeconds: waitSeconds,
       });
-      const client = sqsClient(options, call, waitSeconds * 1000);
-      const answer = await client.send(command).catch(rethrow);
-      const messages = (answer.Messages ?? []).map((message) => messageOf(options, message, call));
+      const limits: SendOptions = { call, timeoutMs: manifest.requestTimeoutMs + waitSeconds * 1000 };
+      const answer = await client.send(command, limits).catch(rethrow);
+      const messages = (answer.Messages ?? []).map((message) => messageOf(options, client, message, call.budget));
       return { messages: messages.filter((message) => message !== null) };
     },
   };
 }
 
-/** One per call: it is cheap (no sockets of its own) and carries that call's budget, signal and time limit. */
-function sqsClient(options: QueueOptions, call: CallOptions, waitMs: number): SQSClient {
+function sqsClient(options: QueueOptions): SQSClient {
   return new SQSClient({
-    endpoint: options.endpoint ?? new URL(options.queueUrl).origin,
+    endpoint: options.endpoint,
     region: options.region ?? regionOf(options.queueUrl),
     credentials: options.credentials,
-    /** Repeating is the caller's decision, here as everywhere. */
+    /** Repeating is the transport's decision, here as everywhere. */
     maxAttempts: 1,
     /** The connection protects the bytes; one wrong checksum would refuse nine good messages with it. */
     md5: false,
-    requestHandler: transportHandler(options.transport, call, manifest.requestTimeoutMs + waitMs),
+    requestHandler: transportHandler(options.transport),
   });
 }
 
-function transportHandler(transport: Transport, call: CallOptions, timeoutMs: number): RequestHandler {
+function transportHandler(transport: Transport): RequestHandler {
   return {
-    async handle(request: AwsRequest) {
+    async handle(request: AwsRequest, { call, timeoutMs }: SendOptions) {
       const port = request.port === undefined ? '' : `:${request.port}`;
       const target = request.headers['x-amz-target'] ?? '';
       const answer = await transport.request({
@@ -94,9 +101,8 @@ function transportHandler(transport: Transport, call: CallOptions, timeoutMs: nu
         timeoutMs,
         signal: call.signal,
       });
-      return {
-        response: { statusCode: answer.status, headers: answer.headers, body: Buffer.from(answer.body, 'utf8') },
-      };
+      const body = Buffer.from(answer.body, 'utf8');
+      return { response: { statusCode: answer.status, headers: answer.headers, body } };
     },
   } as RequestHandler;
 }
@@ -113,7 +119,12 @@ function bodyOf(body: unknown): string | Uint8Array {
 }
 
 /** Null: another seller's. */
-function messageOf(options: QueueOptions, message: Message, call: CallOptions): QueueMessage | null {
+function messageOf(
+  options: QueueOptions,
+  client: SQSClient,
+  message: Message,
+  budget: BudgetClass,
+): QueueMessage | null {
   const rawBody = Buffer.from(message.Body ?? '', 'utf8');
   const messageId = message.MessageId ?? '';
   const seen = identityOf(rawBody, messageId);
@@ -126,9 +137,9 @@ function messageOf(options: QueueOptions, message: Message, call: CallOptions): 
     externalId: seen.externalId,
     rawBody,
     async done() {
-      await sqsClient(options, { budget: call.budget, signal: new AbortController().signal }, 0)
-        .send(command)
-        .catch(rethrow);
+      const call = { budget, signal: new AbortController().signal };
+      const limits: SendOptions = { call, timeoutMs: manifest.requestTimeoutMs };
+      await client.send(command, limits).catch(rethrow);
     },
   };
 }
