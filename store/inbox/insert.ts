@@ -51,6 +51,7 @@ select org_id, id, connection_id, kind, external_id, topic, source, delivery_id,
   case when again then ''::bytea else body end, to_timestamp(received_at / 1000.0), to_timestamp(received_at / 1000.0), correlation_id,
   case when again then 'duplicate' else 'waiting' end, case when again then to_timestamp(received_at / 1000.0) end
 from judged order by n
+on conflict (org_id, id) do nothing
 returning id, state`,
 };
 

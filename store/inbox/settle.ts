@@ -10,7 +10,7 @@ import type { SequenceKey } from './claim.ts';
 export interface Settlement {
   orgId: string;
   id: string;
-  state: 'waiting' | 'done' | 'superseded' | 'dead' | 'discarded';
+  state: 'waiting' | 'done' | 'superseded' | 'dead';
   /** Unix ms; for `waiting`: when to try again. */
   at: number;
   fetching?: boolean;

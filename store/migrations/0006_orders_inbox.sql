@@ -25,8 +25,8 @@ create table inbox (
   body bytea not null,
   received_at timestamptz not null,
   -- waiting: to be applied at next_at · done: applied · superseded: a newer row of its key was applied instead
-  -- duplicate: an identical body was there (no body kept) · dead: failed for good, a person decides · discarded: a person said no
-  state text not null default 'waiting' check (state in ('waiting', 'done', 'superseded', 'duplicate', 'dead', 'discarded')),
+  -- (or a person discarded it) · duplicate: an identical body was there (no body kept) · dead: failed for good, a person decides
+  state text not null default 'waiting' check (state in ('waiting', 'done', 'superseded', 'duplicate', 'dead')),
   -- A read from the channel was asked for on behalf of this row; next_at is then the time to ask again.
   fetching boolean not null default false,
   attempts integer not null default 0,

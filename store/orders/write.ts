@@ -1,0 +1,125 @@
+/** Writing applied order versions: orders, their lines, their history and the feed, each in one statement for the whole batch. */
+import type { Order, OrderNote } from '#core/order/order.ts';
+import type { Tx } from '../tx.ts';
+
+export interface AppliedOrder {
+  orgId: string;
+  connectionId: string;
+  isNew: boolean;
+  order: Order;
+  notes: readonly OrderNote[];
+}
+
+/** A second writer of the same order breaks this; name it in `retryOn`. */
+export const orderIdentity = 'orders_org_id_connection_id_external_id_key';
+
+const orderShape = `(org_id uuid, connection_id uuid, id uuid, external_id text, number text, status text, payment text, fulfillment text,
+  fulfilled_by text, version float8, content_hash text, revision int, pending boolean, unmapped boolean, currency text, total_minor bigint,
+  test boolean, placed_at float8)`;
+
+const insertOrders = {
+  name: 'orders_insert',
+  text: `insert into orders (org_id, connection_id, id, external_id, number, status, payment, fulfillment, fulfilled_by, channel_version, content_hash,
+    revision, pending, unmapped, currency, total_minor, test, placed_at, created_at, updated_at)
+  select o.org_id, o.connection_id, o.id, o.external_id, o.number, o.status, o.payment, o.fulfillment, o.fulfilled_by, to_timestamp(o.version / 1000.0),
+    decode(o.content_hash, 'hex'), o.revision, o.pending, o.unmapped, o.currency, o.total_minor, o.test, to_timestamp(o.placed_at / 1000.0),
+    to_timestamp($2::float8 / 1000.0), to_timestamp($2::float8 / 1000.0)
+  from jsonb_to_recordset($1::jsonb) as o ${orderShape}`,
+};
+
+const updateOrders = {
+  name: 'orders_update',
+  text: `update orders t set number = o.number, status = o.status, payment = o.payment, fulfillment = o.fulfillment, fulfilled_by = o.fulfilled_by,
+    channel_version = to_timestamp(o.version / 1000.0), content_hash = decode(o.content_hash, 'hex'), revision = o.revision, pending = o.pending,
+    unmapped = o.unmapped, currency = o.currency, total_minor = o.total_minor, test = o.test, updated_at = to_timestamp($2::float8 / 1000.0)
+  from jsonb_to_recordset($1::jsonb) as o ${orderShape}
+  where t.org_id = o.org_id and t.id = o.id`,
+};
+
+const upsertLines = {
+  name: 'orders_lines_upsert',
+  text: `insert into order_lines (org_id, id, order_id, external_id, listing_id, variant_id, channel_sku, stock_key, variant_external_id, title, ordered,
+    wanted, shipped, claimed, taken, channel_location, bundle_parent, explosion)
+  select org_id, id, order_id, external_id, listing_id, variant_id, channel_sku, stock_key, variant_external_id, title, ordered,
+    wanted, shipped, claimed, taken, channel_location, bundle_parent, explosion
+  from jsonb_to_recordset($1::jsonb) as l (org_id uuid, id uuid, order_id uuid, external_id text, listing_id uuid, variant_id uuid, channel_sku text,
+    stock_key text, variant_external_id text, title text, ordered int, wanted int, shipped int, claimed int, taken int, channel_location text,
+    bundle_parent boolean, explosion jsonb)
+  on conflict (org_id, id) do update set listing_id = excluded.listing_id, variant_id = excluded.variant_id, channel_sku = excluded.channel_sku,
+    stock_key = excluded.stock_key, variant_external_id = excluded.variant_external_id, title = excluded.title, ordered = excluded.ordered,
+    wanted = excluded.wanted, shipped = excluded.shipped, claimed = excluded.claimed, taken = excluded.taken,
+    channel_location = excluded.channel_location, bundle_parent = excluded.bundle_parent, explosion = excluded.explosion`,
+};
+
+const insertHistory = {
+  name: 'orders_history',
+  text: `with notes as (
+    insert into order_events (org_id, id, order_id, kind, message, actor, at)
+    select org_id, id, order_id, kind, message, actor, to_timestamp($3::float8 / 1000.0)
+    from jsonb_to_recordset($1::jsonb) as n (org_id uuid, id uuid, order_id uuid, kind text, message text, actor text)
+  )
+  insert into events (org_id, type, key, version)
+  select org_id, 'order', id, revision from jsonb_to_recordset($2::jsonb) as o (org_id uuid, id text, revision bigint)`,
+};
+
+/** Every order of the batch is locked or new. `actor`: who brought it, for the history. */
+export async function writeOrders(tx: Tx, applied: readonly AppliedOrder[], context: { now: number; actor: string; ids: { uuid(): string } }): Promise<void> {
+  if (applied.length === 0) return;
+  const fresh = applied.filter(({ isNew }) => isNew);
+  const known = applied.filter(({ isNew }) => !isNew);
+  if (fresh.length > 0) await tx.query(insertOrders, [JSON.stringify(fresh.map(orderRow)), context.now]);
+  if (known.length > 0) await tx.query(updateOrders, [JSON.stringify(known.map(orderRow)), context.now]);
+  const lines = applied.flatMap(lineRows);
+  if (lines.length > 0) await tx.query(upsertLines, [JSON.stringify(lines)]);
+  const notes = applied.flatMap(({ orgId, order, notes: list }) =>
+    list.map((note) => ({ org_id: orgId, id: context.ids.uuid(), order_id: order.id, kind: note.kind, message: note.message, actor: context.actor })),
+  );
+  const feed = applied.map(({ orgId, order }) => ({ org_id: orgId, id: order.id, revision: order.revision }));
+  await tx.query(insertHistory, [JSON.stringify(notes), JSON.stringify(feed), context.now]);
+}
+
+function orderRow({ orgId, connectionId, order }: AppliedOrder): Record<string, unknown> {
+  return {
+    org_id: orgId,
+    connection_id: connectionId,
+    id: order.id,
+    external_id: order.externalId,
+    number: order.number,
+    status: order.status,
+    payment: order.payment,
+    fulfillment: order.fulfillment,
+    fulfilled_by: order.fulfilledBy,
+    version: order.version,
+    content_hash: order.contentHash,
+    revision: order.revision,
+    pending: order.pending,
+    unmapped: order.unmapped,
+    currency: order.currency,
+    total_minor: order.totalMinor,
+    test: order.test,
+    placed_at: order.placedAt,
+  };
+}
+
+function lineRows({ orgId, order }: AppliedOrder): Record<string, unknown>[] {
+  return order.lines.map((line) => ({
+    org_id: orgId,
+    id: line.id,
+    order_id: order.id,
+    external_id: line.externalId,
+    listing_id: line.listingId,
+    variant_id: line.variantId,
+    channel_sku: line.channelSku,
+    stock_key: line.stockKey,
+    variant_external_id: line.variantExternalId,
+    title: line.title,
+    ordered: line.ordered,
+    wanted: line.wanted,
+    shipped: line.shipped,
+    claimed: line.claimed,
+    taken: line.taken,
+    channel_location: line.channelLocation,
+    bundle_parent: line.bundleParent,
+    explosion: line.explosion,
+  }));
+}
