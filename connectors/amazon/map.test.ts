@@ -187,7 +187,7 @@ describe('an order of the Orders API', () => {
     ]);
   });
 
-  test('an unknown or absent status keeps the units claimed and ships nothing', () => {
+  test('an unknown or absent status keeps the units claimed and neither ships nor un-ships any', () => {
     const raw = orderAnswer.parse(fixture('order-shipped')).order;
     for (const odd of [
       { ...raw, fulfillment: { fulfillmentStatus: 'HAUNTED', fulfilledBy: 'MERCHANT' } },
@@ -195,7 +195,7 @@ describe('an order of the Orders API', () => {
     ]) {
       expect(orderOf(odd)).toMatchObject({ state: 'pending', payment: 'unrecognized', fulfillment: 'unrecognized' });
       expect(units(orderOf(odd))).toEqual([
-        { ordered: 2, wanted: 2, shipped: 0, taken: 2, channelLocation: 'DEFAULT' },
+        { ordered: 2, wanted: 2, shipped: 2, taken: 2, channelLocation: 'DEFAULT' },
       ]);
     }
   });

@@ -7,7 +7,7 @@
  *   InvoiceUnconfirmed (v0, Brazil)            → open
  *   CANCELLED / Canceled, UNFULFILLABLE        → cancelled: nothing is owed
  *   anything else                              → pending with everything else `unrecognized`: the units stay claimed and
- *                                                nothing is shipped until someone knows better
+ *                                                nothing more is shipped until someone knows better
  */
 import type { ListingsItemPatchRequest } from '@sp-api-sdk/listings-items-api-2021-08-01';
 import type { ChannelListing, ChannelOrder, ChannelOrderLine, StockReading, StockRef } from '../kit/ports.ts';
@@ -192,7 +192,7 @@ type Units = Pick<ChannelOrderLine, 'ordered' | 'wanted' | 'shipped'>;
 
 /**
  * Quantities come from the items, never from header counters, which are 0 while an order is pending (§6.3).
- *   pending, unrecognized  wanted = ordered (the items' open counters may be 0 as well)
+ *   pending, unrecognized  wanted = ordered (the items' open counters may be 0 as well); what has left stays left
  *   open                   wanted = fulfilled + unfulfilled: less than ordered after a partial cancel (§11.21).
  *                          Without the counters: ordered, or 0 when the item's cancellation was carried out
  *   cancelled              wanted = what left before
@@ -201,7 +201,8 @@ type Units = Pick<ChannelOrderLine, 'ordered' | 'wanted' | 'shipped'>;
 function unitsOf(item: OrderItem, standing: Standing): Units {
   const ordered = item.quantityOrdered;
   const { quantityFulfilled, quantityUnfulfilled } = item.fulfillment ?? {};
-  if (standing.state === 'pending') return { ordered, wanted: ordered, shipped: 0 };
+  if (standing.state === 'pending')
+    return { ordered, wanted: ordered, shipped: Math.min(quantityFulfilled ?? 0, ordered) };
   if (standing.state === 'cancelled') {
     const shipped = quantityFulfilled ?? 0;
     return { ordered, wanted: shipped, shipped };
