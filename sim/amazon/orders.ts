@@ -3,7 +3,7 @@
  * when it is two minutes old (profile `vendor`), until then the version before it, or nothing.
  *
  * Optional blocks come only when `includedData` asks for them, the order's status included (FULFILLMENT).
- * Pages are sorted by the time filtered on, then id; a token remembers the upper bound, so that an order updated between
+ * Pages are sorted by the time filtered on, then id; a token remembers the times filtered on, so that an order updated between
  * two pages falls out of this search and into the next one. Sort order and token contents: assumed.
  */
 import type { SimCore } from '#sim/kit/core.ts';
@@ -54,7 +54,7 @@ interface Filter {
 
 interface PageToken {
   madeAt: number;
-  before: number;
+  filter: Filter;
   /** The last row of the page before. */
   time: number;
   id: string;
@@ -73,7 +73,7 @@ export function createOrders(core: SimCore, rows: Rows, account: { marketplaceId
     return version === undefined ? null : { order, version };
   }
 
-  function filterOf(query: URLSearchParams, token: PageToken | null): Filter {
+  function filterOf(query: URLSearchParams): Filter {
     const created = time(query, 'createdAfter');
     const updated = time(query, 'lastUpdatedAfter');
     if ((created === null) === (updated === null))
@@ -88,7 +88,7 @@ export function createOrders(core: SimCore, rows: Rows, account: { marketplaceId
     const given = time(query, own);
     if (given !== null && (given < after || (delayMs() > 0 && given > newest)))
       throw invalidInput(`${own} must be after the start and at least two minutes in the past`);
-    return { by, after, before: token?.before ?? Math.floor((given ?? newest) / 1000) * 1000 };
+    return { by, after, before: Math.floor((given ?? newest) / 1000) * 1000 };
   }
 
   function tokenOf(query: URLSearchParams): PageToken | null {
@@ -129,7 +129,8 @@ export function createOrders(core: SimCore, rows: Rows, account: { marketplaceId
       const marketplaces = list(query, 'marketplaceIds');
       const size = whole(query, 'maxResultsPerPage', LARGEST_PAGE, LARGEST_PAGE);
       const token = tokenOf(query);
-      const { by, after, before } = filterOf(query, token);
+      const filter = token?.filter ?? filterOf(query);
+      const { by, after, before } = filter;
       const timeOf = ({ order, version }: Shown) => (by === 'created' ? order.createdAt : version.at);
       const found = [...rows.orders.all()]
         .flatMap((order) => visible(order) ?? [])
@@ -147,7 +148,7 @@ export function createOrders(core: SimCore, rows: Rows, account: { marketplaceId
       const last = page.at(-1);
       const next: PageToken | null =
         found.length > size && last !== undefined
-          ? { madeAt: core.clock.now(), before, time: timeOf(last), id: last.order.id }
+          ? { madeAt: core.clock.now(), filter, time: timeOf(last), id: last.order.id }
           : null;
       return read({
         orders: page.map((one) => show(one, sets)),
