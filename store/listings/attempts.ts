@@ -132,7 +132,7 @@ function shownAfter(shown: Shown, result: AttemptResult, held: boolean): Shown {
     case 'stale':
       return writeStale(shown);
     case 'unknown':
-      return result.settlesAt === null ? shown : writeAccepted(shown, (shown.baseAt ?? 0) + result.settleMs);
+      return result.settlesAt === null ? shown : writeAccepted(shown, (result.vendorAt ?? shown.baseAt ?? 0) + result.settleMs);
     case 'rejected':
     case 'not_applied':
     case 'not_sent':

@@ -70,6 +70,8 @@ export interface ReadResult {
   counted: boolean;
   gap: number;
   write: Observed['write'];
+  /** Accepted several settle times ago, and still the old number: it was never applied. */
+  rejected: boolean;
 }
 
 /** A lane's own reads, many at once. Attempts that this proves are settled here too. */
@@ -87,19 +89,19 @@ export async function recordReads(
     const row = rows.find(({ id }) => id === read.targetId);
     if (!row) continue;
     const seen = book.judge(row, { value: read.value, at: read.vendorAt, askedAfter: row.seenVersion === read.askedAt }, 'read');
-    if (seen.verdict === 'not_applied' && context.settle) waitOrReject(row, seen, book, context.now, context.settle);
-    results.set(read.targetId, { verdict: seen.verdict, counted: seen.counted, gap: seen.gap, write: seen.write });
+    const rejected = seen.verdict === 'not_applied' && context.settle !== undefined && waitOrReject(row, seen, book, context.now, context.settle);
+    results.set(read.targetId, { verdict: seen.verdict, counted: seen.counted, gap: seen.gap, write: seen.write, rejected });
   }
   await book.save();
   return results;
 }
 
 /** Accepted, yet the old number stands: wait another settle time, or call it rejected. */
-function waitOrReject(row: ShownRow, seen: Observed, book: Judgement, now: number, settle: { settleMs: number; rejectAfter: number }): void {
+function waitOrReject(row: ShownRow, seen: Observed, book: Judgement, now: number, settle: { settleMs: number; rejectAfter: number }): boolean {
   row.settleTries += 1;
   if (row.settleTries < settle.rejectAfter) {
-    row.settlesAt = now + settle.settleMs;
-    return;
+    row.settlesAt = now + Math.max(settle.settleMs, quickestSettleMs);
+    return false;
   }
   row.settlesAt = null;
   row.settleTries = 0;
@@ -112,7 +114,11 @@ function waitOrReject(row: ShownRow, seen: Observed, book: Judgement, now: numbe
     pending: null,
   };
   book.proven.set(row.id, 'proven_not_applied');
+  return true;
 }
+
+/** A vendor said to apply at once is still given this long before it is asked again. */
+const quickestSettleMs = 200;
 
 /** One transaction's judging of locked targets: keeps the unplaced units, the rows to write and the attempts proven. */
 class Judgement {
@@ -120,17 +126,15 @@ class Judgement {
   readonly #tx: Tx;
   readonly #orgId: string;
   readonly #connectionId: string;
-  readonly #rows: ShownRow[];
   readonly #context: { ids: Ids; now: number };
   readonly #unplaced: Map<string, { units: number; at: number; used: number }>;
   readonly #kept: Record<string, unknown>[] = [];
   readonly #touched = new Set<ShownRow>();
 
-  constructor(tx: Tx, orgId: string, connectionId: string, rows: ShownRow[], context: { ids: Ids; now: number }, unplaced: Map<string, { units: number; at: number; used: number }>) {
+  constructor(tx: Tx, orgId: string, connectionId: string, context: { ids: Ids; now: number }, unplaced: Map<string, { units: number; at: number; used: number }>) {
     this.#tx = tx;
     this.#orgId = orgId;
     this.#connectionId = connectionId;
-    this.#rows = rows;
     this.#context = context;
     this.#unplaced = unplaced;
   }
@@ -145,7 +149,7 @@ class Judgement {
       [orgId, connectionId, [...new Set(rows.map(({ stockKey }) => stockKey))]],
     );
     const byKey = new Map(unplaced.map((row) => [row.stock_key, { units: row.units, at: row.last_at.getTime(), used: 0 }]));
-    return new Judgement(tx, orgId, connectionId, rows, context, byKey);
+    return new Judgement(tx, orgId, connectionId, context, byKey);
   }
 
   judge(row: ShownRow, observation: { value: number; at: number; askedAfter: boolean }, source: 'read' | 'webhook'): Observed {
@@ -221,6 +225,5 @@ class Judgement {
            and t.stock_key = u.stock_key and (t.unknown or t.base_at is null or t.base_at <= u.last_at)))`,
       [this.#orgId, this.#connectionId, entries.map(([key]) => key)],
     );
-    void this.#rows;
   }
 }

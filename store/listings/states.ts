@@ -35,7 +35,11 @@ export async function recordFindings(tx: Tx, orgId: string, findings: readonly F
     with r as (select * from jsonb_to_recordset($2::jsonb) as r("targetId" uuid, desired int, steps jsonb, state text, reason text,
       "handledVersion" bigint, "nextTryAt" float8, "releaseUnseen" boolean, "readAt" float8, "keepRead" boolean, "readOnly" boolean)),
     n as (select to_timestamp($3::float8 / 1000.0) as at),
-    locked as materialized (select t.id, t.state, t.desired, t.reason from targets t join r on r."targetId" = t.id where t.org_id = $1 order by t.id for update of t)
+    -- A gap that was added since is not released: judged on the locked row.
+    locked as materialized (
+      select t.id, coalesce(date_trunc('second', c.orders_read_to) > t.unseen_at, false) as released
+      from targets t join r on r."targetId" = t.id join connections c on c.org_id = $1 and c.id = t.connection_id
+      where t.org_id = $1 order by t.id for update of t)
     update targets t set
       desired = coalesce(r.desired, t.desired), desired_at = case when r.desired is null then t.desired_at else n.at end,
       desired_steps = coalesce(r.steps, t.desired_steps),
@@ -45,8 +49,8 @@ export async function recordFindings(tx: Tx, orgId: string, findings: readonly F
       dirty_since = case when r."handledVersion" >= t.dirty_version then null else t.dirty_since end,
       next_try_at = to_timestamp(r."nextTryAt" / 1000.0),
       read_due = case when r."keepRead" then t.read_due else to_timestamp(r."readAt" / 1000.0) end,
-      unseen = case when r."releaseUnseen" then 0 else t.unseen end,
-      unseen_at = case when r."releaseUnseen" then null else t.unseen_at end,
+      unseen = case when l.released and r."releaseUnseen" then 0 else t.unseen end,
+      unseen_at = case when l.released and r."releaseUnseen" then null else t.unseen_at end,
       read_only = coalesce(r."readOnly", t.read_only), version = t.version + 1
     from r, n, locked l where t.org_id = $1 and t.id = r."targetId" and l.id = t.id`,
     },
@@ -121,7 +125,7 @@ export async function setConnectionState(
   if (rowCount === 0) return false;
   await tx.query(
     state === 'connected'
-      ? `update targets t set state = 'unknown', reason = null, unknown = true, expected = null, state_at = to_timestamp($3::float8 / 1000.0), next_try_at = null,
+      ? `update targets t set state = 'pending', reason = null, state_at = to_timestamp($3::float8 / 1000.0), next_try_at = null,
            dirty_version = t.dirty_version + 1, dirty_since = coalesce(t.dirty_since, to_timestamp($3::float8 / 1000.0)), version = version + 1
          where t.org_id = $1 and t.connection_id = $2 and t.state in ('unauthorized', 'unreachable') and not t.read_only and $4::text is null`
       : `update targets t set state = $5, reason = $4, state_at = to_timestamp($3::float8 / 1000.0), version = version + 1

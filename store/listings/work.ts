@@ -70,6 +70,8 @@ export interface Work {
     paused: boolean;
     settings: Record<string, unknown>;
     priority: number;
+    /** Somewhere on it sales are presumed that no imported order explains yet. */
+    unseen: boolean;
   } | null;
   targets: WorkTarget[];
   listings: WorkListing[];
@@ -121,7 +123,8 @@ const loadSql = (pick: string) => `
       join variants p on p.org_id = $1 and p.id = b.component_id
     where v.is_bundle)
   select
-    (select jsonb_build_object('state', c.state, 'paused', c.paused_at is not null, 'settings', c.settings, 'priority', c.priority) from c) as connection,
+    (select jsonb_build_object('state', c.state, 'paused', c.paused_at is not null, 'settings', c.settings, 'priority', c.priority,
+      'unseen', exists (select from targets t where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0)) from c) as connection,
     coalesce((select jsonb_agg(jsonb_build_object('id', t.id, 'picked', t.picked, 'stockKey', t.stock_key, 'channelLocation', t.channel_location,
       'variantId', t.variant_id, 'expected', t.expected, 'expectedHigh', t.expected_high, 'unknown', t.unknown, 'base', t.base, 'unseen', t.unseen,
       'unseenReleased', t.unseen > 0 and coalesce(date_trunc('second', (select orders_read_to from c)) > t.unseen_at, false),

@@ -1,0 +1,64 @@
+/**
+ * What time changes without an event: a hold whose time has passed, a limit, a snooze. One sweeper serves the due rows.
+ *
+ *   hold   → the ledger's `expire` command; it decides under the hold's row lock. A channel's hold is a question to the
+ *            channel (is its order still pending?), never a release by clock.
+ *
+ * A row stays until it was served; a failure puts it off, so that one bad row never stops the others.
+ */
+import type { Clock, Ids } from '#core/effects.ts';
+import type { HoldId, OrgId } from '#core/ids.ts';
+import { post } from '#store/ledger/post.ts';
+import { clearDue, type DueRow, dueNow, postponeDue } from '#store/listings/system.ts';
+import type { Store } from '#store/tx.ts';
+import type { FlowLog } from './publisher-types.ts';
+
+const atOnce = 200;
+const putOffMs = 60_000;
+
+export interface DueOptions {
+  store: Store;
+  clock: Clock;
+  ids: Ids;
+  log: FlowLog;
+  askChannelHold?: (orgId: string, holdId: string) => Promise<void>;
+}
+
+/** Serves what is due now. @returns how many rows. */
+export async function serveDue(options: DueOptions): Promise<number> {
+  const { store, clock, log } = options;
+  const rows = await store.system((tx) => dueNow(tx, clock.now(), atOnce));
+  for (const row of rows) {
+    try {
+      await serve(options, row);
+    } catch (error) {
+      log.error({ ...row, error: error instanceof Error ? error.message : String(error) }, 'A due row could not be served; it is put off.');
+      await store.tenant(row.orgId, (tx) => postponeDue(tx, row.orgId, row.kind, row.subjectId, clock.now() + putOffMs));
+    }
+  }
+  return rows.length;
+}
+
+async function serve(options: DueOptions, row: DueRow): Promise<void> {
+  const { store, clock, log } = options;
+  if (row.kind === 'hold') return expireHold(options, row);
+  log.warn({ ...row }, 'Nobody knows this kind of due row; it is put off.');
+  await store.tenant(row.orgId, (tx) => postponeDue(tx, row.orgId, row.kind, row.subjectId, clock.now() + putOffMs));
+}
+
+async function expireHold({ store, clock, ids, askChannelHold }: DueOptions, { orgId, kind, subjectId }: DueRow): Promise<void> {
+  const now = clock.now();
+  const outcome = await store.tenant(orgId, async (tx) => {
+    const [posted] = await post(
+      tx,
+      orgId as OrgId,
+      [{ kind: 'expire', key: `hold:${subjectId}:expire`, holdId: subjectId as HoldId, businessAt: now, reason: 'hold_expired' }],
+      { actor: 'due', ids, now },
+    );
+    if (posted?.kind === 'nothing' && posted.reason === 'closed') await clearDue(tx, orgId, kind, subjectId);
+    if (posted?.kind === 'nothing' && posted.reason !== 'closed') await postponeDue(tx, orgId, kind, subjectId, now + putOffMs);
+    if (posted?.kind === 'posted' || posted?.kind === 'duplicate') await clearDue(tx, orgId, kind, subjectId);
+    return posted;
+  });
+  if (outcome?.kind === 'nothing' && outcome.reason === 'channel_hold') await askChannelHold?.(orgId, subjectId);
+}

@@ -1,0 +1,211 @@
+/**
+ * A lane's decisions: from a loaded slice to what is to be done about each target. Pure; core computes, this assembles.
+ *
+ *   target → finding (nothing to send: state, reason, when again) | read | send
+ *
+ * Called by lane.ts for a claimed slice, and again for the same targets after a read or a refused write.
+ */
+import type { Manifest } from '#connectors/kit/ports.ts';
+import { goalOf, nextWrite } from '#core/stock/next-write.ts';
+import { type Publishable, publishable, type PublishTarget, resolvePolicy, type PolicyFields } from '#core/stock/publishable.ts';
+import { type Urgency, urgency } from '#core/stock/urgency.ts';
+import type { Finding } from '#store/listings/states.ts';
+import type { Work, WorkTarget } from '#store/listings/work.ts';
+
+/** What this turn has already learned about the targets it works on. */
+export interface Turn {
+  reads: ReadonlyMap<string, { value: number; at: number; verdict: string }>;
+  readFailed: ReadonlySet<string>;
+  /** How often these targets were decided in this turn. */
+  round: number;
+  /** At most this many rows per call: a refused call is halved until the bad row stands alone. */
+  maxRows: number;
+}
+
+export const firstTurn: Turn = { reads: new Map(), readFailed: new Set(), round: 0, maxRows: Number.MAX_SAFE_INTEGER };
+
+export interface DecisionContext {
+  now: number;
+  monotonicMs: number;
+  manifest: Manifest;
+  quietUntil: number | null;
+  turn: Turn;
+}
+
+export interface PlannedSend {
+  target: WorkTarget;
+  value: number;
+  from: number | null;
+  blind: boolean;
+  desired: number;
+  steps: Publishable['steps'];
+  urgency: Urgency;
+}
+
+export interface Decisions {
+  findings: Finding[];
+  reads: WorkTarget[];
+  sends: PlannedSend[];
+}
+
+const silent: PolicyFields = { buffer: null, shareBp: null, cap: null };
+
+export function decide(work: Work, context: DecisionContext): Decisions {
+  const decisions: Decisions = { findings: [], reads: [], sends: [] };
+  const numbers = numbersOf(work);
+  for (const target of work.targets) {
+    if (!target.picked) continue;
+    const standing = standingOf(work, target);
+    if (standing) settle(decisions, target, standing, context);
+    else decideOne(decisions, target, numbers.get(target.id), work, context);
+  }
+  return decisions;
+}
+
+/** The number of every loaded target; a stock key's targets are computed together. */
+export function numbersOf(work: Work): Map<string, Publishable> {
+  const numbers = new Map<string, Publishable>();
+  for (const stockKey of new Set(work.targets.map((target) => target.stockKey))) {
+    const group = work.targets.filter((target) => target.stockKey === stockKey);
+    const variant = work.variants.find(({ id }) => id === group[0]?.variantId);
+    const listing = work.listings.find((one) => one.stockKey === stockKey && one.variantId !== null);
+    const fields = (scope: string, scopeId?: string) => work.policies.find((one) => one.scope === scope && (scopeId === undefined || one.scopeId === scopeId))?.fields ?? silent;
+    const { targets } = publishable({
+      components: variant?.parts ?? [],
+      policy: resolvePolicy({
+        listing: listing ? fields('listing', listing.id) : silent,
+        variant: variant ? fields('variant', variant.id) : silent,
+        connection: fields('connection'),
+        organization: fields('organization'),
+      }),
+      targets: group.map((target) => placed(target, work, fields('target', target.id))),
+      partsMayTravel: work.connection?.settings.bundlePartsMayTravel === true,
+    });
+    for (const one of targets) numbers.set(one.targetId, one);
+  }
+  return numbers;
+}
+
+function placed(target: WorkTarget, work: Work, policy: PolicyFields): PublishTarget {
+  const places = work.places.filter(({ channelLocation }) => channelLocation === target.channelLocation);
+  return {
+    targetId: target.id,
+    channelLocation: target.channelLocation,
+    locationIds: places.map(({ locationId }) => locationId),
+    isDefault: places.some(({ isDefault }) => isDefault),
+    priority: Math.min(...places.map(({ priority }) => priority), Number.MAX_SAFE_INTEGER),
+    policy,
+    held: 0,
+  };
+}
+
+interface Standing {
+  state: string;
+  reason: string | null;
+  /** The number is still looked at. */
+  readable: boolean;
+  /** The change is dealt with; false = it waits. */
+  handled: boolean;
+}
+
+/** Why nothing may be written here, whatever the numbers. */
+function standingOf(work: Work, target: WorkTarget): Standing | null {
+  const listings = work.listings.filter(({ stockKey }) => stockKey === target.stockKey);
+  if (target.readOnly) return { state: 'read_only', reason: 'The channel keeps this number itself.', readable: true, handled: true };
+  if (work.connection?.paused) return { state: 'paused', reason: 'Publishing to this connection is paused.', readable: false, handled: false };
+  if (listings.some(({ paused }) => paused)) return { state: 'paused', reason: 'Publishing of this listing is paused.', readable: false, handled: false };
+  if (target.variantId === null) return { state: 'unmapped', reason: 'No SKU of ours is mapped to this listing.', readable: true, handled: true };
+  if (work.connection?.settings.shadow === true) return { state: 'shadow', reason: 'Computed, not written: this connection is in shadow mode.', readable: true, handled: true };
+  return null;
+}
+
+const due = (target: WorkTarget, context: DecisionContext): boolean => target.readDue !== null && target.readDue <= context.now && !context.turn.reads.has(target.id) && !context.turn.readFailed.has(target.id);
+
+function settle(decisions: Decisions, target: WorkTarget, standing: Standing, context: DecisionContext): void {
+  if (standing.readable && due(target, context)) decisions.reads.push(target);
+  else decisions.findings.push(finding(target, { state: standing.state, reason: standing.reason, handled: standing.handled, readDue: 'clear' }));
+}
+
+function decideOne(decisions: Decisions, target: WorkTarget, number: Publishable | undefined, work: Work, context: DecisionContext): void {
+  const desired = number?.desired ?? 0;
+  const steps = number?.steps ?? [];
+  const unseen = target.unseenReleased ? 0 : target.unseen;
+  const goal = goalOf(desired, unseen);
+  const read = context.turn.reads.get(target.id);
+  const with_ = { desired, steps, releaseUnseen: target.unseenReleased };
+  if (asksFirst(work, target, desired, read?.verdict)) {
+    decisions.findings.push(finding(target, { ...with_, state: 'drifted', reason: driftReason(target), handled: true, readDue: 'clear' }));
+    return;
+  }
+  const pending = target.pendingValue !== null;
+  const settling = pending && target.settlesAt !== null ? { value: target.pendingValue ?? 0, until: target.settlesAt } : null;
+  const next = nextWrite({
+    desired,
+    unseen,
+    expected: target.expected,
+    lastRead: read ? { value: read.value, ageMs: context.monotonicMs - read.at } : null,
+    settling,
+    openAttempt: pending && settling === null,
+    readFailed: context.turn.readFailed.has(target.id),
+    quietUntil: context.quietUntil,
+    now: context.now,
+    compareAndSet: context.manifest.stock.compareAndSet,
+  });
+  switch (next.kind) {
+    case 'read':
+      decisions.reads.push(target);
+      return;
+    case 'send':
+      decisions.sends.push({
+        target,
+        value: next.value,
+        from: next.from,
+        blind: next.from === null,
+        desired,
+        steps,
+        urgency: urgency(read?.value ?? target.expected, next.value, target.dirtySince === null ? 0 : context.now - target.dirtySince),
+      });
+      return;
+    case 'wait': {
+      const onItsWay = settling !== null && goal === settling.value;
+      const state = settling ? 'settling' : 'unknown';
+      const reason = settling ? `Accepted by the channel; it shows ${settling.value} within its settle time.` : 'The outcome of a write is not known; it is read back before anything else is sent.';
+      decisions.findings.push(finding(target, { ...with_, state, reason, handled: onItsWay, nextTryAt: onItsWay ? null : next.until, readDue: 'keep' }));
+      return;
+    }
+    case 'nothing':
+      if (due(target, context)) decisions.reads.push(target);
+      else decisions.findings.push(finding(target, { ...with_, ...inSync(desired, goal, unseen), handled: true, readDue: read ? 'clear' : 'keep' }));
+  }
+}
+
+function inSync(desired: number, goal: number, unseen: number): { state: string; reason: string | null } {
+  if (goal === desired) return { state: 'in_sync', reason: null };
+  return { state: 'pending', reason: `${unseen} presumed sold at the channel; its orders are being read before these units are offered again.` };
+}
+
+/** Policy "ask": somebody raised the channel's number, and a person decides. Holds until what we want changes. */
+function asksFirst(work: Work, target: WorkTarget, desired: number, verdict: string | undefined): boolean {
+  if (work.connection?.settings.drift !== 'ask') return false;
+  if (verdict === 'higher' || (target.unseenReleased && target.unseen > 0)) return true;
+  return target.state === 'drifted' && target.desired === desired;
+}
+
+const driftReason = (target: WorkTarget): string => `The channel shows ${target.observed ?? 'another number'}, which no order explains; someone changed it there.`;
+
+function finding(
+  target: WorkTarget,
+  what: { state: string; reason: string | null; handled: boolean; readDue: Finding['readDue']; desired?: number; steps?: Publishable['steps']; nextTryAt?: number | null; releaseUnseen?: boolean },
+): Finding {
+  return {
+    targetId: target.id,
+    desired: what.desired ?? null,
+    steps: what.steps ?? null,
+    state: what.state,
+    reason: what.reason,
+    handledVersion: what.handled ? target.dirtyVersion : null,
+    nextTryAt: what.nextTryAt ?? null,
+    releaseUnseen: what.releaseUnseen ?? false,
+    readDue: what.readDue,
+  };
+}

@@ -1,0 +1,187 @@
+/**
+ * The publisher: dirty marks → dirty targets → lanes, for every connection of every organization.
+ *
+ * Woken after commits in this process, and by itself every `pollMs` for what other processes, time and recovery leave:
+ * expands marks, serves due rows, wakes the lanes that have work, asks for stock sweeps. It holds no state that matters:
+ * any number of processes may run one, leases decide who writes.
+ */
+import { expandDirty } from '#store/listings/expand.ts';
+import { askStockSweep, type ConnectionIds, dirtyOrgs, lanesWithWork, publishingConnections, takeStockSweep } from '#store/listings/system.ts';
+import { serveDue } from './due.ts';
+import { createLane } from './lane.ts';
+import type { ConnectionRef, Lane, Publisher, PublisherOptions } from './publisher-types.ts';
+
+export type * from './publisher-types.ts';
+
+const defaultStockSweepMs = 6 * 3_600_000;
+/** Connections that come, go or change are noticed this often. */
+const housekeepingMs = 1_000;
+
+export function createPublisher(options: PublisherOptions): Publisher {
+  return new LanePublisher(options);
+}
+
+class LanePublisher implements Publisher {
+  readonly #options: PublisherOptions;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #opening = new Map<string, Promise<Lane | null>>();
+  readonly #retired = new Set<Promise<void>>();
+  readonly #stopping = new AbortController();
+  #loop: Promise<void> | null = null;
+  #woken = false;
+  #wakeUp: (() => void) | null = null;
+  #keptHouseAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.wake();
+    await this.#loop;
+    await Promise.all([...[...this.#lanes.values()].map((lane) => lane.stop()), ...this.#retired]);
+    this.#lanes.clear();
+  }
+
+  wake(): void {
+    this.#woken = true;
+    this.#wakeUp?.();
+  }
+
+  reopen(connection: ConnectionRef): void {
+    const lane = this.#lanes.get(keyOf(connection));
+    if (!lane) return;
+    this.#lanes.delete(keyOf(connection));
+    const gone: Promise<void> = lane.stop().finally(() => this.#retired.delete(gone));
+    this.#retired.add(gone);
+    this.wake();
+  }
+
+  async requestStockSweep(connection: ConnectionRef): Promise<void> {
+    const { store, clock } = this.#options;
+    await store.tenant(connection.orgId, (tx) => askStockSweep(tx, connection.orgId, connection.connectionId, clock.now()));
+    this.wake();
+  }
+
+  async drain(): Promise<void> {
+    for (let round = 0; round < 1_000; round += 1) {
+      await serveDue(this.#options);
+      const expanded = await this.#expand();
+      const busy = await this.#options.store.system((tx) => lanesWithWork(tx, this.#options.clock.now()));
+      await Promise.all(busy.map(async (connection) => (await this.#laneOf(connection))?.drain()));
+      if (!expanded) return;
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { clock, pollMs = 200 } = this.#options;
+    while (!this.#stopping.signal.aborted) {
+      const polled = !this.#woken;
+      this.#woken = false;
+      await this.#pass(polled).catch((error: unknown) => this.#failed(error));
+      if (this.#woken || this.#stopping.signal.aborted) continue;
+      const idle = new AbortController();
+      this.#wakeUp = () => idle.abort();
+      if (!this.#woken) await clock.sleep(pollMs, idle.signal);
+      this.#wakeUp = null;
+    }
+  }
+
+  #failed(error: unknown): void {
+    this.#options.log.error({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 'Publishing failed; it goes on at the next look.');
+  }
+
+  /** Woken: the marks alone. By itself: everything that time, others and recovery leave. */
+  async #pass(polled: boolean): Promise<void> {
+    const { store, clock } = this.#options;
+    await this.#expand();
+    if (!polled) return;
+    const served = await serveDue(this.#options);
+    if (served > 0) await this.#expand();
+    await this.#keepHouse();
+    const busy = await store.system((tx) => lanesWithWork(tx, clock.now()));
+    for (const connection of busy) await this.#nudge(connection);
+  }
+
+  async #expand(): Promise<boolean> {
+    const { store, clock } = this.#options;
+    const orgs = await store.system((tx) => dirtyOrgs(tx));
+    let any = false;
+    for (const orgId of orgs) {
+      for (let more = true; more; ) {
+        const expanded = await store.tenant(orgId, (tx) => expandDirty(tx, orgId, { now: clock.now() }));
+        any ||= expanded.connectionIds.length > 0;
+        for (const connectionId of expanded.connectionIds) await this.#nudge({ orgId, connectionId });
+        more = expanded.more && !this.#stopping.signal.aborted;
+      }
+    }
+    return any;
+  }
+
+  async #nudge(connection: ConnectionIds): Promise<void> {
+    const lane = this.#lanes.get(keyOf(connection));
+    if (lane) return lane.wake();
+    // Opening may need keys and take time: others do not wait for it.
+    void this.#laneOf(connection)
+      .then((opened) => opened?.wake())
+      .catch((error: unknown) => this.#failed(error));
+  }
+
+  async #laneOf(connection: ConnectionIds): Promise<Lane | null> {
+    const key = keyOf(connection);
+    const known = this.#lanes.get(key);
+    if (known) return known;
+    const opening = this.#opening.get(key) ?? this.#open(connection, key);
+    this.#opening.set(key, opening);
+    return opening.finally(() => this.#opening.delete(key));
+  }
+
+  async #open(connection: ConnectionIds, key: string): Promise<Lane | null> {
+    const { openConnection, store, clock, random, ids, log, requestOrderSweep, hooks, metrics, leaseMs } = this.#options;
+    const opened = await openConnection(connection);
+    if (!opened || this.#stopping.signal.aborted) return null;
+    const lane = createLane({
+      store,
+      connection: { orgId: connection.orgId, connectionId: connection.connectionId },
+      opened,
+      clock,
+      random,
+      ids,
+      log,
+      ...(requestOrderSweep && { requestOrderSweep }),
+      ...(hooks && { hooks }),
+      ...(metrics && { metrics }),
+      ...(leaseMs !== undefined && { leaseMs }),
+    });
+    this.#lanes.set(key, lane);
+    if (this.#loop) lane.start();
+    return lane;
+  }
+
+  async #keepHouse(): Promise<void> {
+    const { store, clock, stockSweepMs = defaultStockSweepMs } = this.#options;
+    const mono = clock.monotonicMs();
+    if (mono - this.#keptHouseAt < housekeepingMs) return;
+    this.#keptHouseAt = mono;
+    const connections = await store.system((tx) => publishingConnections(tx));
+    const alive = new Set(connections.map(keyOf));
+    for (const [key, lane] of this.#lanes) if (!alive.has(key)) this.reopen(lane.connection);
+    if (stockSweepMs <= 0) return;
+    for (const connection of connections) await sweepStock(this.#options, connection, stockSweepMs);
+  }
+}
+
+const keyOf = ({ orgId, connectionId }: ConnectionIds): string => `${orgId}/${connectionId}`;
+
+/** The stock sweep: every target is read once per period; the lane reads them in bulk, behind everything urgent. */
+async function sweepStock({ store, clock }: PublisherOptions, { orgId, connectionId }: ConnectionIds, everyMs: number): Promise<void> {
+  const now = clock.now();
+  await store.tenant(orgId, async (tx) => {
+    if (await takeStockSweep(tx, orgId, connectionId, now, everyMs)) await askStockSweep(tx, orgId, connectionId, now);
+  });
+}
