@@ -194,7 +194,8 @@ export function createInventory(shop: Shop): Inventory {
     const seen = new Set<string>();
     for (const [index, row] of input.quantities.entries()) {
       const path = ['input', 'quantities', String(index)];
-      errors.push(...placeErrors(row, path), ...setErrors(row, name, path, seen));
+      const unknown = placeErrors(row, path);
+      errors.push(...(unknown.length > 0 ? unknown : setErrors(row, name, path, seen)));
     }
     if (errors.length > 0) return { kind: 'refused', userErrors: errors };
     const steps = input.quantities.slice(0, onlyFirst).map((row): Step => {
@@ -242,12 +243,9 @@ export function createInventory(shop: Shop): Inventory {
     }
     for (const [index, row] of input.changes.entries()) {
       const path = ['input', 'changes', String(index)];
-      const { level } = place(row);
-      errors.push(
-        ...placeErrors(row, path),
-        ...adjustErrors(row, name, path),
-        ...staleError(row, now(level, name), path),
-      );
+      const unknown = placeErrors(row, path);
+      const stale = staleError(row, now(place(row).level, name), path);
+      errors.push(...(unknown.length > 0 ? unknown : [...adjustErrors(row, name, path), ...stale]));
     }
     if (errors.length > 0) return { kind: 'refused', userErrors: errors };
     const steps = input.changes.slice(0, onlyFirst).map((row): Step => {
