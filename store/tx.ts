@@ -234,23 +234,21 @@ class PoolStore implements Store {
   }
 
   tenant<T>(orgId: string, fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
-    return this.#run(beginText('begin', [orgId], options), fn, options);
+    return this.#run('begin', [orgId], fn, options);
   }
 
-  batch<T>(orgIds: readonly string[], fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
+  async batch<T>(orgIds: readonly string[], fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
     assert(orgIds.length > 0, 'a batch has at least one organization');
-    return this.#run(beginText('begin', [...new Set(orgIds)], options), fn, options);
+    return this.#run('begin', [...new Set(orgIds)], fn, options);
   }
 
   system<T>(fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
-    return this.#run(beginText('begin', [], options), fn, options);
+    return this.#run('begin', [], fn, options);
   }
 
   readOnly<T>(orgId: string, fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
-    return this.#run(beginText('begin isolation level repeatable read read only', [orgId], options), fn, {
-      ...options,
-      idempotent: true,
-    });
+    const mode = 'begin isolation level repeatable read read only';
+    return this.#run(mode, [orgId], fn, { ...options, idempotent: true });
   }
 
   metrics(): StoreMetrics {
@@ -268,7 +266,8 @@ class PoolStore implements Store {
     return this.#pool.end();
   }
 
-  async #run<T>(begin: string, fn: (tx: Tx) => Promise<T>, options: TxOptions): Promise<T> {
+  async #run<T>(mode: string, orgIds: readonly string[], fn: (tx: Tx) => Promise<T>, options: TxOptions): Promise<T> {
+    const begin = beginText(mode, orgIds, options);
     for (let attempt = 1; ; attempt += 1) {
       try {
         const result = await this.#once(begin, fn);

@@ -9,7 +9,7 @@
  * databases on a given server carry the run's number, whose advisory lock only a living run holds.
  */
 import { randomInt } from 'node:crypto';
-import { readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -36,11 +36,12 @@ interface TestCluster {
   stop(): Promise<void>;
 }
 
-/** Removes folders of runs that were killed; one whose lock is held belongs to a living run. */
+/** Removes folders of runs that were killed; one whose lock is held belongs to a living run, a new one may be about to. */
 function sweepFolders(scratch: string): void {
   for (const name of readdirSync(scratch)) {
     if (!name.startsWith(folderPrefix)) continue;
     try {
+      if (Date.now() - statSync(join(scratch, name)).mtimeMs < 60_000) continue;
       const lock = lockDataDir(join(scratch, name));
       if (lock.kind === 'in_use') continue;
       lock.release();
