@@ -21,5 +21,5 @@ export async function createOrganization(tx: Tx, organization: { id: string; nam
 }
 
 export async function createApiKey(tx: Tx, orgId: string, key: { id: string; name: string; hash: Uint8Array; ratePerMinute: number | null }): Promise<void> {
-  await tx.query('insert into api_keys (org_id, id, name, hash, rate_per_minute) values ($1, $2, $3, $4, $5)', [orgId, key.id, key.name, Buffer.from(key.hash), key.ratePerMinute]);
+  await tx.query('insert into api_keys (org_id, id, name, hash, rate_per_minute) values ($1, $2, $3, $4, $5) on conflict do nothing', [orgId, key.id, key.name, Buffer.from(key.hash), key.ratePerMinute]);
 }

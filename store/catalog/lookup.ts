@@ -39,3 +39,13 @@ export async function listLocations(tx: Tx, orgId: string): Promise<LocationRow[
   );
   return rows;
 }
+
+/** Makes the locations that are missing, by code. */
+export async function ensureLocations(tx: Tx, orgId: string, locations: readonly LocationRow[]): Promise<void> {
+  for (const location of locations)
+    await tx.query(
+      `insert into locations (org_id, id, code, name, is_default, priority, serves_orders) values ($1, $2, $3, $4, $5, $6, $7)
+       on conflict (org_id, code) do nothing`,
+      [orgId, location.id, location.code, location.name, location.isDefault, location.priority, location.servesOrders],
+    );
+}

@@ -1,6 +1,7 @@
 /** Files of products and stock: CSV or JSON rows in, counts and per-row errors out. A dry run books nothing and counts the same. */
 import { parse } from 'csv-parse';
 import type { FastifyRequest } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { columnName, productColumns, type RawRow, stockColumns } from '#core/catalog/import-rows.ts';
 import { readImportFile } from '#store/catalog/bulk.ts';
@@ -80,7 +81,8 @@ function cell(name: string, value: unknown): string {
 }
 
 export async function bulkRoutes(app: Api, deps: ApiDeps): Promise<void> {
-  await app.register(async (scope) => {
+  await app.register(async (plain) => {
+    const scope = plain.withTypeProvider<ZodTypeProvider>();
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser(['text/csv', 'application/json', 'text/plain'], { parseAs: 'string', bodyLimit: maxBytes }, (_request, body, done) => done(null, body));
 

@@ -6,6 +6,7 @@
  * connection has that shop and its own secret (a shared app secret signs for every shop: the header is unsigned).
  * Unknown token, no secret, wrong signature: all the same 401, so that nobody can probe.
  */
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { Problem } from '../problem.ts';
 import type { Api } from '../app.ts';
@@ -14,7 +15,8 @@ import type { ApiDeps } from '../deps.ts';
 const maxBody = 5 * 1_048_576;
 
 export async function webhookRoutes(app: Api, deps: ApiDeps): Promise<void> {
-  await app.register(async (scope) => {
+  await app.register(async (plain) => {
+    const scope = plain.withTypeProvider<ZodTypeProvider>();
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: maxBody }, (_request, body, done) => done(null, body));
 

@@ -1,0 +1,279 @@
+/**
+ * The one place that wires real things: clock, chance, ids, log, database, connectors, flows.
+ * Everything else takes what it needs as a parameter, so that the same code runs in tests and in the simulated world.
+ */
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { amazon } from '#connectors/amazon/index.ts';
+import { createBudgets } from '#connectors/kit/budget.ts';
+import type { Connector, Manifest } from '#connectors/kit/ports.ts';
+import { type CallLogEntry, type ConnectionTransport, createTransport } from '#connectors/kit/transport.ts';
+import { shopify } from '#connectors/shopify/index.ts';
+import type { Clock, Ids, Random } from '#core/effects.ts';
+import { uuidv7 } from '#core/uuid.ts';
+import { createIdempotency } from '#store/access/idempotency.ts';
+import { findApiKey } from '#store/access/keys.ts';
+import { type Connection, getConnection } from '#store/connections/connections.ts';
+import { keepOutsideCalls } from '#store/connections/outside-calls.ts';
+import { post } from '#store/ledger/post.ts';
+import { createStore, type Store } from '#store/tx.ts';
+import type { ApiDeps } from './api/deps.ts';
+import type { Config, SecretKey } from './config.ts';
+import { createEventHub } from './events.ts';
+import { createIntake, type Intake } from './flows/intake.ts';
+import { createPublisher } from './flows/publisher.ts';
+import type { ConnectionRef, OpenedConnection, Publisher } from './flows/publisher-types.ts';
+import { createMetrics } from './metrics.ts';
+import { createOutsideCallLog } from './outside-call-log.ts';
+import { createVault, type Vault } from './secrets.ts';
+import { version } from './version.ts';
+
+export const realClock: Clock = {
+  now: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const done = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      signal?.addEventListener('abort', done);
+    }),
+};
+export const realRandom: Random = { next: () => Math.random() };
+export const realIds: Ids = { uuid: () => uuidv7(Date.now(), randomBytes(10)) };
+
+const connectors: Readonly<Record<string, Connector>> = { shopify, amazon };
+
+export interface Deps {
+  config: Config;
+  store: Store;
+  clock: Clock;
+  random: Random;
+  ids: Ids;
+  vault: Vault;
+  intake: Intake;
+  publisher: Publisher;
+  api: ApiDeps;
+  openConnection(ref: ConnectionRef): Promise<OpenedConnection | null>;
+  /** /ready answers 200 from now on. */
+  ready(): void;
+  /** Open streams end themselves; nothing new is begun. */
+  announceStop(): void;
+  end(): Promise<void>;
+}
+
+/** The keys of SYNCSTATE_SECRET_KEYS; in development one is made and kept in the data folder. */
+export function secretKeys(config: Config, dataDir: string): readonly SecretKey[] {
+  if (config.secretKeys.length > 0) return config.secretKeys;
+  const file = join(dataDir, 'secret-key');
+  if (!existsSync(file)) writeFileSync(file, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
+  return [{ id: 'local', key: new Uint8Array(Buffer.from(readFileSync(file, 'utf8').trim(), 'base64')) }];
+}
+
+export async function createDeps(options: { config: Config; dataDir: string; appUrl: string }): Promise<Deps> {
+  const { config, dataDir } = options;
+  const clock = realClock;
+  const random = realRandom;
+  const ids = realIds;
+  const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime, redact: ['*.authorization', '*.accessToken', '*.credentials'] }, pino.destination(2));
+  const metrics = createMetrics();
+  const store = createStore(options.appUrl, { clock, random, max: 24 });
+  const vault = createVault(secretKeys(config, dataDir));
+  const events = createEventHub({ store, clock, onError: (error) => log.error({ err: error }, 'live events') });
+  const calls = createOutsideCallLog({ clock, ids, keep: (orgId, entries) => store.tenant(orgId, (tx) => keepOutsideCalls(tx, orgId, entries)), onError: (error) => log.warn({ err: error }, 'outside-call log') });
+  const openConnection = createOpener({ config, store, vault, clock, random, onCall: calls.add, metrics });
+
+  const wake = () => {
+    publisher.wake();
+    intake.wake();
+    events.wake();
+  };
+  const intake = createIntake({
+    store,
+    connectorOf: (platform) => connectors[platform] ?? null,
+    platforms: Object.keys(connectors),
+    openConnection: openConnection.open,
+    vault,
+    clock,
+    random,
+    ids,
+    log,
+    onCommitted: () => {
+      publisher.wake();
+      events.wake();
+    },
+  });
+  const publisher = createPublisher({
+    store,
+    clock,
+    random,
+    ids,
+    log,
+    openConnection: openConnection.open,
+    requestOrderSweep: (ref) => void intake.requestSweep(ref).catch((error: unknown) => log.warn({ err: error, ...ref }, 'order sweep')),
+  });
+
+  let isReady = false;
+  const stops = new Set<() => void>();
+  const api: ApiDeps = {
+    config,
+    store,
+    clock,
+    ids,
+    log,
+    metrics,
+    version,
+    webDir: webDir(),
+    keys: { find: (hash) => findApiKey(store, hash) },
+    idempotency: createIdempotency(store),
+    events,
+    intake,
+    registry: { connector: (platform) => connectors[platform] ?? null },
+    isReady: () => isReady,
+    databaseAnswers: () =>
+      store.system((tx) => tx.query('select 1')).then(
+        () => true,
+        () => false,
+      ),
+    async command(caller, command) {
+      const [posted] = await store.tenant(caller.orgId, (tx) => post(tx, caller.orgId, [command], { actor: caller.actor, now: clock.now(), ids }), { idempotent: true });
+      wake();
+      if (!posted) throw new Error('the ledger answered nothing');
+      return posted;
+    },
+    wake,
+    mapped: (orgId, connectionId) => void intake.completeUnmapped({ orgId, connectionId }).then(wake, (error: unknown) => log.error({ err: error, orgId, connectionId }, 'complete unmapped orders')),
+    syncNow: (orgId, connectionId) => void syncNow({ orgId, connectionId }),
+    buyAt,
+    onStop(stop) {
+      stops.add(stop);
+      return () => stops.delete(stop);
+    },
+  };
+
+  async function syncNow(ref: ConnectionRef): Promise<void> {
+    try {
+      await intake.requestSweep(ref);
+      await publisher.requestStockSweep(ref);
+    } catch (error) {
+      log.warn({ err: error, ...ref }, 'sync');
+    }
+    wake();
+  }
+
+  return {
+    config,
+    store,
+    clock,
+    random,
+    ids,
+    vault,
+    intake,
+    publisher,
+    api,
+    openConnection: openConnection.open,
+    ready() {
+      isReady = true;
+    },
+    announceStop() {
+      isReady = false;
+      for (const stop of stops) stop();
+    },
+    async end() {
+      await events.stop();
+      await calls.stop();
+      openConnection.close();
+      await store.end();
+    },
+  };
+}
+
+/** Opens connections and remembers them while nothing about them changed. */
+function createOpener(deps: {
+  config: Config;
+  store: Store;
+  vault: Vault;
+  clock: Clock;
+  random: Random;
+  metrics: ReturnType<typeof createMetrics>;
+  onCall(ref: ConnectionRef, entry: CallLogEntry): void;
+}) {
+  const open = new Map<string, { stamp: string; transport: ConnectionTransport; opened: OpenedConnection }>();
+
+  function build(ref: ConnectionRef, row: Connection, connector: Connector): { transport: ConnectionTransport; opened: OpenedConnection } {
+    const manifest = withSettings(connector.manifest, row.settings);
+    const transport = createTransport({
+      clock: deps.clock,
+      random: deps.random,
+      kind: row.kind,
+      baseUrl: row.baseUrl,
+      allowedHosts: manifest.hosts,
+      allowCustomEndpoints: deps.config.allowCustomEndpoints,
+      budgets: createBudgets(deps.clock, manifest.budgets),
+      log: (entry) => {
+        deps.metrics.outsideSeconds.observe({ platform: row.platform, operation: entry.operation, outcome: entry.outcome }, entry.durationMs / 1000);
+        deps.onCall(ref, entry);
+      },
+    });
+    const sealed = row.credentials;
+    const credentials =
+      sealed === null ? {} : (JSON.parse(deps.vault.open(sealed, { orgId: ref.orgId, connectionId: row.id, column: 'credentials' }).reveal()) as Record<string, string>);
+    const channel = connector.open({
+      connectionId: row.id,
+      kind: row.kind,
+      baseUrl: row.baseUrl,
+      settings: row.settings,
+      credentials,
+      transport,
+      clock: deps.clock,
+      random: deps.random,
+    });
+    return { transport, opened: { manifest, channel } };
+  }
+
+  return {
+    async open(ref: ConnectionRef): Promise<OpenedConnection | null> {
+      const row = await deps.store.tenant(ref.orgId, (tx) => getConnection(tx, ref.orgId, ref.connectionId));
+      const connector = row === null ? undefined : connectors[row.platform];
+      if (row === null || connector === undefined) return null;
+      const stamp = JSON.stringify([row.kind, row.baseUrl, row.settings, row.credentials?.toString('base64')]);
+      const known = open.get(row.id);
+      if (known?.stamp === stamp) return known.opened;
+      known?.transport.close();
+      const built = build(ref, row, connector);
+      open.set(row.id, { stamp, ...built });
+      return built.opened;
+    },
+    close() {
+      for (const { transport } of open.values()) transport.close();
+    },
+  };
+}
+
+/** The manifest as this connection's own settings change it: settle time and order lag. */
+function withSettings(manifest: Manifest, settings: Record<string, unknown>): Manifest {
+  const number = (name: string, fallback: number): number => (typeof settings[name] === 'number' ? settings[name] : fallback);
+  return {
+    ...manifest,
+    stock: { ...manifest.stock, settleMs: number('settleMs', manifest.stock.settleMs) },
+    orders: { ...manifest.orders, lagMs: number('orderLagMs', manifest.orders.lagMs) },
+  };
+}
+
+/** Lets a simulated buyer buy, through the simulator's control. Only ever called with a simulated connection's address. */
+async function buyAt(baseUrl: string, lines: { sku: string; quantity: number }[]): Promise<{ status: number; id: string; error: string }> {
+  const answer = await fetch(`${baseUrl}/_sim/orders`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ lines }), signal: AbortSignal.timeout(5_000) });
+  const body = (await answer.json()) as { id?: unknown; error?: unknown };
+  return { status: answer.status, id: String(body.id ?? ''), error: String(body.error ?? '') };
+}
+
+function webDir(): string | null {
+  const dir = join(import.meta.dirname, '..', 'apps', 'web', 'dist');
+  return existsSync(dir) ? dir : null;
+}
