@@ -39,8 +39,8 @@ export interface Reply<Body = Tree> {
 
 export interface Account {
   base: string;
-  simulator: AmazonSimulator;
   queueUrl: string;
+  queueArn: string;
   sqs: SQSClient;
   /** An API call with the seller's token. */
   call<Body = Tree>(
@@ -54,6 +54,7 @@ export interface Account {
   token(form: Record<string, string>): Promise<Reply>;
   /** The next calls fetch new access tokens. */
   forgetTokens(): void;
+  sellerToken(): Promise<string>;
   control<Body = Tree>(method: string, path: string, body?: unknown): Promise<Reply<Body>>;
   item(sku: string): Promise<{ quantity: number; committed: number }>;
   advance(ms: number): Promise<void>;
@@ -98,20 +99,18 @@ export async function startAccount(options: Options = {}): Promise<Account> {
   });
   const host = await createSimulatorHost({ clock });
   host.mount(simulator);
-  const base = host.url('amazon-a');
+  return connect(host.url('amazon-a'), simulator, () => host.close());
+}
+
+/** @param simulator null: it runs in another process; its queue's name is known */
+export function connect(base: string, simulator: AmazonSimulator | null = null, close = async () => {}): Account {
   const sqs = new SQSClient({
     endpoint: `${base}/sqs`,
     region: 'us-east-2',
     credentials: { accessKeyId: 'SIM', secretAccessKey: 'sim' },
     maxAttempts: 1,
   });
-  return connect(base, simulator, sqs, async () => {
-    sqs.destroy();
-    await host.close();
-  });
-}
-
-function connect(base: string, simulator: AmazonSimulator, sqs: SQSClient, close: () => Promise<void>): Account {
+  const queueArn = simulator?.queueArn ?? 'arn:aws:sqs:us-east-2:111122223333:spapi-amazon-a';
   const tokens = new Map<string, string>();
 
   async function send<Body>(url: string, init: RequestInit): Promise<Reply<Body>> {
@@ -151,11 +150,12 @@ function connect(base: string, simulator: AmazonSimulator, sqs: SQSClient, close
 
   const account: Account = {
     base,
-    simulator,
     sqs,
-    queueUrl: simulator.queueUrl(base),
+    queueArn,
+    queueUrl: simulator?.queueUrl(base) ?? `${base}/sqs/111122223333/spapi-amazon-a`,
     token,
     forgetTokens: () => tokens.clear(),
+    sellerToken: () => tokenOf('seller'),
     call: (method, path, body, headers) => api('seller', method, path, body, headers),
     grantless: (method, path, body) => api('grantless', method, path, body),
     control: (method, path, body) =>
@@ -185,7 +185,7 @@ function connect(base: string, simulator: AmazonSimulator, sqs: SQSClient, close
         '/notifications/v1/destinations',
         {
           name: 'stock-sync',
-          resourceSpecification: { sqs: { arn: simulator.queueArn } },
+          resourceSpecification: { sqs: { arn: queueArn } },
         },
       );
       const listed = await account.grantless<{ payload: { destinationId: string }[] }>(
@@ -200,7 +200,10 @@ function connect(base: string, simulator: AmazonSimulator, sqs: SQSClient, close
       });
       if (reply.status !== 200) throw new Error(`subscribe: ${reply.status}`);
     },
-    close,
+    async close() {
+      sqs.destroy();
+      await close();
+    },
   };
   return account;
 }

@@ -240,7 +240,7 @@ export function createFeeds(
       const feed = feedOf(request);
       if (statusOf(feed) !== 'IN_QUEUE') throw invalidInput('Only a feed in the queue can be cancelled');
       rows.feeds.put(feed.feedId, { ...feed, status: 'CANCELLED' });
-      return { status: 200, body: {}, applied: true };
+      return { status: 200, applied: true };
     },
     store(call) {
       const id = call.path.slice(DOCUMENT_PATH.length);

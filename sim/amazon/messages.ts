@@ -48,6 +48,8 @@ export function orderChangePayload(
   metadata: Metadata,
 ) {
   const { at, status, lines } = latest(order);
+  // Only shown when the items' states differ (schema, documented).
+  const differ = new Set(lines.map(itemStatus)).size > 1;
   const sum = (count: (line: OrderLine) => number) => lines.reduce((total, line) => total + count(line), 0);
   return envelope('ORDER_CHANGE', metadata, {
     OrderChangeNotification: {
@@ -73,7 +75,7 @@ export function orderChangePayload(
           OrderItemId: line.id,
           SellerSKU: line.sku,
           SupplySourceId: null,
-          OrderItemStatus: V0_STATUS[lineStatus(status, line)],
+          ...(differ ? { OrderItemStatus: itemStatus(line) } : {}),
           Quantity: line.ordered,
           QuantityShipped: line.shipped,
           IsBuyerRequestedCancel: false,
@@ -83,11 +85,8 @@ export function orderChangePayload(
   });
 }
 
-function lineStatus(status: OrderStatus, line: OrderLine): OrderStatus {
-  if (line.ordered === 0) return 'CANCELLED';
-  if (line.shipped === 0) return status === 'PENDING' ? 'PENDING' : 'UNSHIPPED';
-  return line.shipped === line.ordered ? 'SHIPPED' : 'PARTIALLY_SHIPPED';
-}
+const itemStatus = (line: OrderLine): 'Shipped' | 'Unshipped' =>
+  line.shipped > 0 && line.shipped === line.ordered ? 'Shipped' : 'Unshipped';
 
 export function fbaChangePayload(offer: Offer, account: Account, metadata: Metadata) {
   const stock = offer.fba;
