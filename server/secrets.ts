@@ -65,7 +65,8 @@ export function createVault(ring: readonly RingKey[]): Vault {
   const [active] = ring;
   if (!active) throw new CodedError('secrets.no_key', 'No key to seal secrets with.');
   for (const { id, key } of ring) {
-    if (key.length !== 32 || id === '' || Buffer.byteLength(id) > 255) throw new CodedError('secrets.bad_key', 'A sealing key needs an id and exactly 32 bytes.', { id });
+    if (key.length !== 32 || id === '' || Buffer.byteLength(id) > 255)
+      throw new CodedError('secrets.bad_key', 'A sealing key needs an id and exactly 32 bytes.', { id });
   }
   const byId = new Map(ring.map(({ id, key }) => [id, key]));
   return {
@@ -97,7 +98,8 @@ export function createVault(ring: readonly RingKey[]): Vault {
 function split(sealed: Uint8Array): { keyId: string; nonce: Buffer; tag: Buffer; text: Buffer } {
   const bytes = Buffer.from(sealed);
   const start = 2 + (bytes[1] ?? 0);
-  if (bytes[0] !== FORMAT || bytes.length < start + NONCE + TAG) throw new CodedError('secrets.unreadable', 'This is no sealed value.');
+  if (bytes[0] !== FORMAT || bytes.length < start + NONCE + TAG)
+    throw new CodedError('secrets.unreadable', 'This is no sealed value.');
   return {
     keyId: bytes.subarray(2, start).toString('utf8'),
     nonce: bytes.subarray(start, start + NONCE),
@@ -106,10 +108,16 @@ function split(sealed: Uint8Array): { keyId: string; nonce: Buffer; tag: Buffer;
   };
 }
 
-const ownerBytes = ({ orgId, connectionId, column }: SealedFor): Buffer => Buffer.from(`${orgId}|${connectionId}|${column}`);
+const ownerBytes = ({ orgId, connectionId, column }: SealedFor): Buffer =>
+  Buffer.from(`${orgId}|${connectionId}|${column}`);
 
 const unreadable = ({ orgId, connectionId, column }: SealedFor, details: Record<string, unknown>): CodedError =>
-  new CodedError('secrets.unreadable', 'A sealed value cannot be opened: another key, another owner, or damaged.', { orgId, connectionId, column, ...details });
+  new CodedError('secrets.unreadable', 'A sealed value cannot be opened: another key, another owner, or damaged.', {
+    orgId,
+    connectionId,
+    column,
+    ...details,
+  });
 
 /**
  * What two connections with the same webhook secret have in common. Slow on purpose (some platforms let merchants choose

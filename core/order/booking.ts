@@ -81,13 +81,19 @@ export function book(lines: readonly LineBooking[], context: BookingContext): Co
   return commands;
 }
 
-function releaseOf(line: LineBooking, units: number, keyed: { key: string; businessAt: number; reference: string; reason: string }): Command {
+function releaseOf(
+  line: LineBooking,
+  units: number,
+  keyed: { key: string; businessAt: number; reference: string; reason: string },
+): Command {
   const everything = units >= line.claimed;
   return {
     ...keyed,
     kind: 'release',
     claimId: line.id,
-    lines: everything ? 'all' : line.components.map((part) => ({ variantId: part.variantId, units: times(units, part) })),
+    lines: everything
+      ? 'all'
+      : line.components.map((part) => ({ variantId: part.variantId, units: times(units, part) })),
   };
 }
 
@@ -116,9 +122,13 @@ function claimOf(more: readonly { line: LineBooking; units: number }[], context:
 
 function times(units: number, part: Component): number {
   const total = units * part.units;
-  assert(Number.isSafeInteger(total) && total <= MAX_QUANTITY, 'a line times its bundle units is beyond what can be booked', {
-    units,
-    perUnit: part.units,
-  });
+  assert(
+    Number.isSafeInteger(total) && total <= MAX_QUANTITY,
+    'a line times its bundle units is beyond what can be booked',
+    {
+      units,
+      perUnit: part.units,
+    },
+  );
   return total;
 }

@@ -24,17 +24,30 @@ export interface Fold<Row> {
 }
 
 /** @param storedVersion the vendor time of the version we have, or null */
-export function foldOrder<Row>(rows: readonly { row: Row; event: FoldedEvent }[], storedVersion: number | null): Fold<Row> {
+export function foldOrder<Row>(
+  rows: readonly { row: Row; event: FoldedEvent }[],
+  storedVersion: number | null,
+): Fold<Row> {
   const whole: { row: Row; order: IncomingOrder; fresh: boolean }[] = [];
-  for (const { row, event } of rows) if (event.kind === 'order') whole.push({ row, order: event.order, fresh: event.fresh });
+  for (const { row, event } of rows)
+    if (event.kind === 'order') whole.push({ row, order: event.order, fresh: event.fresh });
   const newest = Math.max(...whole.map(({ order }) => order.updatedAt));
   const tied = whole.filter(({ order }) => order.updatedAt === newest);
   const apply = tied.find(({ fresh }) => fresh) ?? tied[0] ?? null;
   const fold: Fold<Row> = { apply, superseded: [], fetch: [] };
-  const standing = Math.max(apply?.order.updatedAt ?? Number.NEGATIVE_INFINITY, storedVersion ?? Number.NEGATIVE_INFINITY);
+  const standing = Math.max(
+    apply?.order.updatedAt ?? Number.NEGATIVE_INFINITY,
+    storedVersion ?? Number.NEGATIVE_INFINITY,
+  );
   for (const { row, event } of rows) {
     if (row === apply?.row) continue;
-    if (event.kind === 'order' && apply && event.order.updatedAt === newest && contentOf(event.order) !== contentOf(apply.order)) fold.fetch.push(row);
+    if (
+      event.kind === 'order' &&
+      apply &&
+      event.order.updatedAt === newest &&
+      contentOf(event.order) !== contentOf(apply.order)
+    )
+      fold.fetch.push(row);
     else if (event.kind === 'changed' && (event.vendorAt === null || event.vendorAt > standing)) fold.fetch.push(row);
     else fold.superseded.push(row);
   }

@@ -57,7 +57,10 @@ export interface Application {
   unmapped: UnmappedLine[];
 }
 
-export type ImportDecision = { kind: 'nothing'; reason: 'older' | 'same' } | { kind: 'fetch'; reason: 'tie' } | Application;
+export type ImportDecision =
+  | { kind: 'nothing'; reason: 'older' | 'same' }
+  | { kind: 'fetch'; reason: 'tie' }
+  | Application;
 
 export function decideImport(stored: Order | null, incoming: IncomingOrder, context: ImportContext): ImportDecision {
   checkUnits(incoming);
@@ -120,7 +123,10 @@ export function decideImport(stored: Order | null, incoming: IncomingOrder, cont
 }
 
 /** Books the lines of a stored order whose mapping has appeared; null when none has. The explosion is frozen now. */
-export function completeMapping(stored: Order, context: Pick<ImportContext, 'mappingOf' | 'prefer' | 'bookedSince'> & { now: number }): Application | null {
+export function completeMapping(
+  stored: Order,
+  context: Pick<ImportContext, 'mappingOf' | 'prefer' | 'bookedSince'> & { now: number },
+): Application | null {
   const unmapped: UnmappedLine[] = [];
   const bookings: LineBooking[] = [];
   let changed = 0;
@@ -129,11 +135,22 @@ export function completeMapping(stored: Order, context: Pick<ImportContext, 'map
     if (line.variantId !== null || line.bundleParent) return line;
     const mapping = context.mappingOf(line);
     if (mapping.kind === 'unmapped') {
-      unmapped.push({ externalId: line.externalId, channelSku: line.channelSku, title: line.title, reason: mapping.reason });
+      unmapped.push({
+        externalId: line.externalId,
+        channelSku: line.channelSku,
+        title: line.title,
+        reason: mapping.reason,
+      });
       return line;
     }
     changed += 1;
-    const booked = bookFrom({ ...line, variantId: mapping.variantId, listingId: mapping.listingId }, mapping.components, neverBooked(stored, context) ? line.shipped : 0, line.shipped, { state, fulfilledBy: stored.fulfilledBy });
+    const booked = bookFrom(
+      { ...line, variantId: mapping.variantId, listingId: mapping.listingId },
+      mapping.components,
+      neverBooked(stored, context) ? line.shipped : 0,
+      line.shipped,
+      { state, fulfilledBy: stored.fulfilledBy },
+    );
     if (booked.booking) bookings.push(booked.booking);
     return booked.line;
   });
@@ -147,7 +164,10 @@ export function completeMapping(stored: Order, context: Pick<ImportContext, 'map
     isPending: stored.pending,
     prefer: context.prefer,
   });
-  const note: OrderNote = { kind: 'mapped', message: `${changed} line${changed === 1 ? '' : 's'} found their SKU and ${changed === 1 ? 'is' : 'are'} booked` };
+  const note: OrderNote = {
+    kind: 'mapped',
+    message: `${changed} line${changed === 1 ? '' : 's'} found their SKU and ${changed === 1 ? 'is' : 'are'} booked`,
+  };
   return { kind: 'apply', isNew: false, order, commands, effects: [], notes: [note], unmapped };
 }
 
@@ -181,7 +201,12 @@ function mergeLine(
   const components = old?.explosion ?? (mapping?.kind === 'mapped' ? mapping.components : null);
   if (components === null) {
     if (mapping?.kind === 'unmapped' && (incoming.fulfilledBy === 'us' || mapping.reason !== 'unmapped')) {
-      unmapped.push({ externalId: line.externalId, channelSku: next.channelSku, title: next.title, reason: mapping.reason });
+      unmapped.push({
+        externalId: line.externalId,
+        channelSku: next.channelSku,
+        title: next.title,
+        reason: mapping.reason,
+      });
     }
     return { line: next, booking: null };
   }
@@ -190,7 +215,8 @@ function mergeLine(
 }
 
 /** Units that left an order older than our book before we knew them are in no count of ours. */
-const neverBooked = (order: { placedAt: number }, context: { bookedSince: number }): boolean => order.placedAt < context.bookedSince;
+const neverBooked = (order: { placedAt: number }, context: { bookedSince: number }): boolean =>
+  order.placedAt < context.bookedSince;
 
 /** @param posted units that had left the ledger before this version @param shipped units that have left after it */
 function bookFrom(
@@ -235,10 +261,19 @@ function effectsOf(stored: Order | null, order: Order, incoming: IncomingOrder):
     const straight = stored === null && line.taken === line.ordered;
     const earliestAt = stored?.version ?? incoming.placedAt;
     const at = straight ? Math.min(incoming.updatedAt, incoming.placedAt + saleMs) : incoming.updatedAt;
-    const effect = { stockKey: line.stockKey, channelLocation: line.channelLocation, units, at: Math.max(at, earliestAt), earliestAt };
+    const effect = {
+      stockKey: line.stockKey,
+      channelLocation: line.channelLocation,
+      units,
+      at: Math.max(at, earliestAt),
+      earliestAt,
+    };
     const key = JSON.stringify([effect.stockKey, effect.channelLocation, effect.at]);
     const same = effects.get(key);
-    effects.set(key, same ? { ...effect, units: same.units === null || units === null ? null : same.units + units } : effect);
+    effects.set(
+      key,
+      same ? { ...effect, units: same.units === null || units === null ? null : same.units + units } : effect,
+    );
   }
   return [...effects.values()].filter((effect) => effect.units !== 0);
 }
@@ -249,21 +284,35 @@ const saleMs = 2_000;
 function takenChange(old: OrderLine | null, line: OrderLine, seenBefore: boolean): number | null {
   if (old === null) return line.taken === null ? (line.ordered === 0 && seenBefore ? 0 : null) : line.taken;
   if (old.taken !== null && line.taken !== null) return line.taken - old.taken;
-  if (old.taken === null && line.taken === null) return old.wanted === line.wanted && old.ordered === line.ordered ? 0 : null;
+  if (old.taken === null && line.taken === null)
+    return old.wanted === line.wanted && old.ordered === line.ordered ? 0 : null;
   return line.taken === null && old.wanted === line.wanted && old.shipped === line.shipped ? 0 : null;
 }
 
-function notesOf(stored: Order | null, order: Order, incoming: IncomingOrder, booked: boolean, unmapped: readonly UnmappedLine[]): OrderNote[] {
+function notesOf(
+  stored: Order | null,
+  order: Order,
+  incoming: IncomingOrder,
+  booked: boolean,
+  unmapped: readonly UnmappedLine[],
+): OrderNote[] {
   const notes: OrderNote[] = [];
   if (!stored) notes.push({ kind: 'imported', message: `Imported from the channel as ${incoming.state}` });
-  else if (stored.status !== 'cancelled' && order.status === 'cancelled') notes.push({ kind: 'cancelled', message: 'Cancelled at the channel; what was claimed is free again' });
-  else if (stored.pending && !order.pending) notes.push({ kind: 'confirmed', message: 'The sale is certain; held units are committed' });
+  else if (stored.status !== 'cancelled' && order.status === 'cancelled')
+    notes.push({ kind: 'cancelled', message: 'Cancelled at the channel; what was claimed is free again' });
+  else if (stored.pending && !order.pending)
+    notes.push({ kind: 'confirmed', message: 'The sale is certain; held units are committed' });
   else if (booked) notes.push({ kind: 'changed', message: 'Quantities changed at the channel' });
-  if (stored && stored.payment !== order.payment) notes.push({ kind: 'payment', message: `Payment: ${stored.payment} → ${order.payment}` });
-  if (stored && stored.fulfillment !== order.fulfillment) notes.push({ kind: 'shipped', message: `Fulfillment: ${stored.fulfillment} → ${order.fulfillment}` });
-  if (unmapped.length > 0 && (!stored || !stored.unmapped)) {
+  if (stored && stored.payment !== order.payment)
+    notes.push({ kind: 'payment', message: `Payment: ${stored.payment} → ${order.payment}` });
+  if (stored && stored.fulfillment !== order.fulfillment)
+    notes.push({ kind: 'shipped', message: `Fulfillment: ${stored.fulfillment} → ${order.fulfillment}` });
+  if (unmapped.length > 0 && !stored?.unmapped) {
     const names = unmapped.slice(0, 5).map((line) => line.channelSku ?? line.title);
-    notes.push({ kind: 'unmapped', message: `No SKU of ours for: ${names.join(', ')}${unmapped.length > 5 ? ' …' : ''}` });
+    notes.push({
+      kind: 'unmapped',
+      message: `No SKU of ours for: ${names.join(', ')}${unmapped.length > 5 ? ' …' : ''}`,
+    });
   }
   if (stored && !allowsStep('order', stored.status, order.status)) {
     notes.push({ kind: 'unusual', message: `Status went from ${stored.status} to ${order.status}` });
@@ -280,5 +329,8 @@ function checkUnits(order: IncomingOrder): void {
     assert(!seen.has(line.externalId), 'two lines of one order share an id', { line: line.externalId });
     seen.add(line.externalId);
   }
-  assert(Number.isSafeInteger(order.updatedAt) && Number.isSafeInteger(order.placedAt), 'an order needs its times in whole milliseconds');
+  assert(
+    Number.isSafeInteger(order.updatedAt) && Number.isSafeInteger(order.placedAt),
+    'an order needs its times in whole milliseconds',
+  );
 }

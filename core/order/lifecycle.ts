@@ -12,7 +12,15 @@
 export const orderStatuses = ['new', 'confirmed', 'processing', 'completed', 'cancelled', 'failed'] as const;
 export type OrderStatus = (typeof orderStatuses)[number];
 
-export const paymentStatuses = ['pending', 'authorized', 'paid', 'partially_refunded', 'refunded', 'failed', 'unrecognized'] as const;
+export const paymentStatuses = [
+  'pending',
+  'authorized',
+  'paid',
+  'partially_refunded',
+  'refunded',
+  'failed',
+  'unrecognized',
+] as const;
 export type PaymentStatus = (typeof paymentStatuses)[number];
 
 export const fulfillmentStatuses = [
@@ -69,7 +77,11 @@ export function allowsStep(axis: 'payment', from: PaymentStatus, to: PaymentStat
 export function allowsStep(axis: 'fulfillment', from: FulfillmentStatus, to: FulfillmentStatus): boolean;
 export function allowsStep(axis: Axis, from: string, to: string): boolean {
   if (from === to) return true;
-  const steps: Record<string, readonly string[]> = { order: orderSteps, payment: paymentSteps, fulfillment: fulfillmentSteps }[axis];
+  const steps: Record<string, readonly string[]> = {
+    order: orderSteps,
+    payment: paymentSteps,
+    fulfillment: fulfillmentSteps,
+  }[axis];
   return steps[from]?.includes(to) ?? false;
 }
 
@@ -85,6 +97,13 @@ export function statusOf(order: { state: 'pending' | 'open' | 'cancelled'; fulfi
 export function fulfillmentAfter(stored: FulfillmentStatus | null, told: FulfillmentStatus): FulfillmentStatus {
   if (stored === null) return told;
   if (told === 'unrecognized') return stored;
-  const beyond: readonly FulfillmentStatus[] = ['in_transit', 'out_for_delivery', 'delivered', 'exception', 'partly_returned', 'returned'];
+  const beyond: readonly FulfillmentStatus[] = [
+    'in_transit',
+    'out_for_delivery',
+    'delivered',
+    'exception',
+    'partly_returned',
+    'returned',
+  ];
   return told === 'shipped' && beyond.includes(stored) ? stored : told;
 }

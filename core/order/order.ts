@@ -94,7 +94,12 @@ export interface Order {
 export type LineMapping =
   | { kind: 'mapped'; listingId: ListingId; stockKey: string; variantId: VariantId; components: readonly Component[] }
   /** `unknown`: no listing · `unmapped`: a listing without a variant · `ambiguous`: several variants · `empty_bundle`: a bundle without parts. */
-  | { kind: 'unmapped'; reason: 'unknown' | 'unmapped' | 'ambiguous' | 'empty_bundle'; listingId: ListingId | null; stockKey: string | null };
+  | {
+      kind: 'unmapped';
+      reason: 'unknown' | 'unmapped' | 'ambiguous' | 'empty_bundle';
+      listingId: ListingId | null;
+      stockKey: string | null;
+    };
 
 /** Where a line's units were taken at the channel → the location of ours that should serve it; null = routing decides alone. */
 export type PreferredLocation = (channelLocation: string | null) => LocationId | null;
@@ -127,7 +132,11 @@ export function contentOf(order: IncomingOrder): string {
 }
 
 /** Same digest, and no line whose `taken` both tell differently. */
-export function sameContent(stored: Pick<Order, 'contentHash' | 'lines'>, incoming: IncomingOrder, contentHash: string): boolean {
+export function sameContent(
+  stored: Pick<Order, 'contentHash' | 'lines'>,
+  incoming: IncomingOrder,
+  contentHash: string,
+): boolean {
   if (stored.contentHash !== contentHash) return false;
   const taken = new Map(stored.lines.map((line) => [line.externalId, line.taken]));
   return incoming.lines.every((line) => {

@@ -69,7 +69,10 @@ export async function createConnection(tx: Tx, orgId: string, connection: NewCon
 /** null: no such connection of this organization, or deleted. */
 export async function getConnection(tx: Tx, orgId: string, id: string): Promise<Connection | null> {
   const { rows } = await tx.query<Connection>(
-    { name: 'connection_get', text: `select ${columns} from connections where org_id = $1 and id = $2 and deleted_at is null` },
+    {
+      name: 'connection_get',
+      text: `select ${columns} from connections where org_id = $1 and id = $2 and deleted_at is null`,
+    },
     [orgId, id],
   );
   return rows[0] ?? null;
@@ -88,7 +91,9 @@ export async function updateConnection(
   tx: Tx,
   orgId: string,
   id: string,
-  change: Partial<Pick<NewConnection, 'name' | 'baseUrl' | 'settings' | 'credentials' | 'webhookSecrets' | 'webhookFingerprints'>>,
+  change: Partial<
+    Pick<NewConnection, 'name' | 'baseUrl' | 'settings' | 'credentials' | 'webhookSecrets' | 'webhookFingerprints'>
+  >,
 ): Promise<boolean> {
   const given = (value: unknown): boolean => value !== undefined;
   const { rowCount } = await tx.query(
@@ -119,7 +124,13 @@ export async function updateConnection(
 }
 
 /** @returns whether the state changed. Everything of the connection is looked at again when it did. */
-export async function setConnectionState(tx: Tx, orgId: string, id: string, state: Connection['state'], reason: string | null): Promise<boolean> {
+export async function setConnectionState(
+  tx: Tx,
+  orgId: string,
+  id: string,
+  state: Connection['state'],
+  reason: string | null,
+): Promise<boolean> {
   const { rowCount } = await tx.query(
     'update connections set state = $3, state_reason = $4 where org_id = $1 and id = $2 and deleted_at is null and state <> $3',
     [orgId, id, state, reason],
@@ -143,8 +154,18 @@ export async function deleteConnection(tx: Tx, orgId: string, id: string, now: n
 }
 
 /** Our location stands behind this place of the channel from now on (and behind no other of this connection). */
-export async function mapLocation(tx: Tx, orgId: string, connectionId: string, channelLocation: string, locationId: string): Promise<void> {
-  await tx.query('delete from connection_locations where org_id = $1 and connection_id = $2 and location_id = $3', [orgId, connectionId, locationId]);
+export async function mapLocation(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  channelLocation: string,
+  locationId: string,
+): Promise<void> {
+  await tx.query('delete from connection_locations where org_id = $1 and connection_id = $2 and location_id = $3', [
+    orgId,
+    connectionId,
+    locationId,
+  ]);
   await tx.query(
     'insert into connection_locations (org_id, connection_id, channel_location, location_id) values ($1, $2, $3, $4)',
     [orgId, connectionId, channelLocation, locationId],

@@ -14,7 +14,12 @@ const columns = 'org_id as "orgId", id, shares_secret as "sharesSecret"';
  * The connection of a token; without one, the only connection with this shop, provided that its secret is its own: the
  * shop's name is an unsigned header, so with a shared secret it would let one shop write into another's book.
  */
-export async function findWebhookConnection(store: Store, platform: string, token: string | null, shop: string | null): Promise<FoundConnection | null> {
+export async function findWebhookConnection(
+  store: Store,
+  platform: string,
+  token: string | null,
+  shop: string | null,
+): Promise<FoundConnection | null> {
   if (token !== null) {
     const found = await store.system((tx) => byToken(tx, platform, token));
     return found.length === 1 ? (found[0] ?? null) : null;

@@ -12,7 +12,12 @@ export interface SweepTurn {
 }
 
 /** Connections whose interval has passed, of these platforms (scope `system`). */
-export async function findDueSweeps(store: Store, every: ReadonlyMap<string, number>, now: number, limit: number): Promise<SweepTurn[]> {
+export async function findDueSweeps(
+  store: Store,
+  every: ReadonlyMap<string, number>,
+  now: number,
+  limit: number,
+): Promise<SweepTurn[]> {
   return store.system(async (tx) => {
     const { rows } = await tx.query<SweepTurn>(
       {
@@ -33,7 +38,13 @@ export interface SweepStart {
 }
 
 /** Takes the turn until `until`; null when another process has it (or the connection is gone). */
-export async function takeSweep(tx: Tx, orgId: string, connectionId: string, now: number, until: number): Promise<SweepStart | null> {
+export async function takeSweep(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  now: number,
+  until: number,
+): Promise<SweepStart | null> {
   const { rows } = await tx.query<{ readTo: Date | null; createdAt: Date; settings: Record<string, unknown> }>(
     `update connections set order_sweep_lease = to_timestamp($4::float8 / 1000.0)
      where org_id = $1 and id = $2 and deleted_at is null and (order_sweep_lease is null or order_sweep_lease <= to_timestamp($3::float8 / 1000.0))
@@ -41,16 +52,26 @@ export async function takeSweep(tx: Tx, orgId: string, connectionId: string, now
     [orgId, connectionId, now, until],
   );
   const row = rows[0];
-  return row ? { readTo: row.readTo?.getTime() ?? null, createdAt: row.createdAt.getTime(), settings: row.settings } : null;
+  return row
+    ? { readTo: row.readTo?.getTime() ?? null, createdAt: row.createdAt.getTime(), settings: row.settings }
+    : null;
 }
 
 /** Keeps the turn, or with a time of the past gives it back; with a later one nobody tries before then. */
 export async function leaseSweep(tx: Tx, orgId: string, connectionId: string, until: number): Promise<void> {
-  await tx.query('update connections set order_sweep_lease = to_timestamp($3::float8 / 1000.0) where org_id = $1 and id = $2', [orgId, connectionId, until]);
+  await tx.query(
+    'update connections set order_sweep_lease = to_timestamp($3::float8 / 1000.0) where org_id = $1 and id = $2',
+    [orgId, connectionId, until],
+  );
 }
 
 /** Orders of the connection that are stored but not applied among those stored up to `storedBy`. */
-export async function unappliedOrders(tx: Tx, orgId: string, connectionId: string, storedBy: number): Promise<{ waiting: number; dead: number }> {
+export async function unappliedOrders(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  storedBy: number,
+): Promise<{ waiting: number; dead: number }> {
   const { rows } = await tx.query<{ waiting: number; dead: number }>(
     {
       name: 'sweeps_unapplied',
@@ -63,7 +84,12 @@ export async function unappliedOrders(tx: Tx, orgId: string, connectionId: strin
 }
 
 /** `readTo` null: swept, but something is still missing, so the mark stays. The mark never goes back. */
-export async function finishSweep(tx: Tx, orgId: string, connectionId: string, finish: { readTo: number | null; now: number }): Promise<void> {
+export async function finishSweep(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  finish: { readTo: number | null; now: number },
+): Promise<void> {
   await tx.query(
     `update connections set order_sweep_lease = null, orders_swept_at = to_timestamp($4::float8 / 1000.0),
        orders_read_to = case when $3::float8 is null then orders_read_to else greatest(orders_read_to, to_timestamp($3::float8 / 1000.0)) end
@@ -73,7 +99,10 @@ export async function finishSweep(tx: Tx, orgId: string, connectionId: string, f
 }
 
 /** Live connections of these platforms (scope `system`): whose queues are polled. */
-export async function listQueueConnections(store: Store, platforms: readonly string[]): Promise<(SweepTurn & { platform: string })[]> {
+export async function listQueueConnections(
+  store: Store,
+  platforms: readonly string[],
+): Promise<(SweepTurn & { platform: string })[]> {
   return store.system(async (tx) => {
     const { rows } = await tx.query<SweepTurn & { platform: string }>(
       'select org_id as "orgId", id as "connectionId", platform from system_list_connections($1)',

@@ -69,7 +69,11 @@ export async function reclaimKeys(tx: Tx, keys: readonly SequenceKey[]): Promise
 
 /** Waits for one key, for work that was begun on its behalf (scope of its organization). */
 export async function lockKey(tx: Tx, key: SequenceKey): Promise<void> {
-  await tx.query('select pg_advisory_xact_lock(sequence_lock($1, $2, $3))', [key.connectionId, key.kind, key.externalId]);
+  await tx.query('select pg_advisory_xact_lock(sequence_lock($1, $2, $3))', [
+    key.connectionId,
+    key.kind,
+    key.externalId,
+  ]);
 }
 
 /** At most so many rows of a key at once; the rest are found by the next claim. */
@@ -88,12 +92,20 @@ export async function loadWaiting(tx: Tx, keys: readonly SequenceKey[]): Promise
           where w.org_id = k.org_id and w.connection_id = k.connection_id and w.kind = k.kind and w.external_id = k.external_id and w.state = 'waiting'
           order by w.received_at, w.id limit ${ROWS_PER_KEY}) i`,
     },
-    [keys.map((key) => key.orgId), keys.map((key) => key.connectionId), keys.map((key) => key.kind), keys.map((key) => key.externalId)],
+    [
+      keys.map((key) => key.orgId),
+      keys.map((key) => key.connectionId),
+      keys.map((key) => key.kind),
+      keys.map((key) => key.externalId),
+    ],
   );
   return rows.map((row) => ({ ...row, receivedAt: row.receivedAt.getTime(), nextAt: row.nextAt.getTime() }));
 }
 
-export async function loadConnectionFacts(tx: Tx, keys: readonly Pick<SequenceKey, 'orgId' | 'connectionId'>[]): Promise<Map<string, ConnectionFacts>> {
+export async function loadConnectionFacts(
+  tx: Tx,
+  keys: readonly Pick<SequenceKey, 'orgId' | 'connectionId'>[],
+): Promise<Map<string, ConnectionFacts>> {
   const ids = [...new Map(keys.map((key) => [key.connectionId, key])).values()];
   const { rows } = await tx.query<Omit<ConnectionFacts, 'createdAt'> & { createdAt: Date }>(
     {

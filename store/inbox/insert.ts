@@ -80,11 +80,14 @@ export async function insertDeliveries(tx: Tx, rows: readonly NewDelivery[]): Pr
  * Ids of the deliveries whose body another connection with the same secret already accepted (scope `batch` or `system`;
  * races of identical bodies wait for each other, so call it in the inserting transaction and before the insert).
  */
-export async function findForeignBodies(tx: Tx, rows: readonly Pick<NewDelivery, 'id' | 'connectionId' | 'bodyHash'>[]): Promise<Set<string>> {
+export async function findForeignBodies(
+  tx: Tx,
+  rows: readonly Pick<NewDelivery, 'id' | 'connectionId' | 'bodyHash'>[],
+): Promise<Set<string>> {
   if (rows.length === 0) return new Set();
-  const { rows: found } = await tx.query<{ ordinal: number }>('select ordinal from system_find_foreign_bodies($1, $2)', [
-    rows.map((row) => row.connectionId),
-    rows.map((row) => row.bodyHash),
-  ]);
+  const { rows: found } = await tx.query<{ ordinal: number }>(
+    'select ordinal from system_find_foreign_bodies($1, $2)',
+    [rows.map((row) => row.connectionId), rows.map((row) => row.bodyHash)],
+  );
   return new Set(found.flatMap(({ ordinal }) => rows[ordinal - 1]?.id ?? []));
 }

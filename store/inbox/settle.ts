@@ -49,7 +49,11 @@ export async function settleRows(tx: Tx, settlements: readonly Settlement[]): Pr
 }
 
 /** Dead rows of keys of which something newer was applied. @returns the ids, whose alerts can close. */
-export async function supersedeDead(tx: Tx, keys: readonly SequenceKey[], now: number): Promise<{ orgId: string; id: string }[]> {
+export async function supersedeDead(
+  tx: Tx,
+  keys: readonly SequenceKey[],
+  now: number,
+): Promise<{ orgId: string; id: string }[]> {
   if (keys.length === 0) return [];
   const { rows } = await tx.query<{ orgId: string; id: string }>(
     {
@@ -59,7 +63,13 @@ export async function supersedeDead(tx: Tx, keys: readonly SequenceKey[], now: n
       where i.org_id = k.org_id and i.connection_id = k.connection_id and i.kind = k.kind and i.external_id = k.external_id and i.state = 'dead'
       returning i.org_id as "orgId", i.id`,
     },
-    [keys.map((key) => key.orgId), keys.map((key) => key.connectionId), keys.map((key) => key.kind), keys.map((key) => key.externalId), now],
+    [
+      keys.map((key) => key.orgId),
+      keys.map((key) => key.connectionId),
+      keys.map((key) => key.kind),
+      keys.map((key) => key.externalId),
+      now,
+    ],
   );
   return rows;
 }

@@ -51,7 +51,13 @@ export async function lockOrders(tx: Tx, keys: readonly OrderKey[]): Promise<Map
 }
 
 /** Locks and loads up to `limit` orders of a connection that have unmapped lines, after `afterId`, in id order. */
-export async function lockUnmappedOrders(tx: Tx, orgId: string, connectionId: string, afterId: string | null, limit: number): Promise<StoredOrder[]> {
+export async function lockUnmappedOrders(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  afterId: string | null,
+  limit: number,
+): Promise<StoredOrder[]> {
   const { rows } = await tx.query<OrderRow>(
     `select ${orderColumns} from orders o
      where o.org_id = $1 and o.connection_id = $2 and o.unmapped and ($3::uuid is null or o.id > $3)
@@ -85,7 +91,8 @@ async function withLines(tx: Tx, rows: readonly OrderRow[]): Promise<Map<string,
   );
 }
 
-export const orderKeyOf = (key: { connectionId: string; externalId: string }): string => `${key.connectionId}/${key.externalId}`;
+export const orderKeyOf = (key: { connectionId: string; externalId: string }): string =>
+  `${key.connectionId}/${key.externalId}`;
 
 /**
  * Which of these versions a sweep need not bring in: the stored order is newer, or is this very version with this content.
@@ -106,7 +113,13 @@ export async function knownVersions(
         where o.channel_version > to_timestamp(v.at / 1000.0)
            or (o.channel_version = to_timestamp(v.at / 1000.0) and o.content_hash = decode(v.hash, 'hex'))`,
     },
-    [orgId, connectionId, versions.map((v) => v.externalId), versions.map((v) => v.updatedAt), versions.map((v) => v.contentHash)],
+    [
+      orgId,
+      connectionId,
+      versions.map((v) => v.externalId),
+      versions.map((v) => v.updatedAt),
+      versions.map((v) => v.contentHash),
+    ],
   );
   return new Set(rows.map((row) => row.external_id));
 }

@@ -65,7 +65,7 @@ export async function loadMappings(tx: Tx, wanted: readonly Wanted[]): Promise<M
   for (const { orgId, connectionId, lines } of wanted) {
     for (const line of lines) {
       for (const field of fields) {
-        const value = valueOf(line, field);
+        const value = keyValue(line, field);
         if (value !== null) asked.set(`${connectionId}/${field}/${value}`, [orgId, connectionId, field, value]);
       }
     }
@@ -73,7 +73,12 @@ export async function loadMappings(tx: Tx, wanted: readonly Wanted[]): Promise<M
   const found = new Map<string, Found[]>();
   if (asked.size > 0) {
     const rows = [...asked.values()];
-    const answer = await tx.query<Found>(load, [rows.map((row) => row[0]), rows.map((row) => row[1]), rows.map((row) => row[2]), rows.map((row) => row[3])]);
+    const answer = await tx.query<Found>(load, [
+      rows.map((row) => row[0]),
+      rows.map((row) => row[1]),
+      rows.map((row) => row[2]),
+      rows.map((row) => row[3]),
+    ]);
     for (const row of answer.rows) {
       const key = `${row.connectionId}/${row.field}/${row.value}`;
       const list = found.get(key);
@@ -84,15 +89,15 @@ export async function loadMappings(tx: Tx, wanted: readonly Wanted[]): Promise<M
   return {
     of(connectionId, line) {
       for (const field of fields) {
-        const listings = found.get(`${connectionId}/${field}/${valueOf(line, field) ?? ''}`);
-        if (listings && valueOf(line, field) !== null) return judge(listings);
+        const listings = found.get(`${connectionId}/${field}/${keyValue(line, field) ?? ''}`);
+        if (listings && keyValue(line, field) !== null) return judge(listings);
       }
       return { kind: 'unmapped', reason: 'unknown', listingId: null, stockKey: null };
     },
   };
 }
 
-function valueOf(line: LineKeys, field: (typeof fields)[number]): string | null {
+function keyValue(line: LineKeys, field: (typeof fields)[number]): string | null {
   if (field === 'stock_key') return line.stockKey;
   return field === 'variant' ? line.variantExternalId : line.channelSku;
 }
@@ -104,19 +109,35 @@ function judge(listings: readonly Found[]): LineMapping {
   const stockKey = stockKeys.size === 1 ? (listings[0]?.stockKey ?? null) : null;
   const listingId = listings.length === 1 ? (listings[0]?.listingId ?? null) : null;
   if (!first?.variantId) return { kind: 'unmapped', reason: 'unmapped', listingId, stockKey };
-  if (sold.some(({ variantId }) => variantId !== first.variantId)) return { kind: 'unmapped', reason: 'ambiguous', listingId: null, stockKey };
+  if (sold.some(({ variantId }) => variantId !== first.variantId))
+    return { kind: 'unmapped', reason: 'ambiguous', listingId: null, stockKey };
   if (!first.isBundle) {
-    return { kind: 'mapped', listingId: first.listingId, stockKey: stockKey ?? first.stockKey, variantId: first.variantId, components: [{ variantId: first.variantId, units: 1 }] };
+    return {
+      kind: 'mapped',
+      listingId: first.listingId,
+      stockKey: stockKey ?? first.stockKey,
+      variantId: first.variantId,
+      components: [{ variantId: first.variantId, units: 1 }],
+    };
   }
   if (!first.components) return { kind: 'unmapped', reason: 'empty_bundle', listingId, stockKey };
-  return { kind: 'mapped', listingId: first.listingId, stockKey: stockKey ?? first.stockKey, variantId: first.variantId, components: first.components };
+  return {
+    kind: 'mapped',
+    listingId: first.listingId,
+    stockKey: stockKey ?? first.stockKey,
+    variantId: first.variantId,
+    components: first.components,
+  };
 }
 
 /**
  * Which of our locations should serve what a channel location sold: the one behind it that routing likes best. When the
  * order does not say where, the answer is only certain for a connection with a single channel location.
  */
-export async function loadPreferences(tx: Tx, connections: readonly { orgId: string; connectionId: string }[]): Promise<Map<string, PreferredLocation>> {
+export async function loadPreferences(
+  tx: Tx,
+  connections: readonly { orgId: string; connectionId: string }[],
+): Promise<Map<string, PreferredLocation>> {
   const { rows } = await tx.query<{ connectionId: string; channelLocation: string; locationId: LocationId }>(
     {
       name: 'orders_places',
@@ -131,9 +152,13 @@ export async function loadPreferences(tx: Tx, connections: readonly { orgId: str
   const preferences = new Map<string, PreferredLocation>();
   for (const { connectionId } of connections) {
     const places = new Map<string, LocationId>();
-    for (const row of rows) if (row.connectionId === connectionId && !places.has(row.channelLocation)) places.set(row.channelLocation, row.locationId);
+    for (const row of rows)
+      if (row.connectionId === connectionId && !places.has(row.channelLocation))
+        places.set(row.channelLocation, row.locationId);
     const only = places.size === 1 ? ([...places.values()][0] ?? null) : null;
-    preferences.set(connectionId, (channelLocation) => (channelLocation === null ? only : (places.get(channelLocation) ?? null)));
+    preferences.set(connectionId, (channelLocation) =>
+      channelLocation === null ? only : (places.get(channelLocation) ?? null),
+    );
   }
   return preferences;
 }

@@ -63,7 +63,11 @@ const insertHistory = {
 };
 
 /** Every order of the batch is locked or new. `actor`: who brought it, for the history. */
-export async function writeOrders(tx: Tx, applied: readonly AppliedOrder[], context: { now: number; actor: string; ids: { uuid(): string } }): Promise<void> {
+export async function writeOrders(
+  tx: Tx,
+  applied: readonly AppliedOrder[],
+  context: { now: number; actor: string; ids: { uuid(): string } },
+): Promise<void> {
   if (applied.length === 0) return;
   const fresh = applied.filter(({ isNew }) => isNew);
   const known = applied.filter(({ isNew }) => !isNew);
@@ -72,7 +76,14 @@ export async function writeOrders(tx: Tx, applied: readonly AppliedOrder[], cont
   const lines = applied.flatMap(lineRows);
   if (lines.length > 0) await tx.query(upsertLines, [JSON.stringify(lines)]);
   const notes = applied.flatMap(({ orgId, order, notes: list }) =>
-    list.map((note) => ({ org_id: orgId, id: context.ids.uuid(), order_id: order.id, kind: note.kind, message: note.message, actor: context.actor })),
+    list.map((note) => ({
+      org_id: orgId,
+      id: context.ids.uuid(),
+      order_id: order.id,
+      kind: note.kind,
+      message: note.message,
+      actor: context.actor,
+    })),
   );
   const feed = applied.map(({ orgId, order }) => ({ org_id: orgId, id: order.id, revision: order.revision }));
   await tx.query(insertHistory, [JSON.stringify(notes), JSON.stringify(feed), context.now]);
