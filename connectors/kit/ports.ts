@@ -299,6 +299,8 @@ export interface ConnectionContext {
   settings: Record<string, unknown>;
   /** Decrypted, vendor-specific: Shopify { accessToken } or { clientId, clientSecret }, Amazon { clientId, clientSecret, refreshToken }. Never logged. */
   credentials: Record<string, string>;
+  /** Stores renewed credentials durably; must be done before they are used, for vendors whose refresh tokens rotate. */
+  saveCredentials?: (credentials: Record<string, string>) => Promise<void>;
   transport: Transport;
   clock: Clock;
   random: Random;

@@ -1,0 +1,143 @@
+/**
+ * Access tokens: which one a call carries, and when a new one is fetched.
+ *
+ *   static     given, never ends; a 401 means it is dead
+ *   granted    client credentials → 24 h token, asked for again when needed (no refresh token)
+ *   refreshed  refresh token → 1 h token and a new refresh token, stored before first use
+ *
+ * Renewed five minutes before the end, by one request at a time; a 401 renews once more (client.ts repeats the call
+ * once). A lost refresh answer is recoverable: Shopify keeps the old refresh token valid until the new one is used
+ * (`documented`, fact sheet §2.3), so the request counts as a read and may be repeated.
+ */
+import { z } from 'zod';
+import type { Clock } from '#core/effects.ts';
+import { ConnectorError } from '#core/errors.ts';
+import { parseLossless } from '../kit/lossless.ts';
+import type { CallOptions, ConnectionContext } from '../kit/ports.ts';
+import { manifest, OAUTH_BUCKET } from './manifest.ts';
+import type { ShopSettings } from './settings.ts';
+
+const RENEW_EARLY_MS = 300_000;
+
+const tokenSchema = z.looseObject({
+  access_token: z.string().min(1),
+  expires_in: z.number().positive().optional(),
+  refresh_token: z.string().min(1).optional(),
+});
+
+export interface ShopAuth {
+  token(options: CallOptions): Promise<string>;
+  /** After a 401 on `deadToken`: a new token, or connector.unauthorized when there is no way to get one. */
+  renew(deadToken: string, options: CallOptions): Promise<string>;
+}
+
+interface Held {
+  token: string;
+  endsAt: number | null;
+}
+
+export function createAuth(
+  settings: ShopSettings,
+  context: Pick<ConnectionContext, 'transport' | 'clock' | 'saveCredentials'>,
+): ShopAuth {
+  const { clientId, clientSecret, accessToken, accessTokenExpiresAt } = settings.credentials;
+  let refreshToken = settings.credentials.refreshToken ?? null;
+  let held: Held | null = accessToken
+    ? { token: accessToken, endsAt: accessTokenExpiresAt ? Number(accessTokenExpiresAt) : null }
+    : null;
+  let renewing: Promise<string> | null = null;
+
+  async function fetchToken(options: CallOptions): Promise<string> {
+    if (!clientId || !clientSecret) throw unauthorized('The access token is no longer valid.');
+    const grant =
+      refreshToken === null
+        ? { grant_type: 'client_credentials' }
+        : { grant_type: 'refresh_token', refresh_token: refreshToken };
+    const granted = await requestToken(
+      settings,
+      context,
+      { client_id: clientId, client_secret: clientSecret, ...grant },
+      options,
+    );
+    const next: Held = { token: granted.access_token, endsAt: endOf(granted.expires_in, context.clock) };
+    if (granted.refresh_token !== undefined) {
+      refreshToken = granted.refresh_token;
+      await context.saveCredentials?.({
+        ...definedOnly(settings.credentials),
+        accessToken: next.token,
+        refreshToken,
+        ...(next.endsAt === null ? {} : { accessTokenExpiresAt: String(next.endsAt) }),
+      });
+    }
+    held = next;
+    return next.token;
+  }
+
+  function renewOnce(options: CallOptions): Promise<string> {
+    renewing ??= fetchToken(options).finally(() => {
+      renewing = null;
+    });
+    return renewing;
+  }
+
+  return {
+    async token(options) {
+      const now = context.clock.now();
+      if (held && (held.endsAt === null || held.endsAt - RENEW_EARLY_MS > now)) return held.token;
+      // A token that is near its end still works: a failing renewal does not stop the call yet.
+      const usable = held && held.endsAt !== null && held.endsAt > now ? held.token : null;
+      return renewOnce(options).catch((error: unknown) => {
+        if (usable !== null && error instanceof ConnectorError && error.code !== 'connector.unauthorized')
+          return usable;
+        throw error;
+      });
+    },
+    async renew(deadToken, options) {
+      if (held && held.token !== deadToken) return held.token;
+      return renewOnce(options);
+    },
+  };
+}
+
+async function requestToken(
+  settings: ShopSettings,
+  context: Pick<ConnectionContext, 'transport'>,
+  body: Record<string, string>,
+  options: CallOptions,
+): Promise<z.infer<typeof tokenSchema>> {
+  const answer = await context.transport.request({
+    operation: `token:${body.grant_type}`,
+    method: 'POST',
+    url: `${settings.origin}/admin/oauth/access_token`,
+    headers: { 'content-type': 'application/json', accept: 'application/json' },
+    body: JSON.stringify(body),
+    write: false,
+    bucket: OAUTH_BUCKET,
+    budget: options.budget,
+    signal: options.signal,
+    timeoutMs: manifest.requestTimeoutMs,
+  });
+  // 401 and 400 invalid_grant both mean: authorise again (`observed`, fact sheet §2.3).
+  if (answer.status !== 200)
+    throw unauthorized(`Shopify refused the ${body.grant_type} grant with ${answer.status}.`, answer.status);
+  const parsed = tokenSchema.safeParse(parseLossless(answer.body));
+  if (!parsed.success)
+    throw new ConnectorError('connector.unreadable', 'The token answer does not have the documented shape.', {
+      status: answer.status,
+    });
+  return parsed.data;
+}
+
+function endOf(expiresInSeconds: number | undefined, clock: Clock): number | null {
+  return expiresInSeconds === undefined ? null : clock.now() + expiresInSeconds * 1000;
+}
+
+function definedOnly(values: Record<string, unknown>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(values).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  );
+}
+
+function unauthorized(message: string, status: number | null = null): ConnectorError {
+  return new ConnectorError('connector.unauthorized', message, { status, reason: 'token' });
+}

@@ -1,0 +1,30 @@
+/**
+ * Shopify, opened: the ports of one shop over one client. Named by the registry in server/deps.ts only.
+ */
+import type { Channel, ConnectionContext, Connector } from '../kit/ports.ts';
+import { createClient } from './client.ts';
+import { shopDocument } from './documents.ts';
+import { createListings } from './listings.ts';
+import { manifest } from './manifest.ts';
+import { createOrders } from './orders.ts';
+import { readSettings } from './settings.ts';
+import { createStock } from './stock.ts';
+import { createSubscriptions } from './subscriptions.ts';
+import { webhook } from './webhook.ts';
+import { shopSchema } from './wire.ts';
+
+export const shopify: Connector = { manifest, open, webhook };
+
+/** Throws connector.rejected when settings or credentials are incomplete. */
+function open(context: ConnectionContext): Channel {
+  const client = createClient(readSettings(context), context);
+  return {
+    stock: createStock(client),
+    orders: createOrders(client),
+    catalog: createListings(client),
+    subscriptions: createSubscriptions(client),
+    async test(options) {
+      await client.run(shopDocument, {}, shopSchema, options);
+    },
+  };
+}
