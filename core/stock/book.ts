@@ -47,7 +47,7 @@ export interface Loaded {
   claims: readonly LoadedClaim[];
   /** Variants with at least one waiting shortfall. */
   waiting: readonly VariantId[];
-  /** Variants whose waiting shortfalls, or open commitments and holds, were all loaded. */
+  /** Variants of which all waiting shortfalls, or all open commitments and holds, were loaded; each with every row of its claim and variant. */
   withShortfalls: ReadonlySet<VariantId>;
   withClaims: ReadonlySet<VariantId>;
   /** Fresh sequence numbers, rising, higher than any stored. */
@@ -359,7 +359,10 @@ export class Book {
   }
 }
 
-const oldestFirst = (a: ClaimState, b: ClaimState) => a.seq - b.seq || (a.claimId < b.claimId ? -1 : 1);
+/** Two claims share a number only when a hold was confirmed for another line: then by id, and what is owed before what is held. */
+const oldestFirst = (a: ClaimState, b: ClaimState) =>
+  a.seq - b.seq ||
+  (a.claimId === b.claimId ? Number(a.as === 'hold') - Number(b.as === 'hold') : a.claimId < b.claimId ? -1 : 1);
 
 function push<Key, Value>(map: Map<Key, Value[]>, key: Key, value: Value): void {
   const list = map.get(key);

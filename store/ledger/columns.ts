@@ -3,12 +3,12 @@
  * Written by hand because the driver's own array encoding quotes every element and costs more than the insert.
  */
 
-/** Plain values (uuid, numbers, booleans, words without special characters); null allowed. */
-export function plain(values: readonly (string | number | boolean | null)[]): string {
+/** Values as they are (uuid, numbers, booleans, plain words) and texts already quoted; null allowed. */
+export function literal(values: readonly (string | number | boolean | null)[]): string {
   return `{${values.map((value) => value ?? 'NULL').join(',')}}`;
 }
 
-/** Any text; null allowed. */
-export function texts(values: readonly (string | null)[]): string {
-  return `{${values.map((value) => (value === null ? 'NULL' : `"${value.replace(/[\\"]/g, '\\$&')}"`)).join(',')}}`;
+/** Any text as an element of an array literal. */
+export function quoted(value: string): string {
+  return `"${value.replace(/[\\"]/g, '\\$&')}"`;
 }

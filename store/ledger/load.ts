@@ -8,7 +8,8 @@ import type { Loaded, LoadedClaim, LoadedPosition } from '#core/stock/book.ts';
 import type { Command, NothingResult, PostedResult } from '#core/stock/movement.ts';
 import type { Place } from '#core/stock/routing.ts';
 import type { Tx } from '../tx.ts';
-import { plain, texts } from './columns.ts';
+import { literal, quoted } from './columns.ts';
+import { fromStored, type StoredResult } from './result.ts';
 
 /** One organization's share of a batch. */
 export interface Share {
@@ -52,7 +53,7 @@ interface LoadRow {
   variants: [number, number, VariantId, string, boolean][] | null;
   positions: [number, LocationId, number, number, number, number, number, number, number, number][] | null;
   claims: ClaimRow[] | null;
-  effects: [number, PostedResult | NothingResult][] | null;
+  effects: [number, StoredResult][] | null;
   seqs: number[] | null;
 }
 
@@ -131,17 +132,17 @@ export async function load(tx: Tx, shares: readonly Share[]): Promise<LoadedShar
   const claims = [...names.claims.values()];
   const keys = shares.flatMap(({ orgId, commands }) => commands.map((command) => ({ orgId, key: command.key })));
   const { rows } = await tx.query<LoadRow>(loadStatement, [
-    plain(shares.map((share) => share.orgId)),
-    plain(variants.map(([orgId]) => orgId)),
-    plain(variants.map(([, id]) => id)),
-    plain(positions.map(([orgId]) => orgId)),
-    plain(positions.map(([, id]) => id)),
-    plain(positions.map(([, , id]) => id)),
-    plain(claims.map((claim) => claim.orgId)),
-    plain(claims.map((claim) => claim.id)),
-    plain(claims.map((claim) => claim.find)),
-    plain(keys.map((key) => key.orgId)),
-    texts(keys.map((key) => key.key)),
+    literal(shares.map((share) => share.orgId)),
+    literal(variants.map(([orgId]) => orgId)),
+    literal(variants.map(([, id]) => id)),
+    literal(positions.map(([orgId]) => orgId)),
+    literal(positions.map(([, id]) => id)),
+    literal(positions.map(([, , id]) => id)),
+    literal(claims.map((claim) => claim.orgId)),
+    literal(claims.map((claim) => claim.id)),
+    literal(claims.map((claim) => claim.find)),
+    literal(keys.map((key) => key.orgId)),
+    literal(keys.map((key) => quoted(key.key))),
     names.newClaims,
   ]);
   const row = rows[0];
@@ -211,7 +212,7 @@ function fillShares(shares: LoadedShare[], row: LoadRow, keys: readonly { orgId:
   const byOrg = new Map(shares.map((share) => [share.orgId, share]));
   for (const [i, result] of row.effects ?? []) {
     const key = keys[i - 1];
-    if (key) byOrg.get(key.orgId)?.firsts.set(key.key, result);
+    if (key) byOrg.get(key.orgId)?.firsts.set(key.key, fromStored(result));
   }
 }
 
@@ -259,11 +260,11 @@ export async function loadMore(
       text: 'select ledger_load_claims($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[]) as rows',
     },
     [
-      plain(shares.map((share) => share.orgId)),
-      plain(shortfalls.map(([orgId]) => orgId)),
-      plain(shortfalls.map(([, id]) => id)),
-      plain(claims.map(([orgId]) => orgId)),
-      plain(claims.map(([, id]) => id)),
+      literal(shares.map((share) => share.orgId)),
+      literal(shortfalls.map(([orgId]) => orgId)),
+      literal(shortfalls.map(([, id]) => id)),
+      literal(claims.map(([orgId]) => orgId)),
+      literal(claims.map(([, id]) => id)),
     ],
   );
   addClaims(shares, rows[0]?.rows ?? null, new Set());

@@ -10,8 +10,9 @@ import type { Command, PositionNumbers, PostContext } from '#core/stock/movement
 import { available } from '#core/stock/position.ts';
 import type { Decided, Found } from '#core/stock/posting.ts';
 import type { Tx } from '../tx.ts';
-import { plain, texts } from './columns.ts';
+import { literal, quoted } from './columns.ts';
 import type { LoadedShare } from './load.ts';
+import { toStored } from './result.ts';
 
 export interface DecidedShare {
   loaded: LoadedShare;
@@ -24,12 +25,27 @@ type Value = string | number | boolean | null;
 
 const buckets = ['sellable', 'damaged', 'quarantine', 'expired', 'incoming', 'committed', 'reserved'] as const;
 
-/** Which of our columns need quoting: everything a caller may have written. */
+/** Column types of ledger_write's tables, in its order. */
 const types = {
   positions: ['uuid', 'uuid', 'uuid', ...buckets.map(() => 'integer')],
-  commands: ['uuid', 'text!', 'json!', 'text!', 'text!', 'float8'],
-  movements: ['integer', 'uuid', 'uuid', 'integer', 'uuid', 'text', 'uuid', 'text', 'text', 'text!'],
-  events: ['integer', 'uuid', 'text', 'uuid', 'uuid', 'uuid', 'integer', 'text'],
+  commands: ['uuid', 'text', 'json'],
+  movements: [
+    'uuid',
+    'text',
+    'text',
+    'text',
+    'float8',
+    'uuid',
+    'uuid',
+    'integer',
+    'uuid',
+    'text',
+    'uuid',
+    'text',
+    'text',
+    'text',
+  ],
+  events: ['uuid', 'text', 'text', 'float8', 'text', 'uuid', 'uuid', 'uuid', 'integer', 'text'],
   rows: [
     'text',
     'boolean',
@@ -46,20 +62,14 @@ const types = {
     'text',
     'float8',
   ],
-  dirty: ['uuid', 'uuid', 'integer', 'text!', 'bigint'],
+  dirty: ['uuid', 'uuid', 'integer', 'text', 'bigint'],
 } as const;
 
 const tables = ['positions', 'commands', 'movements', 'events', 'rows', 'dirty'] as const;
 const columnTypes = tables.flatMap((table) => [...types[table]]);
 const writeStatement = {
   name: 'ledger_write',
-  text: `select ledger_write(${[
-    ...columnTypes.map((type) => `${type.replace('!', '')}[]`),
-    'json',
-    'json',
-    'json',
-    'double precision',
-  ]
+  text: `select ledger_write(${[...columnTypes.map((type) => `${type}[]`), 'json', 'json', 'json', 'double precision']
     .map((type, index) => `$${index + 1}::${type}`)
     .join(', ')})`,
 };
@@ -67,21 +77,13 @@ const writeStatement = {
 /** Rows of one table, collected column by column. */
 class Columns {
   readonly values: Value[][];
-  private readonly types: readonly string[];
 
-  constructor(columns: readonly string[]) {
-    this.types = columns;
-    this.values = columns.map(() => []);
+  constructor(width: number) {
+    this.values = Array.from({ length: width }, () => []);
   }
 
   add(...row: Value[]): void {
     for (let i = 0; i < row.length; i += 1) this.values[i]?.push(row[i] as Value);
-  }
-
-  get literals(): string[] {
-    return this.values.map((values, i) =>
-      this.types[i]?.endsWith('!') ? texts(values as (string | null)[]) : plain(values),
-    );
   }
 }
 
@@ -111,7 +113,7 @@ interface Draft {
 
 /** Writes all shares in one statement. Throws store.conflict when another transaction used one of the keys first. */
 export async function write(tx: Tx, shares: readonly DecidedShare[], context: PostContext): Promise<void> {
-  const columns = Object.fromEntries(tables.map((table) => [table, new Columns(types[table])])) as Pick<
+  const columns = Object.fromEntries(tables.map((table) => [table, new Columns(types[table].length)])) as Pick<
     Draft,
     (typeof tables)[number]
   >;
@@ -120,7 +122,7 @@ export async function write(tx: Tx, shares: readonly DecidedShare[], context: Po
   if (draft.commands.values[0]?.length === 0) return;
   const rare = (rows: readonly unknown[]) => (rows.length > 0 ? JSON.stringify(rows) : null);
   const values = [
-    ...tables.flatMap((table) => draft[table].literals),
+    ...tables.flatMap((table) => draft[table].values.map(literal)),
     rare(draft.alerts),
     rare(draft.resolved),
     rare(draft.dues),
@@ -139,22 +141,29 @@ function addShare(draft: Draft, { loaded, commands, book, decided }: DecidedShar
   const { orgId } = loaded;
   for (const { index, result, movements } of decided.written) {
     const command = commands[index] as Command;
-    draft.commands.add(
-      orgId,
-      command.key,
-      JSON.stringify(result),
-      command.actor ?? context.actor,
-      command.reference ?? null,
-      command.businessAt,
-    );
-    const k = draft.commands.values[0]?.length ?? 0;
+    const key = quoted(command.key);
+    const actor = quoted(command.actor ?? context.actor);
+    const reference = command.reference == null ? null : quoted(command.reference);
+    draft.commands.add(orgId, key, quoted(JSON.stringify(toStored(result))));
     for (const { variantId, units, from, to, kind, reason } of movements) {
       const sides = [from?.locationId ?? null, from?.bucket ?? null, to?.locationId ?? null, to?.bucket ?? null];
-      draft.movements.add(k, context.ids.uuid(), variantId, units, ...sides, kind, reason);
+      draft.movements.add(
+        orgId,
+        key,
+        actor,
+        reference,
+        command.businessAt,
+        context.ids.uuid(),
+        variantId,
+        units,
+        ...sides,
+        kind,
+        quoted(reason),
+      );
     }
     if (result.kind !== 'posted') continue;
     for (const { claim, claimId, variantId, locationId, delta, event } of result.claims) {
-      draft.events.add(k, context.ids.uuid(), claim, claimId, variantId, locationId, delta, event);
+      draft.events.add(orgId, key, actor, command.businessAt, claim, claimId, variantId, locationId, delta, event);
     }
   }
   const { positions, claims } = book.changed();
@@ -178,7 +187,13 @@ function addPositions(draft: Draft, { orgId, skus, versions }: LoadedShare, posi
     hints.set(position.variantId, { least: Math.min(here, hint?.least ?? here), changes: (hint?.changes ?? 0) + 1 });
   }
   for (const [variantId, { least, changes }] of hints) {
-    draft.dirty.add(orgId, variantId, least, skus.get(variantId) ?? '', (versions.get(variantId) ?? 0) + changes);
+    draft.dirty.add(
+      orgId,
+      variantId,
+      least,
+      quoted(skus.get(variantId) ?? ''),
+      (versions.get(variantId) ?? 0) + changes,
+    );
   }
 }
 

@@ -63,7 +63,8 @@ call tenant_table('movements', 'select, insert');
 create table ledger_effects (
   org_id uuid not null,
   effect_key text collate "C" not null,
-  result jsonb not null,
+  -- Short form (store/ledger/result.ts); json, not jsonb: it is only ever read whole, and written on every command.
+  result json not null,
   recorded_at timestamptz not null default clock_timestamp(),
   primary key (org_id, effect_key)
 );
@@ -133,7 +134,7 @@ call tenant_table('shortfalls', 'select, insert, update');
 -- Append-only: every change of a claim, with both times, so that availability at a past moment can be rebuilt.
 create table claim_events (
   org_id uuid not null,
-  id uuid not null,
+  seq bigint generated always as identity,
   claim text not null check (claim in ('commitment', 'hold', 'shortfall')),
   claim_id uuid not null,
   variant_id uuid not null,
@@ -147,9 +148,9 @@ create table claim_events (
   effect_key text not null,
   business_at timestamptz not null,
   recorded_at timestamptz not null default clock_timestamp(),
-  primary key (org_id, claim_id, id)
+  -- The one index: reads are by variant, and a claim's variants are in its rows.
+  primary key (org_id, variant_id, business_at, seq)
 );
-create index claim_events_by_variant on claim_events (org_id, variant_id, business_at);
 call tenant_table('claim_events', 'select, insert');
 
 -- Must be published again: at most one row per variant, whatever the number of events (P5). Cleared only at an unchanged version.

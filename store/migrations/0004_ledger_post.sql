@@ -102,41 +102,52 @@ begin
 end
 $$;
 
--- What a batch turned out to need: waiting shortfalls (s) and open claims on goods (g) of variants whose positions are locked.
+-- What a batch turned out to need, for variants whose positions are locked: the claims that wait (s) and the claims on goods (g),
+-- each with all rows of the claim and variant, since displacing and filling move units between them.
 create function ledger_load_claims(p_orgs uuid[], s_org uuid[], s_variant uuid[], g_org uuid[], g_variant uuid[])
 returns json
 language sql
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
-  select json_agg(json_build_array(array_position(p_orgs, r.org_id), r.kind, r.claim_id, r.variant_id, r.location_id, r.open, r.spent,
-    r.ended, r.lapsed, r.seq, r.origin, extract(epoch from r.expires_at) * 1000))
-  from (
-    select x.org_id, 'commitment' as kind, x.line_id as claim_id, x.variant_id, x.location_id, x.open, x.shipped as spent,
-      x.released as ended, 0 as lapsed, x.seq, null as origin, null::timestamptz as expires_at
+  with named as materialized (
+    select x.org_id, x.line_id as id, x.variant_id
     from unnest(g_org, g_variant) as g (org_id, variant_id)
     join commitments x on x.org_id = g.org_id and x.variant_id = g.variant_id and x.open > 0
-    union all
-    select x.org_id, 'hold', x.hold_id, x.variant_id, x.location_id, x.open, x.confirmed, x.released, x.lapsed, x.seq, x.origin, x.expires_at
+    union
+    select x.org_id, x.hold_id, x.variant_id
     from unnest(g_org, g_variant) as g (org_id, variant_id)
     join holds x on x.org_id = g.org_id and x.variant_id = g.variant_id and x.open > 0
+    union
+    select x.org_id, x.line_id, x.variant_id
+    from unnest(s_org, s_variant) as s (org_id, variant_id)
+    join shortfalls x on x.org_id = s.org_id and x.variant_id = s.variant_id and x.waiting > 0)
+  select json_agg(json_build_array(array_position(p_orgs, r.org_id), r.kind, r.claim_id, r.variant_id, r.location_id, r.open, r.spent,
+    r.ended, r.lapsed, r.seq, r.origin, extract(epoch from r.expires_at) * 1000))
+  from named n
+  cross join lateral (
+    select x.org_id, 'commitment' as kind, x.line_id as claim_id, x.variant_id, x.location_id, x.open, x.shipped as spent,
+      x.released as ended, 0 as lapsed, x.seq, null as origin, null::timestamptz as expires_at
+    from commitments x where x.org_id = n.org_id and x.line_id = n.id and x.variant_id = n.variant_id
+    union all
+    select x.org_id, 'hold', x.hold_id, x.variant_id, x.location_id, x.open, x.confirmed, x.released, x.lapsed, x.seq, x.origin, x.expires_at
+    from holds x where x.org_id = n.org_id and x.hold_id = n.id and x.variant_id = n.variant_id
     union all
     select x.org_id, x.claim_kind || ' shortfall', x.line_id, x.variant_id, null, x.waiting, x.filled, x.cancelled, x.lapsed, x.seq,
       x.origin, x.expires_at
-    from unnest(s_org, s_variant) as s (org_id, variant_id)
-    join shortfalls x on x.org_id = s.org_id and x.variant_id = s.variant_id and x.waiting > 0
-  ) r
+    from shortfalls x where x.org_id = n.org_id and x.line_id = n.id and x.variant_id = n.variant_id
+    offset 0) r
 $$;
 
 -- Writes what was decided, each row once. p: positions (changes) · k: commands · m: movements · e: claim events · r: claim rows
 -- (absolute; fresh: not stored before) · d: variants to publish · alerts, resolved, dues: rare, as JSON.
--- m_k and e_k are the index of the command in k. Times are Unix ms.
+-- Times are Unix ms. Each row carries its command's key, actor and time: looking them up by index in an array of texts walks it.
 create function ledger_write(
   p_org uuid[], p_variant uuid[], p_location uuid[], p_sellable integer[], p_damaged integer[], p_quarantine integer[],
   p_expired integer[], p_incoming integer[], p_committed integer[], p_reserved integer[],
-  k_org uuid[], k_key text[], k_result json[], k_actor text[], k_reference text[], k_at double precision[],
-  m_k integer[], m_id uuid[], m_variant uuid[], m_units integer[], m_from uuid[], m_from_bucket text[], m_to uuid[],
+  k_org uuid[], k_key text[], k_result json[],
+  m_org uuid[], m_key text[], m_actor text[], m_reference text[], m_at double precision[], m_id uuid[], m_variant uuid[], m_units integer[], m_from uuid[], m_from_bucket text[], m_to uuid[],
   m_to_bucket text[], m_kind text[], m_reason text[],
-  e_k integer[], e_id uuid[], e_claim text[], e_claim_id uuid[], e_variant uuid[], e_location uuid[], e_delta integer[], e_event text[],
+  e_org uuid[], e_key text[], e_actor text[], e_at double precision[], e_claim text[], e_claim_id uuid[], e_variant uuid[], e_location uuid[], e_delta integer[], e_event text[],
   r_kind text[], r_fresh boolean[], r_org uuid[], r_claim uuid[], r_variant uuid[], r_location uuid[], r_as text[], r_open integer[],
   r_spent integer[], r_ended integer[], r_lapsed integer[], r_seq bigint[], r_origin text[], r_expires double precision[],
   d_org uuid[], d_variant uuid[], d_hint integer[], d_sku text[], d_version bigint[],
@@ -147,7 +158,7 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off se
 as $$
 begin
   insert into ledger_effects (org_id, effect_key, result)
-  select k.org_id, k.effect_key, k.result::jsonb from unnest(k_org, k_key, k_result) as k (org_id, effect_key, result);
+  select k.org_id, k.effect_key, k.result from unnest(k_org, k_key, k_result) as k (org_id, effect_key, result);
 
   update positions p set
     sellable = p.sellable + c.sellable, damaged = p.damaged + c.damaged, quarantine = p.quarantine + c.quarantine,
@@ -157,13 +168,13 @@ begin
     as c (org_id, variant_id, location_id, sellable, damaged, quarantine, expired, incoming, committed, reserved)
   where p.org_id = c.org_id and p.variant_id = c.variant_id and p.location_id = c.location_id;
 
-  if cardinality(m_k) > 0 then
+  if cardinality(m_org) > 0 then
     insert into movements (org_id, id, variant_id, units, from_location, from_bucket, to_location, to_bucket, kind, reason,
       reference, actor, effect_key, business_at)
-    select k_org[m.k], m.id, m.variant_id, m.units, m.from_location, m.from_bucket, m.to_location, m.to_bucket, m.kind, m.reason,
-      k_reference[m.k], k_actor[m.k], k_key[m.k], to_timestamp(k_at[m.k] / 1000)
-    from unnest(m_k, m_id, m_variant, m_units, m_from, m_from_bucket, m_to, m_to_bucket, m_kind, m_reason)
-      as m (k, id, variant_id, units, from_location, from_bucket, to_location, to_bucket, kind, reason);
+    select m.org_id, m.id, m.variant_id, m.units, m.from_location, m.from_bucket, m.to_location, m.to_bucket, m.kind, m.reason,
+      m.reference, m.actor, m.effect_key, to_timestamp(m.at / 1000)
+    from unnest(m_org, m_key, m_actor, m_reference, m_at, m_id, m_variant, m_units, m_from, m_from_bucket, m_to, m_to_bucket, m_kind, m_reason)
+      as m (org_id, effect_key, actor, reference, at, id, variant_id, units, from_location, from_bucket, to_location, to_bucket, kind, reason);
   end if;
 
   if 'commitment' = any (r_kind) then
@@ -209,12 +220,11 @@ begin
       and x.org_id = r.org_id and x.line_id = r.claim_id and x.variant_id = r.variant_id and x.claim_kind = r.claim_as;
   end if;
 
-  if cardinality(e_k) > 0 then
-    insert into claim_events (org_id, id, claim, claim_id, variant_id, location_id, delta, event, actor, effect_key, business_at)
-    select k_org[e.k], e.id, e.claim, e.claim_id, e.variant_id, e.location_id, e.delta, e.event, k_actor[e.k], k_key[e.k],
-      to_timestamp(k_at[e.k] / 1000)
-    from unnest(e_k, e_id, e_claim, e_claim_id, e_variant, e_location, e_delta, e_event)
-      as e (k, id, claim, claim_id, variant_id, location_id, delta, event);
+  if cardinality(e_org) > 0 then
+    insert into claim_events (org_id, claim, claim_id, variant_id, location_id, delta, event, actor, effect_key, business_at)
+    select e.org_id, e.claim, e.claim_id, e.variant_id, e.location_id, e.delta, e.event, e.actor, e.effect_key, to_timestamp(e.at / 1000)
+    from unnest(e_org, e_key, e_actor, e_at, e_claim, e_claim_id, e_variant, e_location, e_delta, e_event)
+      as e (org_id, effect_key, actor, at, claim, claim_id, variant_id, location_id, delta, event);
   end if;
 
   insert into dirty_variants as x (org_id, variant_id, hint)

@@ -1,0 +1,172 @@
+/**
+ * How many commands a second the ledger takes, in batches of 200, durable (fsync as configured, read back below), through
+ * `post` as the server calls it: row security on, claim log, effects, dirty marks and events included.
+ *
+ * Yardstick beside each figure: the same commands, each in its own transaction, on the same connection.
+ * Cases: one-line orders for one SKU (a hot row); three-line orders over 50 SKUs; three-line orders over many SKUs.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { LineId, type VariantId } from '#core/ids.ts';
+import type { Command } from '#core/stock/movement.ts';
+import { startEmbedded } from '#store/embedded/index.ts';
+import { command, context, makeWorld, testIds, testStore, type World } from '#store/ledger/ledger.testing.ts';
+import { post } from '#store/ledger/post.ts';
+import { appUrl, migrate } from '#store/migrate.ts';
+import type { Store, Tx } from '#store/tx.ts';
+
+const batchSize = 200;
+const stock = 100_000_000;
+
+interface Case {
+  name: string;
+  skus: number;
+  lines: number;
+  batches: number;
+  single: number;
+}
+
+export interface LedgerFigure {
+  case: string;
+  writers: number;
+  commandsPerSecond: number;
+  linesPerSecond: number;
+  msPerBatch: number;
+  /** Mean ms of a batch spent in each part (writers = 1). */
+  loadMs: number;
+  writeMs: number;
+  commitMs: number;
+  yardstickPerSecond: number;
+  ratio: number;
+}
+
+const cases: readonly Case[] = [
+  { name: '1 line, hot row', skus: 1, lines: 1, batches: 60, single: 400 },
+  { name: '3 lines, 50 SKUs', skus: 50, lines: 3, batches: 40, single: 300 },
+  { name: '3 lines, 100k SKUs', skus: 100_000, lines: 3, batches: 40, single: 300 },
+];
+
+function order(variants: readonly VariantId[], lines: number): Command {
+  const picked = new Set<VariantId>();
+  while (picked.size < lines) picked.add(variants[Math.floor(Math.random() * variants.length)] as VariantId);
+  return command({
+    kind: 'commit' as const,
+    wish: false,
+    lines: [...picked].map((variantId) => ({ lineId: LineId(testIds.uuid()), variantId, units: 1, locationId: null })),
+  });
+}
+
+const batchOf = (world: World, { lines }: Case) =>
+  Array.from({ length: batchSize }, () => order(world.variants, lines));
+
+/** Goods for every SKU, straight into the tables: loading them is not what is measured. */
+async function stockUp(owner: pg.Pool, world: World): Promise<void> {
+  await owner.query(
+    'insert into positions (org_id, variant_id, location_id, sellable) select $1, v, $2, $3 from unnest($4::uuid[]) v',
+    [world.orgId, world.main, stock, world.variants],
+  );
+  await owner.query('vacuum analyze positions');
+}
+
+/** Times each statement of a transaction by its name. */
+function timed(tx: Tx, spent: Map<string, number>): Tx {
+  return {
+    ...tx,
+    run: (query) => tx.run(query),
+    query: async (statement, values) => {
+      const from = performance.now();
+      const rows = await tx.query(statement, values);
+      const name = typeof statement === 'string' ? 'other' : statement.name;
+      spent.set(name, (spent.get(name) ?? 0) + performance.now() - from);
+      return rows as never;
+    },
+  };
+}
+
+async function measure(store: Store, world: World, one: Case, writers: number): Promise<LedgerFigure> {
+  const spent = new Map<string, number>();
+  let inside = 0;
+  const postAll = (commands: Command[]) =>
+    store.tenant(world.orgId, async (tx) => {
+      const from = performance.now();
+      await post(writers === 1 ? timed(tx, spent) : tx, world.orgId, commands, context);
+      inside += performance.now() - from;
+    });
+  for (let i = 0; i < 8; i += 1) await postAll(batchOf(world, one));
+  const work = Array.from({ length: one.batches }, () => batchOf(world, one));
+  spent.clear();
+  inside = 0;
+  const from = performance.now();
+  await Promise.all(
+    Array.from({ length: writers }, async () => {
+      for (let batch = work.pop(); batch; batch = work.pop()) await postAll(batch);
+    }),
+  );
+  const seconds = (performance.now() - from) / 1000;
+  const singles = Array.from({ length: one.single }, () => order(world.variants, one.lines));
+  const singleFrom = performance.now();
+  for (const single of singles) await postAll([single]);
+  const yardstick = one.single / ((performance.now() - singleFrom) / 1000);
+  const perSecond = (one.batches * batchSize) / seconds;
+  const per = (name: string) => (writers === 1 ? (spent.get(name) ?? 0) / one.batches : 0);
+  return {
+    case: one.name,
+    writers,
+    commandsPerSecond: Math.round(perSecond),
+    linesPerSecond: Math.round(perSecond * one.lines),
+    msPerBatch: round((seconds * 1000 * writers) / one.batches),
+    loadMs: round(per('ledger_load')),
+    writeMs: round(per('ledger_write')),
+    commitMs: writers === 1 ? round((seconds * 1000 - inside) / one.batches) : 0,
+    yardstickPerSecond: Math.round(yardstick),
+    ratio: round(perSecond / yardstick),
+  };
+}
+
+const round = (value: number) => Math.round(value * 100) / 100;
+
+async function database(): Promise<{ url: string; stop(): Promise<void> }> {
+  const given = process.env.SYNCSTATE_TEST_DATABASE_URL;
+  if (given) return { url: given, stop: async () => {} };
+  const dataDir = mkdtempSync(join(tmpdir(), 'syncstate-bench-'));
+  const embedded = await startEmbedded({ dataDir, log: () => {} });
+  return {
+    url: embedded.url,
+    stop: async () => {
+      await embedded.stop();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Prints the table; returns the figures with the settings read back from the server they were measured on. */
+export async function run(): Promise<{ figures: LedgerFigure[]; settings: Record<string, string>; machine: string }> {
+  const { url, stop } = await database();
+  await migrate(url);
+  const owner = new pg.Pool({ connectionString: url, max: 2 });
+  const store = testStore(appUrl(url), 4);
+  try {
+    const figures: LedgerFigure[] = [];
+    for (const one of cases) {
+      for (const writers of one.skus === 1 ? [1] : [1, 2]) {
+        const world = await makeWorld(owner, one.skus);
+        await stockUp(owner, world);
+        figures.push(await measure(store, world, one, writers));
+      }
+    }
+    const { rows } = await owner.query<{ name: string; setting: string }>(
+      `select name, setting from pg_settings where name in ('server_version', 'fsync', 'synchronous_commit', 'shared_buffers', 'max_wal_size')`,
+    );
+    console.table(figures);
+    const settings = Object.fromEntries(rows.map((row) => [row.name, row.setting]));
+    return { figures, settings, machine: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}` };
+  } finally {
+    await store.end();
+    await owner.end();
+    await stop();
+  }
+}
+
+if (import.meta.main) console.log(JSON.stringify((await run()).settings));
