@@ -43,7 +43,10 @@ const bodies = {
   stock: z.object({ sku: z.string(), location: z.string().optional(), quantity: z.number().int() }),
   faults: z.object({
     kind: z.enum(FAULT_KINDS),
-    match: z.object({ operation: z.string().optional(), topic: z.string().optional() }).optional(),
+    match: z
+      .object({ operation: z.string().optional(), topic: z.string().optional() })
+      .nullish()
+      .transform((match) => match ?? undefined),
     times: units.nullable().optional(),
     ms: z.number().nonnegative().optional(),
     status: z.number().int().min(300).max(599).optional(),

@@ -187,22 +187,32 @@ export function moveOrigin(uri: string, from: string | null, to: string): string
   return concerned ? `${new URL(to).origin}${url.pathname}${url.search}` : null;
 }
 
-/** @returns true when the receiver answered 2xx in time. */
-function post(delivery: Delivery, policy: SenderPolicy, agent: Agent, closing: AbortSignal): Promise<boolean> {
+/**
+ * @returns true when the receiver answered 2xx in time. A kept-alive connection that the receiver closed in the same
+ * moment is no failure: it is tried once more on another.
+ */
+async function post(delivery: Delivery, policy: SenderPolicy, agent: Agent, closing: AbortSignal): Promise<boolean> {
   const url = URL.canParse(delivery.uri) ? new URL(delivery.uri) : null;
-  if (url === null || url.protocol !== 'http:' || !isLoopbackHost(url.host)) return Promise.resolve(false);
+  if (url === null || url.protocol !== 'http:' || !isLoopbackHost(url.host)) return false;
+  const first = await attempt(url, delivery, policy, agent, closing);
+  return (first === 'closed' ? await attempt(url, delivery, policy, agent, closing) : first) === 'delivered';
+}
+
+function attempt(
+  url: URL,
+  delivery: Delivery,
+  policy: SenderPolicy,
+  agent: Agent,
+  closing: AbortSignal,
+): Promise<'delivered' | 'failed' | 'closed'> {
   return new Promise((resolve) => {
     const body = Buffer.from(delivery.body, 'utf8');
-    const sent = request(url, {
-      method: 'POST',
-      agent,
-      headers: { ...delivery.headers, 'content-length': body.length },
-      signal: closing,
-    });
+    const headers = { ...delivery.headers, 'content-length': body.length };
+    const sent = request(url, { method: 'POST', agent, headers, signal: closing });
     const total = setTimeout(() => sent.destroy(new Error('timeout')), policy.timeoutMs);
-    const settle = (delivered: boolean) => {
+    const settle = (outcome: 'delivered' | 'failed' | 'closed') => {
       clearTimeout(total);
-      resolve(delivered);
+      resolve(outcome);
     };
     sent.on('socket', (socket) => {
       if (!socket.connecting) return;
@@ -210,11 +220,13 @@ function post(delivery: Delivery, policy: SenderPolicy, agent: Agent, closing: A
       socket.once('connect', () => clearTimeout(connect));
       socket.once('close', () => clearTimeout(connect));
     });
-    sent.on('error', () => settle(false));
+    sent.on('error', (error: NodeJS.ErrnoException) =>
+      settle(sent.reusedSocket && error.code === 'ECONNRESET' ? 'closed' : 'failed'),
+    );
     sent.on('response', (response) => {
-      const delivered = (response.statusCode ?? 0) >= 200 && (response.statusCode ?? 0) < 300;
-      response.on('end', () => settle(delivered));
-      response.on('error', () => settle(false));
+      const status = response.statusCode ?? 0;
+      response.on('end', () => settle(status >= 200 && status < 300 ? 'delivered' : 'failed'));
+      response.on('error', () => settle('failed'));
       response.resume();
     });
     sent.end(body);

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CLIENT, startTestShop, type TestShop } from './testing.ts';
+import { CLIENT, startTestShop, type TestShop } from './shop.testing.ts';
 
 describe('the Admin API', () => {
   let shop: TestShop;

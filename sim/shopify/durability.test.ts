@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startTestShop } from './testing.ts';
+import { startTestShop } from './shop.testing.ts';
 
-const PROGRAM = fileURLToPath(new URL('./durability-child.ts', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('./durability.testing.ts', import.meta.url));
 
 describe('a killed shop', () => {
   let dir: string;

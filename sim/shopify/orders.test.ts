@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startTestShop, type TestShop } from './testing.ts';
+import { startTestShop, type TestShop } from './shop.testing.ts';
 
 describe("an order's life and the shop's own numbers", () => {
   let shop: TestShop;

@@ -27,6 +27,7 @@ import {
   type FulfillmentOrderRow,
   type FulfillmentRow,
   fulfillmentState,
+  gid,
   idOf,
   type LineRow,
   type OrderRow,
@@ -144,7 +145,11 @@ export function createOrders(shop: Shop, webhooks: () => Webhooks): Orders {
       addUnits(draft, line, quantity, steps, { location: input.location, oversell: input.oversell });
     }
     const paid: [string, typeof orderPayload][] = input.paid ? [['orders/paid', orderPayload]] : [];
-    return commit(draft, [['orders/create', orderPayload], ...paid], steps);
+    const routed = draft.fulfillmentOrders.map((one): [string, typeof orderPayload] => [
+      'fulfillment_orders/order_routing_complete',
+      () => ({ fulfillment_order: { id: gid('FulfillmentOrder', one.id), status: 'open' } }),
+    ]);
+    return commit(draft, [['orders/create', orderPayload], ...paid, ...routed], steps);
   }
 
   function knownVariant(sku: string): VariantRow {

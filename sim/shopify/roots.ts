@@ -10,13 +10,15 @@ import { ControlRefusal } from '#sim/kit/model.ts';
 import { requireAccess } from './access.ts';
 import { type Claim, CONCURRENT, type Idempotency } from './idempotency.ts';
 import type { AdjustInput, GroupRow, Inventory, SetInput, UserErrorRow, WriteResult } from './inventory.ts';
+import { ORDER_FIELDS } from './order-views.ts';
 import type { Orders, RefundLine } from './orders.ts';
 import type { PageArgs } from './paging.ts';
 import { listed } from './paging.ts';
 import { gid, idOf, type OrderRow, type RestockType, type SubscriptionRow } from './rows.ts';
 import { parseSearch } from './search.ts';
 import type { Shop } from './shop.ts';
-import { ORDER_FIELDS, type View, type Views } from './views.ts';
+import type { View } from './view-values.ts';
+import type { Views } from './views.ts';
 
 export const API_VERSIONS = ['2025-10', '2026-01', '2026-04', '2026-07', '2026-10'] as const;
 const NEWEST_VERSION = '2026-10';
@@ -130,12 +132,9 @@ function queries({ shop, views, searchDelayMs }: RootParts): Record<string, Root
 
 /** Finds any object by its GID; null for what is missing, without an error (sheet §6). */
 function nodeFinder(shop: Shop, views: Views) {
-  const partOfOrder = (show: (order: OrderRow) => View | undefined): View | null => {
-    for (const order of shop.orders.all()) {
-      const found = show(order);
-      if (found !== undefined) return found;
-    }
-    return null;
+  const partOfOrder = (id: string, show: (order: OrderRow) => View | undefined): View | null => {
+    const order = shop.orderOfPart(id);
+    return order === undefined ? null : (show(order) ?? null);
   };
   return (given: string, wanted: string | null): View | null => {
     const type = /^gid:\/\/shopify\/([A-Za-z]+)\//.exec(given)?.[1];
@@ -168,13 +167,13 @@ function nodeFinder(shop: Shop, views: Views) {
       case 'WebhookSubscription':
         return show(shop.subscriptions.get(id), views.subscription);
       case 'FulfillmentOrder':
-        return partOfOrder((order) => shown(order, order.fulfillmentOrders, id, views.fulfillmentOrder));
+        return partOfOrder(id, (order) => shown(order, order.fulfillmentOrders, id, views.fulfillmentOrder));
       case 'Fulfillment':
-        return partOfOrder((order) => shown(order, order.fulfillments, id, views.fulfillment));
+        return partOfOrder(id, (order) => shown(order, order.fulfillments, id, views.fulfillment));
       case 'Refund':
-        return partOfOrder((order) => shown(order, order.refunds, id, views.refund));
+        return partOfOrder(id, (order) => shown(order, order.refunds, id, views.refund));
       case 'Return':
-        return partOfOrder((order) => shown(order, order.returns, id, views.returned));
+        return partOfOrder(id, (order) => shown(order, order.returns, id, views.returned));
       default:
         return null;
     }
@@ -404,15 +403,13 @@ function orderMutations(parts: RootParts): Record<string, Root> {
 /** All fulfillment orders of one call belong to one order and one location (sheet §7). */
 function ownerOf(shop: Shop, picks: { fulfillmentOrderId: string }[]): OrderRow {
   const ids = picks.map((pick) => pick.fulfillmentOrderId);
-  for (const order of shop.orders.all()) {
-    const mine = order.fulfillmentOrders.filter((row) => ids.includes(row.id));
-    if (mine.length === 0) continue;
-    if (mine.length < ids.length || new Set(mine.map((row) => row.locationId)).size > 1) {
-      throw new ControlRefusal(422, 'All fulfillment orders must be of the same order and location.');
-    }
-    return order;
+  const order = shop.orderOfPart(ids[0] ?? '');
+  if (order === undefined) throw new ControlRefusal(404, 'Fulfillment order does not exist.');
+  const mine = order.fulfillmentOrders.filter((row) => ids.includes(row.id));
+  if (mine.length < new Set(ids).size || new Set(mine.map((row) => row.locationId)).size > 1) {
+    throw new ControlRefusal(422, 'All fulfillment orders must be of the same order and location.');
   }
-  throw new ControlRefusal(404, 'Fulfillment order does not exist.');
+  return order;
 }
 
 function trackingOf(input: FulfillmentInput) {

@@ -68,6 +68,8 @@ export interface Shop {
     eventId: string,
   ): LevelRow;
   saveOrder(order: OrderRow): OrderRow;
+  /** The order that a fulfillment order, fulfillment, refund or return belongs to, by the part's number. */
+  orderOfPart(id: string): OrderRow | undefined;
   seed(): void;
   unseed(): void;
 }
@@ -90,6 +92,7 @@ export function createShop(core: SimCore, domain: string, seed: ShopSeed, events
   const subscriptions = core.tables.table<SubscriptionRow>('subscriptions');
   const shopNumber = BigInt([...domain].reduce((hash, letter) => (hash * 31 + letter.charCodeAt(0)) % 9_973, 7));
   const index = createIndex(variants);
+  const parts = createPartIndex(orders);
 
   const now = () => core.clock.now();
   const newId = (kind: IdKind) =>
@@ -212,8 +215,10 @@ export function createShop(core: SimCore, domain: string, seed: ShopSeed, events
     saveOrder(order) {
       const saved = { ...order, updatedAt: now() };
       orders.put(order.id, saved);
+      parts.note(saved);
       return saved;
     },
+    orderOfPart: parts.find,
     seed: plantSeed,
     unseed() {
       orders.clear();
@@ -247,6 +252,25 @@ function createIndex(variants: Table<VariantRow>) {
     byItem(itemId: string): VariantRow | undefined {
       refresh();
       return items.get(itemId);
+    },
+  };
+}
+
+/** Which order a part belongs to; read once from the recovered orders, then kept. */
+function createPartIndex(orders: Table<OrderRow>) {
+  let owners: Map<string, string> | null = null;
+  function note(order: OrderRow): void {
+    const parts = [order.fulfillmentOrders, order.fulfillments, order.refunds, order.returns].flat();
+    for (const part of parts) owners?.set(part.id, order.id);
+  }
+  return {
+    note,
+    find(id: string): OrderRow | undefined {
+      if (owners === null) {
+        owners = new Map();
+        for (const order of orders.all()) note(order);
+      }
+      return orders.get(owners.get(id) ?? '');
     },
   };
 }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startTestShop, type TestShop } from './testing.ts';
+import { startTestShop, type TestShop } from './shop.testing.ts';
 
 const SET = `mutation ($input: InventorySetQuantitiesInput!, $key: String!) {
   inventorySetQuantities(input: $input) @idempotent(key: $key) {

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CLIENT, startTestShop, type TestShop } from './testing.ts';
+import { CLIENT, startTestShop, type TestShop } from './shop.testing.ts';
 import { topicEnum, topicHeader } from './webhooks.ts';
 
 describe('webhooks', () => {

@@ -1,5 +1,5 @@
-/** A shop in a process of its own, for the test that kills it: `node durability-child.ts <folder>` prints its URL. */
-import { startTestShop } from './testing.ts';
+/** A shop in a process of its own, for the test that kills it: `node durability.testing.ts <folder>` prints its URL. */
+import { startTestShop } from './shop.testing.ts';
 
 const shop = await startTestShop({
   dir: process.argv[2] ?? null,
