@@ -22,11 +22,13 @@ setTimeout(() => process.exit(3), 60_000);
 
 async function write(url: string): Promise<never> {
   const client = new pg.Client({ connectionString: url });
+  // Killed before us: nothing more to tell.
+  client.on('error', () => process.exit(2));
   await client.connect();
   await client.query('create table if not exists written (n integer primary key)');
   const { rows } = await client.query<{ last: number }>('select coalesce(max(n), 0) as last from written');
   for (let n = (rows[0]?.last ?? 0) + 1; ; n += 1) {
-    await client.query('insert into written values ($1)', [n]);
+    await client.query('insert into written values ($1)', [n]).catch(() => process.exit(2));
     say({ committed: n });
   }
 }

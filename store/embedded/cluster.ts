@@ -137,7 +137,7 @@ function privateFolder(path: string, account: Account): void {
 function chooseSocketDir(home: string, previous: string | undefined, account: Account): string {
   const near = join(home, 'socket');
   if (Buffer.byteLength(join(near, socketName)) <= longestSocketPath) return near;
-  const info = previous === undefined ? undefined : lstatSync(previous, { throwIfNoEntry: false });
+  const info = previous === undefined || previous === near ? undefined : lstatSync(previous, { throwIfNoEntry: false });
   if (previous !== undefined && info?.isDirectory() && info.uid === account.uid) return previous;
   // Made with mkdir (not recursive), so that nobody can have put a folder of theirs there before.
   const far = `/tmp/syncstate-${randomBytes(6).toString('hex')}`;

@@ -117,16 +117,21 @@ class Supervisor {
   }
 
   async #restart(): Promise<void> {
-    const now = performance.now();
-    this.#deaths = [...this.#deaths.filter((at) => now - at < calmMs), now];
-    if (this.#deaths.length > restartsInARow)
-      return this.#launch.log(`PostgreSQL died ${restartsInARow} times within a minute: giving up`);
-    this.#launch.log(`PostgreSQL (process ${this.#postmaster.pid}) died: starting it again`);
-    try {
-      this.#postmaster = await runPostmaster(this.#launch);
-      if (!this.#stopping) this.#unwatch = this.#watch();
-    } catch (error) {
-      this.#launch.log(error instanceof Error ? error.message : String(error));
+    while (!this.#stopping) {
+      const now = performance.now();
+      this.#deaths = [...this.#deaths.filter((at) => now - at < calmMs), now];
+      if (this.#deaths.length > restartsInARow) {
+        this.#launch.log(`PostgreSQL died ${restartsInARow} times within a minute: giving up`);
+        return;
+      }
+      this.#launch.log(`PostgreSQL (process ${this.#postmaster.pid}) died: starting it again`);
+      try {
+        this.#postmaster = await runPostmaster(this.#launch);
+        this.#unwatch = this.#watch();
+        return;
+      } catch (error) {
+        this.#launch.log(error instanceof Error ? error.message : String(error));
+      }
     }
   }
 

@@ -4,7 +4,7 @@
  * What may already be there when we come (the data folder's lock is ours, so nobody else starts one meanwhile):
  *
  *   nothing            start
- *   stale pid file     its process is gone, or is not a postmaster of this folder (the id was reused): disarm it, start
+ *   stale files        their process is gone, or is not a postmaster of this folder (the id was reused): disarm, start
  *   an orphan          its parent was killed and it lived on: adopted when its settings are ours, else ended
  *   one going down     waited for, then start
  *
@@ -18,11 +18,13 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   closeSync,
+  existsSync,
   fchownSync,
   openSync,
   readFileSync,
   readlinkSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -31,7 +33,7 @@ import pg from 'pg';
 import type { Account } from './account.ts';
 import type { Binaries } from './binaries.ts';
 import type { Cluster } from './cluster.ts';
-import { ownerUrl } from './cluster.ts';
+import { ownerUrl, socketName } from './cluster.ts';
 
 export interface Postmaster {
   pid: number;
@@ -122,11 +124,16 @@ function isPostmasterOf(pid: number, cluster: Cluster): boolean {
   return /postgres/.test(spawnSync('ps', ['-o', 'comm=', '-p', String(pid)], { encoding: 'utf8' }).stdout ?? '');
 }
 
-/** Makes a leftover pid file harmless without hiding from PostgreSQL what else it says. */
-function disarmPidFile(cluster: Cluster): void {
-  const path = join(cluster.data, 'postmaster.pid');
-  const text = readFileSync(path, 'utf8');
-  writeFileSync(path, text.replace(/^[^\n]*/, String(impossiblePid)));
+/**
+ * Makes what a dead postmaster left harmless without hiding from PostgreSQL what else it says. PostgreSQL itself would be
+ * stopped by a process id that lives again as somebody else, or by a dead process that a container's first process never
+ * collects.
+ */
+function disarmLeftovers(cluster: Cluster): void {
+  const pidFile = join(cluster.data, 'postmaster.pid');
+  if (existsSync(pidFile))
+    writeFileSync(pidFile, readFileSync(pidFile, 'utf8').replace(/^[^\n]*/, String(impossiblePid)));
+  for (const name of [socketName, `${socketName}.lock`]) rmSync(join(cluster.socketDir, name), { force: true });
 }
 
 function settingsOf(cluster: Cluster, extra: Readonly<Record<string, string>>): [string, string][] {
@@ -193,20 +200,21 @@ async function settlePredecessor(
   log: (message: string) => void,
 ): Promise<Postmaster | null> {
   const found = readPidFile(cluster);
-  if (!found) return null;
-  if (!isPostmasterOf(found.pid, cluster)) {
-    disarmPidFile(cluster);
-    return null;
+  if (found && isPostmasterOf(found.pid, cluster)) {
+    log(`found a PostgreSQL without its parent (process ${found.pid})`);
+    const settled = () => !processAlive(found.pid) || readPidFile(cluster)?.status === 'ready';
+    if (found.status !== 'stopping') await waitFor(settled, 60_000);
+    if (readPidFile(cluster)?.status === 'ready' && processAlive(found.pid)) {
+      const answer = await ask(
+        ownerUrl(cluster, 'postgres'),
+        `select current_setting('syncstate.launch', true) as mark`,
+      );
+      if (answer?.mark === mark) return { pid: found.pid, adopted: true, child: null };
+      log('its settings are not ours: ending it');
+    }
+    await endPostmaster(found.pid, 20_000);
   }
-  log(`found a PostgreSQL without its parent (process ${found.pid})`);
-  const settled = () => !processAlive(found.pid) || readPidFile(cluster)?.status === 'ready';
-  if (found.status !== 'stopping') await waitFor(settled, 60_000);
-  if (readPidFile(cluster)?.status === 'ready' && processAlive(found.pid)) {
-    const answer = await ask(ownerUrl(cluster, 'postgres'), `select current_setting('syncstate.launch', true) as mark`);
-    if (answer?.mark === mark) return { pid: found.pid, adopted: true, child: null };
-    log('its settings are not ours: ending it');
-  }
-  await endPostmaster(found.pid, 20_000);
+  disarmLeftovers(cluster);
   return null;
 }
 
