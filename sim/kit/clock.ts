@@ -32,12 +32,12 @@ export function createSimClock(base: Clock, offsetMs = 0): SimClock {
     },
     async sleep(ms, signal) {
       const until = monotonicMs() + ms;
-      while (!signal?.aborted && monotonicMs() < until) {
+      for (let left = ms; left > 0 && !signal?.aborted; left = until - monotonicMs()) {
         const waker = new AbortController();
         const wake = () => waker.abort();
         signal?.addEventListener('abort', wake, { once: true });
         sleepers.add(waker);
-        await base.sleep(Math.min(until - monotonicMs(), LONGEST_TIMER_MS), waker.signal);
+        await base.sleep(Math.min(left, LONGEST_TIMER_MS), waker.signal);
         sleepers.delete(waker);
         signal?.removeEventListener('abort', wake);
       }

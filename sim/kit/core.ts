@@ -8,6 +8,7 @@ import { type CallLog, openCallLog } from './calls.ts';
 import { createSimClock, type SimClock } from './clock.ts';
 import { createFaults, type Faults } from './faults.ts';
 import { createProfileSetting, type ProfileName, type ProfileSetting } from './profiles.ts';
+import type { PostMessage } from './sender.ts';
 import { openTables, type Tables } from './tables.ts';
 
 export interface SimCoreOptions {
@@ -20,6 +21,8 @@ export interface SimCoreOptions {
   ids: Ids;
   profile: ProfileName;
   snapshotAfterBytes?: number;
+  /** How webhooks are delivered; default: HTTP on loopback. */
+  post?: PostMessage;
 }
 
 export interface SimCore {
@@ -31,6 +34,7 @@ export interface SimCore {
   readonly faults: Faults;
   readonly calls: CallLog;
   readonly profile: ProfileSetting;
+  readonly post: PostMessage | undefined;
   /** Advances the clock and keeps the offset. */
   advanceClock(ms: number): void;
   close(): Promise<void>;
@@ -55,6 +59,7 @@ export async function openSimCore(options: SimCoreOptions): Promise<SimCore> {
     faults: createFaults(tables, options.ids),
     calls,
     profile: createProfileSetting(tables, options.profile),
+    post: options.post,
     advanceClock(ms) {
       clock.advance(ms);
       offsets.put('offsetMs', clock.offsetMs());

@@ -47,6 +47,12 @@ export interface Sender {
   close(): Promise<void>;
 }
 
+/**
+ * How a delivery reaches its receiver: by default HTTP on loopback; the world hands in its own, so that one seed decides
+ * what happens. @returns true when the receiver accepted it in time
+ */
+export type PostMessage = (message: Message, policy: SenderPolicy, closing: AbortSignal) => Promise<boolean>;
+
 const CONCURRENCY = 32;
 
 export function createSender(
@@ -55,6 +61,8 @@ export function createSender(
 ): Sender {
   const deliveries = core.tables.table<Delivery>('kit.deliveries');
   const agent = new Agent({ keepAlive: true, maxSockets: CONCURRENCY });
+  const postMessage: PostMessage =
+    core.post ?? ((message, policy, closing) => postByHttp(message, policy, agent, closing));
   const closing = new AbortController();
   const inFlight = new Set<Promise<void>>();
   const flying = new Set<string>();
@@ -99,18 +107,22 @@ export function createSender(
       const delivery = deliveries.get(id);
       if (delivery === undefined || flying.has(delivery.id) || delivery.dueAt > core.clock.now()) continue;
       flying.add(delivery.id);
-      const attempt = deliver(delivery).finally(() => {
-        inFlight.delete(attempt);
-        flying.delete(delivery.id);
-        pump();
-      });
-      inFlight.add(attempt);
+      const flight = deliver(delivery)
+        .catch(() => {
+          // Only a broken journal throws here; then every call to the simulator fails and says why.
+        })
+        .finally(() => {
+          inFlight.delete(flight);
+          flying.delete(delivery.id);
+          pump();
+        });
+      inFlight.add(flight);
     }
   }
 
   async function deliver(delivery: Delivery): Promise<void> {
     await core.tables.durable();
-    const delivered = await post(delivery, options.policy(), agent, closing.signal);
+    const delivered = await postMessage(delivery, options.policy(), closing.signal);
     if (closing.signal.aborted || !deliveries.has(delivery.id)) return;
     if (delivered) return deliveries.delete(delivery.id);
     const wait = options.policy().retryDelaysMs[delivery.attempts];
@@ -191,7 +203,12 @@ export function moveOrigin(uri: string, from: string | null, to: string): string
  * @returns true when the receiver answered 2xx in time. A kept-alive connection that the receiver closed in the same
  * moment is no failure: it is tried once more on another.
  */
-async function post(delivery: Delivery, policy: SenderPolicy, agent: Agent, closing: AbortSignal): Promise<boolean> {
+async function postByHttp(
+  delivery: Message,
+  policy: SenderPolicy,
+  agent: Agent,
+  closing: AbortSignal,
+): Promise<boolean> {
   const url = URL.canParse(delivery.uri) ? new URL(delivery.uri) : null;
   if (url === null || url.protocol !== 'http:' || !isLoopbackHost(url.host)) return false;
   const first = await attempt(url, delivery, policy, agent, closing);
@@ -200,7 +217,7 @@ async function post(delivery: Delivery, policy: SenderPolicy, agent: Agent, clos
 
 function attempt(
   url: URL,
-  delivery: Delivery,
+  delivery: Message,
   policy: SenderPolicy,
   agent: Agent,
   closing: AbortSignal,

@@ -21,6 +21,7 @@ import {
   type VendorReply,
 } from '#sim/kit/model.ts';
 import type { ProfileName } from '#sim/kit/profiles.ts';
+import type { PostMessage } from '#sim/kit/sender.ts';
 import { createSimulator, type Simulator } from '#sim/kit/simulator.ts';
 import { ALL_SCOPES } from './access.ts';
 import { createAuth, json } from './auth.ts';
@@ -29,6 +30,7 @@ import { createGraphqlEndpoint, type GraphqlRequest } from './graphql.ts';
 import { createIdempotency, type ReplayRule } from './idempotency.ts';
 import { createInventory } from './inventory.ts';
 import { createOrders, type Orders } from './orders.ts';
+import { number } from './payloads.ts';
 import { createRoots, versionServed } from './roots.ts';
 import { currentQuantity, financialStatus, fulfillmentState, gid, type LevelRow, type OrderRow } from './rows.ts';
 import { createShop, type Shop, type ShopSeed } from './shop.ts';
@@ -57,6 +59,8 @@ export interface ShopifySimulatorOptions extends ShopSeed {
   accessToken: string;
   /** Granted scopes; default: all that this simulator knows. */
   scopes?: readonly string[];
+  /** How webhooks are delivered; default: HTTP on loopback. */
+  post?: PostMessage;
   /** What a repeated idempotency key does; default `result`. */
   idempotentReplay?: ReplayRule;
 }
@@ -191,7 +195,7 @@ function createModel(
   function uninstallWhenAsked(fault: Fault): void {
     if (fault.kind !== 'revoke' || fault.topic !== 'app/uninstalled') return;
     webhooks.emit('app/uninstalled', core.ids.uuid(), () => ({
-      id: 1,
+      id: number(shop.shopId),
       name: shop.domain.split('.')[0],
       email: `owner@${shop.domain}`,
       domain: shop.domain,

@@ -44,6 +44,8 @@ export interface ShopEvents {
 export interface Shop {
   readonly core: SimCore;
   readonly domain: string;
+  /** The shop's own number. */
+  readonly shopId: string;
   readonly locations: Table<LocationRow>;
   readonly variants: Table<VariantRow>;
   readonly levels: Table<LevelRow>;
@@ -183,6 +185,7 @@ export function createShop(core: SimCore, domain: string, seed: ShopSeed, events
   return {
     core,
     domain,
+    shopId: String(ID_BASES.other + shopNumber),
     locations,
     variants,
     levels,

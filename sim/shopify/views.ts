@@ -61,7 +61,7 @@ export function createViews(shop: Shop): Views {
   function shopView(): View {
     return {
       __typename: 'Shop',
-      id: gid('Shop', '1'),
+      id: gid('Shop', shop.shopId),
       name: shop.domain.split('.')[0],
       email: `owner@${shop.domain}`,
       myshopifyDomain: shop.domain,
