@@ -222,13 +222,7 @@ export function createQueueService(core: SimCore, agenda: Agenda, firstQueue: st
         return failure(400, error);
       }
     },
-    refuse: (status) =>
-      status >= 500
-        ? failure(
-            status,
-            new SqsError('com.amazonaws.sqs#ServiceUnavailable', 'ServiceUnavailable', 'Try again later.'),
-          )
-        : failure(status, new SqsError('com.amazonaws.sqs#RequestThrottled', 'RequestThrottled', 'Rate exceeded')),
+    refuse: (status) => failure(status, planted(status)),
     byArn: (arn) => [...queues].find(([name]) => queueArn(name) === arn)?.[1] ?? null,
     clear: () => {
       for (const queue of queues.values()) queue.clear();
@@ -245,6 +239,13 @@ export function createQueueService(core: SimCore, agenda: Agenda, firstQueue: st
     const body = { __type: error.type, message: error.message };
     return reply(status, body, false, { 'x-amzn-query-error': `${error.legacy};${side}` });
   }
+}
+
+function planted(status: number): SqsError {
+  if (status >= 500)
+    return new SqsError('com.amazonaws.sqs#ServiceUnavailable', 'ServiceUnavailable', 'Try again later.');
+  if (status === 429) return new SqsError('com.amazonaws.sqs#RequestThrottled', 'RequestThrottled', 'Rate exceeded');
+  return new SqsError('com.amazon.coral.service#AccessDeniedException', 'AccessDenied', 'Access is denied.');
 }
 
 function parse(body: Buffer): Input {
