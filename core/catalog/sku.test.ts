@@ -4,6 +4,7 @@ import { normalizeSku, parseSku } from './sku.ts';
 test('a SKU is trimmed and composed, and otherwise kept to the letter', () => {
   expect(parseSku('  Caf\u0065\u0301 / #1 %+  ')).toEqual({ kind: 'sku', sku: 'Caf\u00e9 / #1 %+' });
   expect(normalizeSku(' a  B ')).toBe('a  B');
+  expect(normalizeSku(' ')).toBe(null);
 });
 
 test('a SKU has 1 to 200 code points, counted as people see them', () => {

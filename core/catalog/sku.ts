@@ -19,8 +19,14 @@ export function parseSku(text: string): { kind: 'sku'; sku: string } | { kind: '
   return { kind: 'sku', sku };
 }
 
-/** The spelling alone, for look-ups: what is no SKU finds nothing. */
-export const normalizeSku = (text: string): string => text.normalize('NFC').trim();
+/** The SKU in its one spelling, or null. */
+export function normalizeSku(text: string): string | null {
+  const parsed = parseSku(text);
+  return parsed.kind === 'sku' ? parsed.sku : null;
+}
+
+/** A channel's word for an item, which need not be a possible SKU of ours: in one spelling, so that two ways to tell it agree. */
+export const channelSkuOf = (text: string): string => text.normalize('NFC').trim();
 
 function codePoints(text: string): number {
   let count = 0;

@@ -14,7 +14,6 @@ import { AssertionFault, StoreError } from '#core/errors.ts';
 import { type FoldedEvent, foldOrder } from '#core/order/fold.ts';
 import type { IncomingOrder } from '#core/order/order.ts';
 import { raiseAlert, resolveAlert } from '#store/attention/alerts.ts';
-import { setConnectionState } from '#store/connections/connections.ts';
 import {
   type ConnectionFacts,
   claimKeys,
@@ -27,6 +26,7 @@ import {
 } from '#store/inbox/claim.ts';
 import { type Settlement, settleRows, supersedeDead } from '#store/inbox/settle.ts';
 import { recordObservations } from '#store/listings/observations.ts';
+import { setConnectionState } from '#store/listings/states.ts';
 import { orderIdentity } from '#store/orders/write.ts';
 import type { Tx } from '#store/tx.ts';
 import type { FetchWork } from './fetch-order.ts';
@@ -338,7 +338,7 @@ export async function markUnauthorized(
   reason: string,
   options: Pick<DrainOptions, 'ids' | 'clock'>,
 ): Promise<void> {
-  if (!(await setConnectionState(tx, orgId, connectionId, 'unauthorized', reason))) return;
+  if (!(await setConnectionState(tx, orgId, connectionId, 'unauthorized', reason, options.clock.now()))) return;
   await raiseAlert(tx, orgId, {
     id: options.ids.uuid(),
     kind: 'connection_unauthorized',

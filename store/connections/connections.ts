@@ -123,27 +123,6 @@ export async function updateConnection(
   return rowCount === 1;
 }
 
-/** @returns whether the state changed. Everything of the connection is looked at again when it did. */
-export async function setConnectionState(
-  tx: Tx,
-  orgId: string,
-  id: string,
-  state: Connection['state'],
-  reason: string | null,
-): Promise<boolean> {
-  const { rowCount } = await tx.query(
-    'update connections set state = $3, state_reason = $4 where org_id = $1 and id = $2 and deleted_at is null and state <> $3',
-    [orgId, id, state, reason],
-  );
-  if (rowCount !== 1) return false;
-  await tx.query(
-    `insert into dirty_policies (org_id, scope, scope_id) values ($1, 'connection', $2)
-     on conflict (org_id, scope, scope_id) do update set version = dirty_policies.version + 1`,
-    [orgId, id],
-  );
-  return true;
-}
-
 /** Its webhooks find nothing from now on, its queue and orders are no longer read. Orders and history stay. */
 export async function deleteConnection(tx: Tx, orgId: string, id: string, now: number): Promise<boolean> {
   const { rowCount } = await tx.query(

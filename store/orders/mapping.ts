@@ -4,6 +4,7 @@
  * The first key that any listing of the connection has decides: stock key, then the channel's variant id, then its SKU.
  * Listings of one variant may share a key; listings of different variants make it ambiguous, and the line stays unmapped.
  */
+import { channelSkuOf } from '#core/catalog/sku.ts';
 import type { ListingId, LocationId, VariantId } from '#core/ids.ts';
 import type { Component, LineMapping, PreferredLocation } from '#core/order/order.ts';
 import type { Tx } from '../tx.ts';
@@ -99,7 +100,8 @@ export async function loadMappings(tx: Tx, wanted: readonly Wanted[]): Promise<M
 
 function keyValue(line: LineKeys, field: (typeof fields)[number]): string | null {
   if (field === 'stock_key') return line.stockKey;
-  return field === 'variant' ? line.variantExternalId : line.channelSku;
+  if (field === 'variant') return line.variantExternalId;
+  return line.channelSku === null ? null : channelSkuOf(line.channelSku);
 }
 
 function judge(listings: readonly Found[]): LineMapping {
