@@ -98,7 +98,7 @@ export async function openDemo(deps: Deps, dataDir: string, url: string): Promis
   for (const [index, shop] of shops.entries()) {
     const simulator = shopifies[index];
     if (!simulator) continue;
-    const simulatorUrl = host.url(shop.place);
+    const simulatorUrl = `${host.origin}/${shop.place}`;
     const id = fixedId(shop.place);
     const locations = simulator.locations().map(({ name, externalId }) => ({ code: name, externalId }));
     const webhookToken = secret(`${shop.place} webhook token`);
@@ -128,7 +128,7 @@ export async function openDemo(deps: Deps, dataDir: string, url: string): Promis
       locations,
     });
   }
-  const simulatorUrl = host.url(seller.place);
+  const simulatorUrl = `${host.origin}/${seller.place}`;
   const id = fixedId(seller.place);
   const locations = [
     { code: 'MAIN', externalId: 'DEFAULT' },

@@ -9,7 +9,7 @@ import { existsSync } from 'node:fs';
 import fastifyStatic from '@fastify/static';
 import fastifySwagger from '@fastify/swagger';
 import fastifySwaggerUi from '@fastify/swagger-ui';
-import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyRequest, LogController } from 'fastify';
 import { hasZodFastifySchemaValidationErrors, jsonSchemaTransform, serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { ApiDeps } from './deps.ts';
 import { beginIdempotent, endIdempotent } from './idempotency.ts';
@@ -66,7 +66,7 @@ async function authenticate(deps: ApiDeps, request: FastifyRequest): Promise<Cal
 export async function createApi(deps: ApiDeps): Promise<Api> {
   const app: Api = Fastify({
     loggerInstance: deps.log as import('fastify').FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     trustProxy: deps.config.trustProxy,
     genReqId: () => deps.ids.uuid(),
     routerOptions: { maxParamLength: 2_000 },

@@ -59,6 +59,7 @@ class ConnectionLane implements Lane {
   /** By class: not before this monotonic time. */
   readonly #slowUntil: Slots = { urgent: 0, bulk: 0, read: 0 };
   #lease: { generation: number; untilMono: number } | null = null;
+  #everHeld = false;
   #quietUntilMono = 0;
   #failures = 0;
   #askedSweepAt = Number.NEGATIVE_INFINITY;
@@ -194,12 +195,14 @@ class ConnectionLane implements Lane {
     const asked = clock.monotonicMs();
     const enough = this.#lease !== null && this.#lease.untilMono - asked > this.#leaseMs / 2;
     if (!enough || fresh) {
-      const times = { ttlMs: this.#leaseMs, requestTimeoutMs: opened.manifest.requestTimeoutMs };
+      const takeAtOnce = this.#options.soleProcess === true && !this.#everHeld;
+      const times = { ttlMs: this.#leaseMs, requestTimeoutMs: opened.manifest.requestTimeoutMs, takeAtOnce };
       const lease = await store.tenant(connection.orgId, (tx) => acquireLane(tx, connection.orgId, connection.connectionId, this.#holder, times));
       if (!lease || this.#dead) {
         this.#lease = null;
         return null;
       }
+      this.#everHeld = true;
       if (this.#lease?.generation !== lease.generation) this.#quietUntilMono = asked + lease.quietMs;
       this.#lease = { generation: lease.generation, untilMono: asked + this.#leaseMs };
     }
@@ -516,7 +519,7 @@ class ConnectionLane implements Lane {
   async #notSent(hold: LaneHold, rows: readonly SentRow[]): Promise<void> {
     const now = this.#options.clock.now();
     const results = rows.map(({ attemptId, send }): AttemptResult => ({
-      attemptId, targetId: send.target.id, outcome: 'not_sent', value: send.value, seq: send.target.effectSeq, vendorAt: null, dirtyVersion: send.target.dirtyVersion,
+      attemptId, targetId: send.target.id, outcome: 'not_sent', value: send.value, from: send.from, seq: send.target.effectSeq, vendorAt: null, dirtyVersion: send.target.dirtyVersion,
       state: 'pending', reason: null, errorCode: 'lease', settlesAt: null, settleMs: 0, nextTryAt: null,
     }));
     await this.#tx((tx) => recordOutcomes(tx, hold, results, now));

@@ -56,6 +56,8 @@ export interface LaneOptions {
   hooks?: LaneHooks;
   /** Lease time; at least twice the request timeout (the default). */
   leaseMs?: number;
+  /** No other process can be at work on this database: a lease that is left is a dead predecessor's. */
+  soleProcess?: boolean;
   /** Targets claimed at once. */
   slice?: number;
   metrics?: LaneMetrics;
@@ -97,6 +99,8 @@ export interface PublisherOptions {
   /** Every target is read this often; 0 = never. Default 6 hours. */
   stockSweepMs?: number;
   leaseMs?: number;
+  /** This process holds the data folder's lock, so that nobody else is at work: dead predecessors' leases are taken at once. */
+  soleProcess?: boolean;
 }
 
 export interface Publisher {

@@ -142,7 +142,7 @@ class LanePublisher implements Publisher {
   }
 
   async #open(connection: ConnectionIds, key: string): Promise<Lane | null> {
-    const { openConnection, store, clock, random, ids, log, requestOrderSweep, hooks, metrics, leaseMs } = this.#options;
+    const { openConnection, store, clock, random, ids, log, requestOrderSweep, hooks, metrics, leaseMs, soleProcess } = this.#options;
     const opened = await openConnection(connection);
     if (!opened || this.#stopping.signal.aborted) return null;
     const lane = createLane({
@@ -157,6 +157,7 @@ class LanePublisher implements Publisher {
       ...(hooks && { hooks }),
       ...(metrics && { metrics }),
       ...(leaseMs !== undefined && { leaseMs }),
+      ...(soleProcess !== undefined && { soleProcess }),
     });
     this.#lanes.set(key, lane);
     if (this.#loop) lane.start();
