@@ -92,6 +92,7 @@ class ConnectionLane implements Lane {
     this.#running = false;
     this.#stopping.abort();
     this.wake();
+    if (this.#dead) return;
     await this.#loop;
     await Promise.all(this.#tasks);
     await this.#giveBack();

@@ -77,6 +77,7 @@ export interface AttemptResult {
   targetId: string;
   outcome: AttemptOutcome;
   value: number;
+  from: number | null;
   /** Last effect known to the attempt. */
   seq: number;
   /** Vendor time of applied and accepted. */
@@ -131,8 +132,11 @@ function shownAfter(shown: Shown, result: AttemptResult, held: boolean): Shown {
       return writeAccepted(shown, (result.vendorAt ?? 0) + result.settleMs);
     case 'stale':
       return writeStale(shown);
-    case 'unknown':
-      return result.settlesAt === null ? shown : writeAccepted(shown, (result.vendorAt ?? shown.baseAt ?? 0) + result.settleMs);
+    case 'unknown': {
+      // A webhook may have come in while the call was on its way; it proves nothing about the call.
+      const open = shown.pending ? shown : { ...shown, pending: { value: result.value, from: result.from, seq: result.seq, settledAt: null } };
+      return result.settlesAt === null ? open : writeAccepted(open, (result.vendorAt ?? shown.baseAt ?? 0) + result.settleMs);
+    }
     case 'rejected':
     case 'not_applied':
     case 'not_sent':

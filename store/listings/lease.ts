@@ -4,7 +4,8 @@
  *   free → held (generation + 1) → renewed … → released, or expired
  *
  * The database's clock alone says when a lease has run out. The holder checks its own monotonic clock, counted from
- * before it asked, so its view ends earlier than the database's. Taking over a lease that was not given back starts a
+ * before it asked, so its view ends earlier than the database's. A process that is certainly the only one (it holds the
+ * data folder's lock) takes a dead predecessor's lease at once. Taking over a lease that was not given back starts a
  * quiet time: requests of the former holder may still arrive until then, so targets with open attempts are not touched.
  */
 import type { Tx } from '../tx.ts';
@@ -21,7 +22,7 @@ export async function acquireLane(
   orgId: string,
   connectionId: string,
   holder: string,
-  times: { ttlMs: number; requestTimeoutMs: number },
+  times: { ttlMs: number; requestTimeoutMs: number; takeAtOnce?: boolean },
 ): Promise<Lease | null> {
   const { rows } = await tx.query<{ generation: number; quiet_ms: number }>(
     {
@@ -35,11 +36,12 @@ export async function acquireLane(
       expires_at = excluded.expires_at,
       quiet_until = case when l.holder = excluded.holder and l.expires_at > clock_timestamp() then l.quiet_until
         when l.holder is null then null
+        when l.expires_at > clock_timestamp() then clock_timestamp() + $5 * interval '1 ms'
         else clock_timestamp() + ($4 + $5) * interval '1 ms' end
-    where l.holder is null or l.holder = excluded.holder or l.expires_at <= clock_timestamp()
+    where l.holder is null or l.holder = excluded.holder or l.expires_at <= clock_timestamp() or $6
     returning generation, coalesce(greatest(0, ceil(extract(epoch from quiet_until - clock_timestamp()) * 1000)), 0)::int as quiet_ms`,
     },
-    [orgId, connectionId, holder, times.ttlMs, times.requestTimeoutMs],
+    [orgId, connectionId, holder, times.ttlMs, times.requestTimeoutMs, times.takeAtOnce ?? false],
   );
   const [row] = rows;
   return row ? { generation: row.generation, quietMs: row.quiet_ms } : null;

@@ -201,9 +201,12 @@ class Judgement {
     await this.#tx.query(
       {
         name: 'attempts_prove',
-        text: `update attempts a set outcome = coalesce(p.outcome, 'proven_not_applied'), finished_at = to_timestamp($4::float8 / 1000.0)
-       from unnest($2::uuid[], $3::text[]) as p(target_id, outcome)
-       where a.org_id = $1 and a.target_id = p.target_id and a.outcome = 'unknown'`,
+        text: `
+      with last as (
+        select p.outcome as proven, (select a.id from attempts a where a.org_id = $1 and a.target_id = p.target_id order by a.sent_at desc, a.id desc limit 1) as id
+        from unnest($2::uuid[], $3::text[]) as p(target_id, outcome))
+      update attempts a set outcome = coalesce(l.proven, 'proven_not_applied'), finished_at = to_timestamp($4::float8 / 1000.0)
+      from last l where a.org_id = $1 and a.id = l.id and (a.outcome is null or a.outcome = 'unknown' or (a.outcome = 'accepted' and l.proven is not null))`,
       },
       [this.#orgId, based, based.map((id) => this.proven.get(id) ?? null), this.#context.now],
     );

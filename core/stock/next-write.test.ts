@@ -1,0 +1,93 @@
+import { describe, expect, test } from 'vitest';
+import { goalOf, type NextWrite, type NextWriteInput, nextWrite } from './next-write.ts';
+import { urgency } from './urgency.ts';
+
+const now = 1_000_000;
+const base: NextWriteInput = { desired: 8, unseen: 0, expected: 10, lastRead: null, settling: null, openAttempt: false, readFailed: false, quietUntil: null, now, compareAndSet: true };
+const blindly = { ...base, compareAndSet: false };
+const justRead = (value: number, ageMs = 20) => ({ lastRead: { value, ageMs }, expected: value });
+const send = (value: number, from: number | null): NextWrite => ({ kind: 'send', value, from });
+const read: NextWrite = { kind: 'read' };
+const nothing: NextWrite = { kind: 'nothing' };
+
+describe('with compare-and-set', () => {
+  test.each<[string, Partial<NextWriteInput>, NextWrite]>([
+    ['a cut goes from expected', {}, send(8, 10)],
+    ['a raise goes from expected', { desired: 12 }, send(12, 10)],
+    ['what is shown already is not sent', { desired: 10 }, nothing],
+    ['unknown is read first, even for 0', { expected: null, desired: 0 }, read],
+    ['unknown is never skipped', { expected: null, desired: 10 }, read],
+    ['presumed sales are not offered again', { unseen: 3, desired: 12 }, send(9, 10)],
+    ['presumed sales that explain the difference send nothing', { expected: 9, desired: 10, unseen: 1 }, nothing],
+    ['more presumed sales than goods is 0', { unseen: 20 }, send(0, 10)],
+    ['below 0 compares as 0', { expected: -3, desired: 0 }, nothing],
+    ['a raise from below 0 names the true number', { expected: -3, desired: 5 }, send(5, -3)],
+    ['an open attempt is read back before anything', { openAttempt: true, desired: 0 }, read],
+    ['an open attempt of a predecessor waits until its requests are over', { openAttempt: true, quietUntil: now + 900 }, { kind: 'wait', until: now + 900 }],
+    ['unreadable and 0: blind', { expected: null, desired: 0, readFailed: true }, send(0, null)],
+    ['unreadable and not 0: wait', { expected: null, readFailed: true }, { kind: 'wait', until: now + 1_000 }],
+  ])('%s', (_, input, want) => {
+    expect(nextWrite({ ...base, ...input })).toEqual(want);
+  });
+});
+
+describe('without compare-and-set', () => {
+  test.each<[string, Partial<NextWriteInput>, NextWrite]>([
+    ['every write follows a read', {}, read],
+    ['a cut to 0 too: what the read shows must not be forgotten', { desired: 0 }, read],
+    ['a number just read is written over', justRead(10), send(8, 10)],
+    ['a number read half a second ago is not "right before"', justRead(10, 501), read],
+    ['a cut by belief that would be a raise is judged by the number read', { ...justRead(3), unseen: 7 }, send(1, 3)],
+    ['shown already: nothing', { ...justRead(8) }, nothing],
+    ['unknown is read', { expected: null }, read],
+    ['a lower goal may go while a write settles', { settling: { value: 12, until: now + 5_000 }, expected: null, lastRead: { value: 10, ageMs: 5 } }, send(8, 10)],
+    ['… after reading', { settling: { value: 12, until: now + 5_000 }, expected: null }, read],
+    ['… but not as a raise over what stands there', { settling: { value: 12, until: now + 5_000 }, expected: null, lastRead: { value: 5, ageMs: 5 } }, { kind: 'wait', until: now + 5_000 }],
+    ['a raise waits until the write has settled', { settling: { value: 5, until: now + 5_000 }, expected: null }, { kind: 'wait', until: now + 5_000 }],
+    ['what is on its way already is waited for', { settling: { value: 8, until: now + 5_000 }, expected: null }, { kind: 'wait', until: now + 5_000 }],
+    ['settled: read', { settling: { value: 8, until: now }, expected: null }, read],
+    ['unreadable and 0: blind', { desired: 0, readFailed: true }, send(0, null)],
+  ])('%s', (_, input, want) => {
+    expect(nextWrite({ ...blindly, ...input })).toEqual(want);
+  });
+});
+
+test('only 0 is ever written blind, and nothing is sent while expected is unknown or an attempt is open', () => {
+  for (const compareAndSet of [true, false])
+    for (const expected of [null, -2, 0, 3, 10])
+      for (const desired of [0, 3, 10])
+        for (const unseen of [0, 2, 12])
+          for (const openAttempt of [true, false])
+            for (const readFailed of [true, false])
+              for (const lastRead of [null, { value: 3, ageMs: 1 }]) {
+                const next = nextWrite({ ...base, compareAndSet, expected, desired, unseen, openAttempt, readFailed, lastRead });
+                if (next.kind !== 'send') continue;
+                expect(openAttempt).toBe(false);
+                expect(next.value).toBe(goalOf(desired, unseen));
+                expect(next.value).toBeLessThanOrEqual(Math.max(0, desired - unseen));
+                if (next.from === null) expect(next.value).toBe(0);
+                else expect(expected).not.toBeNull();
+              }
+});
+
+describe('urgency', () => {
+  test.each([
+    [10, 0, 0],
+    [null, 0, 0],
+    [10, 3, 1],
+    [10, 4, 2],
+    [0, 5, 3],
+    [-2, 5, 3],
+    [4, 5, 4],
+  ])('from %s to %i is class %i', (shown, goal, wanted) => {
+    expect(urgency(shown, goal, 0)).toBe(wanted);
+  });
+
+  test('a cut by belief that is a raise by the number is a raise', () => {
+    expect(urgency(3, 8, 0)).toBe(4);
+  });
+
+  test('age lifts one class per half minute', () => {
+    expect([0, 29_999, 30_000, 60_000, 300_000].map((waited) => urgency(4, 5, waited))).toEqual([4, 4, 3, 2, 0]);
+  });
+});
