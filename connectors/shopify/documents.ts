@@ -147,11 +147,11 @@ export const orderLinesDocument = documentOf(
 );
 
 export const refundLinesDocument = documentOf(
-  760,
+  460,
   `query refundLines($id: ID!, $after: String) {
   node(id: $id) {
     ... on Refund {
-      refundLineItems(first: 250, after: $after) {
+      refundLineItems(first: 150, after: $after) {
         pageInfo { hasNextPage endCursor }
         nodes { ${REFUND_LINE_FIELDS} }
       }
@@ -177,9 +177,9 @@ export const fulfillmentLinesDocument = documentOf(
 const LEVEL_FIELDS = `isActive location { id } quantities(names: ["available"]) { name quantity }`;
 
 export const variantsDocument = documentOf(
-  900,
+  720,
   `query variants($after: String) {
-  productVariants(first: 50, after: $after, sortKey: ID) {
+  productVariants(first: 40, after: $after, sortKey: ID) {
     pageInfo { hasNextPage endCursor }
     nodes {
       id

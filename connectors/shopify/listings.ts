@@ -1,7 +1,7 @@
 /**
  * What a shop offers, for import and mapping: every variant with its levels, and the places stock is counted at.
  *
- * One page of 50 variants a call; an item stocked in more than four places is read on. Bundle parents and untracked items
+ * One page of 40 variants a call; an item stocked in more than four places is read on. Bundle parents and untracked items
  * are listed but marked as never written: one un-writable row fails a whole stock write (fact sheet §0.7).
  */
 import type { CallOptions, CatalogPort, ChannelListing } from '../kit/ports.ts';
