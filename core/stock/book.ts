@@ -341,10 +341,10 @@ export class Book {
     return made;
   }
 
-  /** All rows of one claim and variant share the sequence number of the first. */
+  /** A claim's place in the queue of a variant: that of its oldest row (a hold confirmed for a line brings its own along). */
   private seqOf(claimId: ClaimId, variantId: VariantId): number {
-    const known = this.byClaim.get(claimId)?.find((row) => row.variantId === variantId);
-    if (known) return known.seq;
+    const known = (this.byClaim.get(claimId) ?? []).filter((row) => row.variantId === variantId).map((row) => row.seq);
+    if (known.length > 0) return Math.min(...known);
     const seq = this.loaded.seqs[this.nextSeq++];
     assert(seq !== undefined, 'more new claims than sequence numbers were drawn', { drawn: this.loaded.seqs.length });
     return seq;

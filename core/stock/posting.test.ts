@@ -152,6 +152,6 @@ test('commands in one batch, one by one, and in the naive model come to the same
         expect(single.open()).toEqual(model.openClaims());
       }
     }),
-    { seed: 20261121, numRuns: 1200 },
+    { seed: 20261121, numRuns: 600 },
   );
 });

@@ -479,6 +479,7 @@ function expire(desk: Desk, { holdId }: command.Expire): Outcome {
   if (!first) return rows.length === 0 ? 'unknown' : 'closed';
   if (first.origin === 'channel') return 'channel_hold';
   if (first.expiresAt === null || first.expiresAt > desk.now) return 'not_due';
+  desk.book.settleLapsed(holdId);
   for (const row of open) {
     row.lapsed = row.open;
     letGo(desk.book, row, row.open, 'expire');
@@ -509,9 +510,11 @@ function release(desk: Desk, { claimId, lines }: command.Release): Outcome {
       released += some;
     }
   }
-  // The hold is over: a confirmation that comes late commits what it lost just now.
-  if (holdRows.length > 0 && holdRows.every((row) => row.open === 0))
+  // The hold is over: a confirmation that comes late commits what it lost just now, not what it lost in an earlier life.
+  if (stood.size > 0 && [...stood.keys()].every((row) => row.open === 0)) {
+    book.settleLapsed(holdOfLine(claimId as LineId));
     for (const [row, units] of stood) row.lapsed = units;
+  }
   return released > 0 ? 'done' : 'closed';
 }
 

@@ -41,7 +41,7 @@ export class Model {
   private claims: Claim[] = [];
   private readonly used = new Set<string>();
   private readonly terms = new Map<string, { channel: boolean; until: number | null }>();
-  private readonly firstSeen = new Map<string, number>();
+  private arrivals = 0;
   private readonly everHeld = new Map<string, Set<string>>();
   private readonly everClaimed = new Set<string>();
   private readonly lapsed = new Map<string, Map<string, number>>();
@@ -101,15 +101,20 @@ export class Model {
   private claim(as: Claim['as'], id: string, variant: string, where: string | null, units: number, seq?: number): void {
     if (units === 0) return;
     this.everClaimed.add(`${id} ${variant}`);
-    const arrival = `${id} ${variant}`;
-    if (!this.firstSeen.has(arrival)) this.firstSeen.set(arrival, seq ?? this.firstSeen.size + 1);
     const same = this.claims.find((c) => c.as === as && c.id === id && c.variant === variant && c.where === where);
     if (same) same.units += units;
     else {
       const { channel, until } = this.terms.get(id) ?? { channel: false, until: null };
-      const rank = seq ?? this.firstSeen.get(arrival) ?? 0;
-      this.claims.push({ as, id, variant, where, units, seq: rank, channel, until });
+      this.claims.push({ as, id, variant, where, units, seq: seq ?? this.placeInQueue(id, variant), channel, until });
     }
+  }
+
+  /** The oldest of what it ever had, else the end. */
+  private placeInQueue(id: string, variant: string): number {
+    const own = this.claims.filter((c) => c.id === id && c.variant === variant).map((c) => c.seq);
+    if (own.length > 0) return Math.min(...own);
+    this.arrivals += 1;
+    return this.arrivals;
   }
 
   private fillShortfalls(): void {
@@ -272,7 +277,6 @@ export class Model {
     }[],
   ): ModelAnswer {
     const saved = this.claims.map((claim) => ({ ...claim }));
-    const seen = new Map(this.firstSeen);
     const ever = new Set(this.everClaimed);
     const missing: { variant: string; where: string | null; units: number; id: string }[] = [];
     const miss = (id: string, variant: string, where: string | null, units: number) => {
@@ -306,8 +310,6 @@ export class Model {
     }
     if (wish && missing.length > 0) {
       this.claims = saved;
-      this.firstSeen.clear();
-      for (const [key, seq] of seen) this.firstSeen.set(key, seq);
       this.everClaimed.clear();
       for (const key of ever) this.everClaimed.add(key);
       const sums = new Map<string, { variant: string; where: string | null; units: number }>();
@@ -430,12 +432,18 @@ export class Model {
         owed -= n;
       }
     }
-    for (const [where, n] of leaving) this.force(variant, where, 'sellable', n);
-    if (lineId === undefined) return done;
-    // A line that first shows by its shipment has arrived then.
-    this.everClaimed.add(`${lineId} ${variant}`);
-    if (!this.firstSeen.has(`${lineId} ${variant}`))
-      this.firstSeen.set(`${lineId} ${variant}`, this.firstSeen.size + 1);
+    for (const [where, n] of leaving) {
+      this.force(variant, where, 'sellable', n);
+      if (lineId === undefined) continue;
+      // What was shipped for a line is remembered, even for one that first shows by its shipment.
+      this.everClaimed.add(`${lineId} ${variant}`);
+      const seq = this.placeInQueue(lineId, variant);
+      if (
+        this.claims.some((c) => c.as === 'commitment' && c.id === lineId && c.variant === variant && c.where === where)
+      )
+        continue;
+      this.claims.push({ as: 'commitment', id: lineId, variant, where, units: 0, seq, channel: false, until: null });
+    }
     return done;
   }
 
