@@ -156,6 +156,22 @@ describe('the simulator host', () => {
     expect(core.calls.since(1).calls).toHaveLength(1);
   });
 
+  it('no answer leaves before the disk has the change, neither to a call nor to control', async () => {
+    const disk = Promise.withResolvers<void>();
+    core.tables.durable = () => disk.promise;
+    const answered: string[] = [];
+    const pending = [
+      write().then(() => answered.push('call')),
+      control('/clock', { advanceMs: 1 }).then(() => answered.push('control')),
+    ];
+    await wait(40);
+    expect(core.tables.table<number>('numbers').get('n')).toBe(1);
+    expect(answered).toEqual([]);
+    disk.resolve();
+    await Promise.all(pending);
+    expect(answered.sort()).toEqual(['call', 'control']);
+  });
+
   it('the call log keeps the newest 20,000 and counts on', () => {
     for (let n = 0; n < 20_010; n += 1) {
       core.calls.add({

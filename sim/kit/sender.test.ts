@@ -138,6 +138,19 @@ describe('the sender', () => {
     expect(received).toEqual(['sent']);
   });
 
+  it('nothing is sent before the disk has the change it tells of', async () => {
+    await open([]);
+    const disk = Promise.withResolvers<void>();
+    core.tables.durable = () => disk.promise;
+    sender.start();
+    send('news');
+    await wait(40);
+    expect(received).toEqual([]);
+    disk.resolve();
+    await until(() => received.length > 0);
+    expect(received).toEqual(['news']);
+  });
+
   it('a given way of delivery replaces HTTP', async () => {
     const posted: string[] = [];
     await open([], (message) => {

@@ -73,7 +73,7 @@ export function createSimulator<Identity extends CallIdentity>(core: SimCore, mo
     handle,
     async handleControl(request) {
       const reply = control(core, model, request);
-      if (request.method !== 'GET') await core.tables.durable();
+      await core.tables.durable();
       return reply;
     },
     async retarget(from, to) {
