@@ -295,8 +295,8 @@ describe('what a crash leaves', () => {
     }
     await running({}, async ({ url }) => {
       const [written] = await ask(url, 'select count(*)::int as rows, max(n) as last from written');
-      // The one in flight may have been committed without being told.
-      expect([told, told + 1]).toContain(written?.last);
+      // More may have been committed than we were told of, never less, and never with a gap.
+      expect(written?.last).toBeGreaterThanOrEqual(told);
       expect(written?.rows).toBe(written?.last);
     });
   });
