@@ -1,0 +1,108 @@
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { LineId, type VariantId } from '#core/ids.ts';
+import { type TestDatabase, testDatabase } from '../testing/database.ts';
+import type { Store } from '../tx.ts';
+import { commands } from './commands.testing.ts';
+import { command, makeWorld, noon, numbers, run, testIds, testStore, type World } from './ledger.testing.ts';
+import { verify } from './verify.ts';
+
+let db: TestDatabase;
+let store: Store;
+
+beforeAll(async () => {
+  db = await testDatabase();
+  store = testStore(db.appUrl);
+});
+afterAll(async () => {
+  await store.end();
+  await db.drop();
+});
+
+const sound = async (world: World) =>
+  expect(await store.readOnly(world.orgId, (tx) => verify(tx, world.orgId))).toMatchObject({ ok: true, faults: [] });
+const sale = (v: VariantId) =>
+  command({
+    kind: 'commit' as const,
+    wish: false,
+    lines: [{ lineId: LineId(testIds.uuid()), variantId: v, units: 1, locationId: null }],
+  });
+
+test('100 channel orders at once for 50 units: exactly 50 are committed and 50 are short', async () => {
+  const world = await makeWorld(db.owner);
+  const v = world.variants[0] as VariantId;
+  await run(store, world, [command({ kind: 'receive' as const, variantId: v, locationId: world.main, units: 50 })]);
+  await Promise.all(Array.from({ length: 100 }, () => run(store, world, [sale(v)])));
+  expect(await numbers(db.owner, world, v)).toEqual({ MAIN: [50, 50, 0] });
+  const { rows } = await db.owner.query(
+    'select sum(waiting)::int as waiting, count(*)::int as lines from shortfalls where org_id = $1',
+    [world.orgId],
+  );
+  expect(rows).toEqual([{ waiting: 50, lines: 50 }]);
+  await sound(world);
+});
+
+test('first orders of a variant nobody ever stocked meet at a position made for them', async () => {
+  const world = await makeWorld(db.owner);
+  const v = world.variants[0] as VariantId;
+  await Promise.all(Array.from({ length: 12 }, () => run(store, world, [sale(v)])));
+  const { rows } = await db.owner.query('select sum(waiting)::int as waiting from shortfalls where org_id = $1', [
+    world.orgId,
+  ]);
+  expect(rows).toEqual([{ waiting: 12 }]);
+  await sound(world);
+});
+
+test('16 writers of mixed commands over the same few SKUs: no fault reaches a caller, and the ledger adds up', async () => {
+  const world = await makeWorld(db.owner, 4);
+  const ground = {
+    variants: world.variants,
+    places: [world.main, world.east, world.fba],
+    claims: Array.from({ length: 6 }, () => testIds.uuid()),
+  };
+  await run(
+    store,
+    world,
+    world.variants.map((variantId) =>
+      command({ kind: 'receive' as const, variantId, locationId: world.main, units: 20 }),
+    ),
+  );
+  const work = Array.from({ length: 16 }, (_, writer) =>
+    fc
+      .sample(commands(ground, `w${writer}`, 6), { seed: 100 + writer, numRuns: 12 })
+      .map((batch, i) => batch.map((one) => ({ ...one, key: `${i}:${one.key}` }))),
+  );
+  await Promise.all(
+    work.map(async (batches) => {
+      for (const batch of batches) await run(store, world, batch, noon);
+    }),
+  );
+  await sound(world);
+}, 60_000);
+
+test('the same key at the same instant from two processes has exactly one effect', async () => {
+  const world = await makeWorld(db.owner, 2);
+  const [v, w] = world.variants as [VariantId, VariantId];
+  const keys = Array.from({ length: 30 }, (_, i) => `both:${i}`);
+  // The second process posts the same keys for another variant: they meet at the key, not at a position.
+  const child = (variantId: VariantId) =>
+    new Promise<string[]>((resolve, reject) => {
+      const process_ = fork(
+        fileURLToPath(new URL('./poster.testing.ts', import.meta.url)),
+        [db.appUrl, world.orgId, variantId, world.main, ...keys],
+        { execArgv: [] },
+      );
+      process_.once('message', (kinds) => resolve(kinds as string[]));
+      process_.once('exit', (code) => (code === 0 ? undefined : reject(new Error(`poster ended with ${code}`))));
+    });
+  const [one, two] = await Promise.all([child(v), child(w)]);
+  for (const [i] of keys.entries()) expect([one[i], two[i]].sort()).toEqual(['duplicate', 'posted']);
+  const { rows } = await db.owner.query(
+    'select sum(units)::int as units, count(distinct effect_key)::int as keys from movements where org_id = $1',
+    [world.orgId],
+  );
+  expect(rows).toEqual([{ units: 30, keys: 30 }]);
+  await sound(world);
+}, 30_000);
