@@ -4,7 +4,7 @@
  * we learn of a sale.
  */
 import { createBudgets } from '#connectors/kit/budget.ts';
-import type { Connector, Manifest, StockRef } from '#connectors/kit/ports.ts';
+import type { Connector, Manifest } from '#connectors/kit/ports.ts';
 import { type CallLogEntry, createTransport } from '#connectors/kit/transport.ts';
 import type { Clock } from '#core/effects.ts';
 import { LineId, type LocationId, type OrgId, type VariantId } from '#core/ids.ts';
@@ -247,7 +247,7 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
 async function connect(stage: Stage, options: ConnectOptions): Promise<Shop> {
   const { db, orgId, clock, host, ids } = stage;
   const { connector, simulator } = options;
-  host.mount(simulator);
+  host.mount(withVendorDate(simulator));
   const url = host.url(simulator.name);
   const connectionId = ids.uuid();
   const manifest = options.manifest ?? connector.manifest;
@@ -302,4 +302,15 @@ async function connect(stage: Stage, options: ConnectOptions): Promise<Shop> {
   };
 }
 
-export type { StockRef };
+/** The vendor's answers carry the vendor's time, which its readings are dated by. */
+function withVendorDate(simulator: Simulator): Simulator {
+  return {
+    ...simulator,
+    async handle(call) {
+      const outcome = await simulator.handle(call);
+      if (outcome.kind !== 'reply') return outcome;
+      return { ...outcome, headers: { date: new Date(simulator.core.clock.now()).toUTCString(), ...outcome.headers } };
+    },
+  };
+}
+

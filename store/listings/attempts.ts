@@ -9,7 +9,7 @@
  */
 import { type Shown, writeAccepted, writeApplied, writeNotDone, writeStale } from '#core/stock/observe.ts';
 import type { Tx } from '../tx.ts';
-import { lockByIds, saveShown, type ShownRow } from './shown.ts';
+import { lockByIds, saveShown, type ShownRow, triesOfUnknown } from './shown.ts';
 
 export interface LaneHold {
   orgId: string;
@@ -119,7 +119,7 @@ function bookOutcome(row: ShownRow, result: AttemptResult, held: boolean): void 
   if (result.outcome === 'applied') row.observedSource = 'write';
   if (result.outcome === 'accepted' || (result.outcome === 'unknown' && held)) {
     row.settlesAt = result.settlesAt;
-    row.settleTries = 0;
+    row.settleTries = result.outcome === 'unknown' ? triesOfUnknown : 0;
   } else if (held) row.settlesAt = null;
 }
 

@@ -6,9 +6,9 @@
  * asks for a read; what is kept as a row is what changed something or explains why it did not.
  */
 import type { Ids } from '#core/effects.ts';
-import { type Observed, observe } from '#core/stock/observe.ts';
+import { type Observed, observe, writeAccepted } from '#core/stock/observe.ts';
 import type { Tx } from '../tx.ts';
-import { lockByIds, lockByStockKeys, type ShownRow, saveShown } from './shown.ts';
+import { lockByIds, lockByStockKeys, type ShownRow, saveShown, triesOfUnknown } from './shown.ts';
 
 export interface ChannelObservation {
   stockKey: string;
@@ -88,33 +88,42 @@ export async function recordReads(
   for (const read of reads) {
     const row = rows.find(({ id }) => id === read.targetId);
     if (!row) continue;
-    const seen = book.judge(row, { value: read.value, at: read.vendorAt, askedAfter: row.seenVersion === read.askedAt }, 'read');
-    const rejected = seen.verdict === 'not_applied' && context.settle !== undefined && waitOrReject(row, seen, book, context.now, context.settle);
+    const observation = { value: read.value, at: read.vendorAt, askedAfter: row.seenVersion === read.askedAt };
+    const before = row.shown;
+    let seen = book.judge(row, observation, 'read');
+    let rejected = false;
+    if (seen.verdict === 'not_applied') {
+      const end = endOfWaiting(row, context.now, context.settle ?? { settleMs: 0, rejectAfter: 1 });
+      if (end !== 'wait') {
+        rejected = end === 'rejected';
+        row.shown = { ...before, pending: null };
+        seen = book.judge(row, observation, 'read');
+        book.proven.set(row.id, 'proven_not_applied');
+      }
+    }
     results.set(read.targetId, { verdict: seen.verdict, counted: seen.counted, gap: seen.gap, write: seen.write, rejected });
   }
   await book.save();
   return results;
 }
 
-/** Accepted, yet the old number stands: wait another settle time, or call it rejected. */
-function waitOrReject(row: ShownRow, seen: Observed, book: Judgement, now: number, settle: { settleMs: number; rejectAfter: number }): boolean {
-  row.settleTries += 1;
-  if (row.settleTries < settle.rejectAfter) {
+/**
+ * The old number stands after a write without compare-and-set. Accepted: wait another settle time, and after several
+ * call it rejected. Outcome unknown: one settle time is proof that it never arrived.
+ */
+function endOfWaiting(row: ShownRow, now: number, settle: { settleMs: number; rejectAfter: number }): 'wait' | 'not_applied' | 'rejected' {
+  const again = (tries: number): 'wait' => {
+    row.settleTries = tries;
     row.settlesAt = now + Math.max(settle.settleMs, quickestSettleMs);
-    return false;
-  }
-  row.settlesAt = null;
-  row.settleTries = 0;
-  row.shown = {
-    ...row.shown,
-    base: seen.shown.observed,
-    baseAt: seen.shown.observedAt,
-    effects: [],
-    unknown: false,
-    pending: null,
+    return 'wait';
   };
-  book.proven.set(row.id, 'proven_not_applied');
-  return true;
+  const never = row.shown.pending?.settledAt === null;
+  if (row.settleTries === triesOfUnknown || (never && settle.settleMs === 0)) return 'not_applied';
+  if (never) {
+    row.shown = writeAccepted(row.shown, now + settle.settleMs);
+    return again(triesOfUnknown);
+  }
+  return row.settleTries + 1 < settle.rejectAfter ? again(row.settleTries + 1) : 'rejected';
 }
 
 /** A vendor said to apply at once is still given this long before it is asked again. */

@@ -54,6 +54,9 @@ interface Row {
   state: string;
 }
 
+/** `settle_tries` of a write whose outcome is unknown: it settles once, and the old number is then proof. */
+export const triesOfUnknown = -1;
+
 /** How soon a change of the channel's number is looked at when no webhook shows it first. */
 export const lookMs = 1_500;
 
