@@ -41,12 +41,13 @@ if (mode === 'lock') {
     process.exit(1);
   }
 } else {
+  // Looked up before the change of user, who may not be able to read the repository.
+  const programs = native === undefined ? findPackage() : { ...findPackage(), native };
   if (uid !== undefined && gid !== undefined) {
     process.setgroups?.([]);
     process.setgid?.(Number(gid));
     process.setuid?.(Number(uid));
   }
-  const programs = native === undefined ? findPackage() : { ...findPackage(), native };
   const embedded = await startEmbedded({
     dataDir,
     programs,
