@@ -134,7 +134,8 @@ describe('reading', () => {
       await gate;
     });
     await started;
-    const now = Date.now();
+    // Recorded times have microseconds: the next whole millisecond is surely later.
+    const now = Date.now() + 1;
     expect((await availabilityAsKnown(store, world.orgId, [v], noon, now)).kind).toBe('not_final');
     release();
     await late;

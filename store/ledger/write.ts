@@ -6,9 +6,10 @@
 import { StoreError } from '#core/errors.ts';
 import type { ClaimId, OrgId, VariantId } from '#core/ids.ts';
 import type { Book, ClaimState, PositionState } from '#core/stock/book.ts';
+import type { Found } from '#core/stock/desk.ts';
 import type { Command, PositionNumbers, PostContext } from '#core/stock/movement.ts';
 import { available } from '#core/stock/position.ts';
-import type { Decided, Found } from '#core/stock/posting.ts';
+import type { Decided } from '#core/stock/posting.ts';
 import type { Tx } from '../tx.ts';
 import { literal, quoted } from './columns.ts';
 import type { LoadedShare } from './load.ts';
