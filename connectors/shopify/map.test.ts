@@ -335,15 +335,13 @@ describe('one order, told by a webhook and by a read', () => {
   });
 
   test('whatever was refunded, shipped and edited, both shapes agree and the numbers stay possible', () => {
-    const line = fc
-      .integer({ min: 1, max: 6 })
-      .chain((quantity) =>
-        fc.record({
-          quantity: fc.constant(quantity),
-          current: fc.integer({ min: 0, max: quantity }),
-          open: fc.integer({ min: 0, max: quantity }),
-        }),
-      );
+    const line = fc.integer({ min: 1, max: 6 }).chain((quantity) =>
+      fc.record({
+        quantity: fc.constant(quantity),
+        current: fc.integer({ min: 0, max: quantity }),
+        open: fc.integer({ min: 0, max: quantity }),
+      }),
+    );
     const refund = fc.record({
       line: fc.constant(1),
       units: fc.integer({ min: 1, max: 4 }),
