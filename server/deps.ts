@@ -76,7 +76,8 @@ export function secretKeys(config: Config, dataDir: string): readonly SecretKey[
   return [{ id: 'local', key: new Uint8Array(Buffer.from(readFileSync(file, 'utf8').trim(), 'base64')) }];
 }
 
-export async function createDeps(options: { config: Config; dataDir: string; appUrl: string }): Promise<Deps> {
+/** @param options.soleProcess this process holds the data folder of the embedded database: no other can be at work on it */
+export async function createDeps(options: { config: Config; dataDir: string; appUrl: string; soleProcess: boolean }): Promise<Deps> {
   const { config, dataDir } = options;
   const clock = realClock;
   const random = realRandom;
@@ -116,6 +117,7 @@ export async function createDeps(options: { config: Config; dataDir: string; app
     ids,
     log,
     openConnection: openConnection.open,
+    soleProcess: options.soleProcess,
     requestOrderSweep: (ref) => void intake.requestSweep(ref).catch((error: unknown) => log.warn({ err: error, ...ref }, 'order sweep')),
   });
 

@@ -50,7 +50,7 @@ async function begin(role: Role, config: Config, undo: Undo[], stop: () => Promi
   const dataDir = resolve(config.dataDir);
   const ownerUrl = await openDatabase(role, config, dataDir, undo);
   await migrate(ownerUrl);
-  const deps = await createDeps({ config, dataDir, appUrl: appUrl(ownerUrl) });
+  const deps = await createDeps({ config, dataDir, appUrl: appUrl(ownerUrl), soleProcess: role === 'start' && config.databaseUrl === null });
   undo.push(() => deps.end());
 
   let url: string | null = null;
@@ -77,10 +77,7 @@ async function begin(role: Role, config: Config, undo: Undo[], stop: () => Promi
   }
   if (demo) await demo.settle();
   deps.ready();
-  if (demo && url !== null) {
-    writeAtomically(join(dataDir, 'demo.json'), `${JSON.stringify(demo.describe(), null, 2)}\n`);
-    undo.push(() => rmSync(join(dataDir, 'demo.json'), { force: true }));
-  }
+  if (demo) writeAtomically(join(dataDir, 'demo.json'), `${JSON.stringify(demo.describe(), null, 2)}\n`);
   return { url, openLink: demo ? `${url}/#key=${demo.describe().apiKey}` : null, deps, stop };
 }
 
