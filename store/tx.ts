@@ -89,7 +89,10 @@ export interface StoreOptions {
 }
 
 const attempts = 5;
-const firstPauseMs = 5;
+/** Doubled each time. A race is over in no time; a database that is started again needs up to a second. */
+const firstPauseMs = { race: 5, connection: 100 };
+/** After this long without a connection the caller is told, whatever attempts are left. */
+const longestOutageMs = 15_000;
 const defaultStatementTimeoutMs = 60_000;
 /** A lock that is not ours after this long is a mistake of somebody's; the whole function is run again. */
 const lockTimeoutMs = 10_000;
@@ -268,21 +271,22 @@ class PoolStore implements Store {
 
   async #run<T>(mode: string, orgIds: readonly string[], fn: (tx: Tx) => Promise<T>, options: TxOptions): Promise<T> {
     const begin = beginText(mode, orgIds, options);
+    const started = this.#clock.monotonicMs();
     for (let attempt = 1; ; attempt += 1) {
       try {
         const result = await this.#once(begin, fn);
         this.#committed += 1;
         return result;
       } catch (error) {
-        const unknown = error instanceof CommitLost;
-        const fault = unknown ? 'connection' : classifyFault(error, options.retryOn);
-        const again = fault === 'race' || (fault === 'connection' && (!unknown || options.idempotent === true));
-        if (!again || attempt >= attempts) {
+        const fault = error instanceof CommitLost ? 'connection' : classifyFault(error, options.retryOn);
+        const lastingOutage = fault === 'connection' && this.#clock.monotonicMs() - started > longestOutageMs;
+        const safe = !(error instanceof CommitLost) || options.idempotent === true;
+        if (fault === 'other' || !safe || lastingOutage || attempt >= attempts) {
           this.#failed += 1;
           throw settled(error, fault, attempt);
         }
         this.#retried += 1;
-        await this.#clock.sleep(firstPauseMs * 2 ** (attempt - 1) * (0.5 + this.#random.next()));
+        await this.#clock.sleep(firstPauseMs[fault] * 2 ** (attempt - 1) * (0.5 + this.#random.next()));
       }
     }
   }

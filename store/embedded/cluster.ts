@@ -196,7 +196,13 @@ function run(command: readonly string[], account: Account): Promise<{ code: numb
     let output = '';
     child.stdout.on('data', (chunk) => (output += chunk));
     child.stderr.on('data', (chunk) => (output += chunk));
-    child.on('error', fail);
+    child.on('error', (error) =>
+      fail(
+        existsSync(program)
+          ? new Error(`${program} does not run on this system (it needs glibc): set DATABASE_URL.`, { cause: error })
+          : error,
+      ),
+    );
     child.on('close', (code) => done({ code, output }));
   });
 }

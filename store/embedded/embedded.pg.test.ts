@@ -21,7 +21,9 @@ import { createInterface } from 'node:readline';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { StoreError } from '#core/errors.ts';
+import { realClock, realRandom } from '../testing/database.ts';
 import { scratchFolder, scratchRoot } from '../testing/scratch.ts';
+import { createStore } from '../tx.ts';
 import { findPackage, findSetpriv } from './binaries.ts';
 import { outsideHome } from './cluster.ts';
 import type { EmbeddedOptions, EmbeddedPostgres } from './index.ts';
@@ -198,6 +200,27 @@ describe('what a crash leaves', () => {
       await until(() => embedded.pid !== first);
       expect(await ask(embedded.url, 'select n from kept')).toEqual([{ n: 1 }]);
       await ask(embedded.url, 'delete from kept');
+    }));
+
+  test('writers with repeatable work ride out the death of the postmaster: no call fails, nothing is missing', () =>
+    running({}, async (embedded) => {
+      await ask(embedded.url, 'create table ridden (n integer primary key)');
+      const store = createStore(embedded.url, { clock: realClock, random: realRandom, max: 4 });
+      const insert = (n: number) =>
+        store.system((tx) => tx.query('insert into ridden values ($1) on conflict do nothing', [n]), {
+          idempotent: true,
+        });
+      const writer = async (first: number) => {
+        for (let n = first; n < 1_200; n += 4) await insert(n);
+      };
+      const writers = Promise.all([0, 1, 2, 3].map(writer));
+      await new Promise((done) => setTimeout(done, 40));
+      process.kill(embedded.pid, 'SIGKILL');
+      await writers;
+      expect(store.metrics()).toMatchObject({ committed: 1_200, failed: 0 });
+      expect(store.metrics().retried).toBeGreaterThan(0);
+      expect(await ask(embedded.url, 'select count(*)::int as rows from ridden')).toEqual([{ rows: 1_200 }]);
+      await store.end();
     }));
 
   test('after kill -9 of the parent PostgreSQL dies with it where the system can do that', async () => {
