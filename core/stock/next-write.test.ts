@@ -24,6 +24,7 @@ describe('with compare-and-set', () => {
     ['a raise from below 0 names the true number', { expected: -3, desired: 5 }, send(5, -3)],
     ['an open attempt is read back before anything', { openAttempt: true, desired: 0 }, read],
     ['an open attempt of a predecessor waits until its requests are over', { openAttempt: true, quietUntil: now + 900 }, { kind: 'wait', until: now + 900 }],
+    ['an open attempt that cannot be read back waits, even for 0', { openAttempt: true, readFailed: true, desired: 0 }, { kind: 'wait', until: now + 1_000 }],
     ['unreadable and 0: blind', { expected: null, desired: 0, readFailed: true }, send(0, null)],
     ['unreadable and not 0: wait', { expected: null, readFailed: true }, { kind: 'wait', until: now + 1_000 }],
   ])('%s', (_, input, want) => {

@@ -50,11 +50,11 @@ export function nextWrite(input: NextWriteInput): NextWrite {
   const blind = (): NextWrite => ({ kind: 'send', value: 0, from: null });
   if (input.openAttempt) {
     if (input.quietUntil !== null && input.now < input.quietUntil) return { kind: 'wait', until: input.quietUntil };
-    return { kind: 'read' };
+    return input.readFailed ? later(input) : { kind: 'read' };
   }
   if (input.settling && input.now < input.settling.until) return whileSettling(goal, input, input.settling);
   if (input.expected === null) {
-    if (input.readFailed) return goal === 0 ? blind() : { kind: 'wait', until: input.now + 1_000 };
+    if (input.readFailed) return goal === 0 ? blind() : later(input);
     return { kind: 'read' };
   }
   if (goal === Math.max(0, input.expected)) return { kind: 'nothing' };
@@ -64,6 +64,9 @@ export function nextWrite(input: NextWriteInput): NextWrite {
   if (input.readFailed && goal === 0) return blind();
   return { kind: 'read' };
 }
+
+/** Reading did not work just now. */
+const later = (input: NextWriteInput): NextWrite => ({ kind: 'wait', until: input.now + 1_000 });
 
 function whileSettling(goal: number, input: NextWriteInput, settling: { value: number; until: number }): NextWrite {
   const wait: NextWrite = { kind: 'wait', until: settling.until };

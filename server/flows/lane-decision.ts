@@ -167,9 +167,10 @@ function decideOne(decisions: Decisions, target: WorkTarget, number: Publishable
       });
       return;
     case 'wait': {
+      const away = work.connection?.state === 'unreachable';
       const onItsWay = settling !== null && goal === settling.value;
-      const state = settling ? 'settling' : 'unknown';
-      const reason = settling ? `Accepted by the channel; it shows ${settling.value} within its settle time.` : 'The outcome of a write is not known; it is read back before anything else is sent.';
+      const state = settling ? 'settling' : away ? 'unreachable' : 'unknown';
+      const reason = away ? 'The channel cannot be reached.' : settling ? `Accepted by the channel; it shows ${settling.value} within its settle time.` : 'The outcome of a write is not known; it is read back before anything else is sent.';
       decisions.findings.push(finding(target, { ...with_, state, reason, handled: onItsWay, nextTryAt: onItsWay ? null : next.until, readDue: 'keep' }));
       return;
     }

@@ -84,7 +84,8 @@ export interface FailedCall {
   then: { kind: 'again' } | { kind: 'halve' } | { kind: 'slow'; forMs: number } | { kind: 'unauthorized'; reason: string } | { kind: 'unavailable'; reason: string };
 }
 
-export function resultsOfFailure(rows: readonly SentRow[], error: unknown, manifest: Manifest, now: number): FailedCall {
+/** @param unreachable this is not the first call in a row that did not get there */
+export function resultsOfFailure(rows: readonly SentRow[], error: unknown, manifest: Manifest, now: number, unreachable: boolean): FailedCall {
   const failure = error instanceof ConnectorError ? error : null;
   const reason = error instanceof Error ? error.message : 'The call failed.';
   const all = (outcome: AttemptResult['outcome'], state: string, nextTryAt: number | null = null) =>
@@ -95,7 +96,7 @@ export function resultsOfFailure(rows: readonly SentRow[], error: unknown, manif
       return { results: all('not_sent', 'pending', now + forMs), then: { kind: 'slow', forMs } };
     }
     case 'connector.unavailable':
-      return { results: all('not_sent', 'pending'), then: { kind: 'unavailable', reason } };
+      return { results: all('not_sent', unreachable ? 'unreachable' : 'pending'), then: { kind: 'unavailable', reason } };
     case 'connector.unauthorized':
       return { results: all('not_sent', 'unauthorized'), then: { kind: 'unauthorized', reason } };
     case 'connector.rejected':

@@ -480,7 +480,7 @@ class ConnectionLane implements Lane {
       const outcomes = await this.#deadline((signal) => opened.channel.stock.write(writes, key, { budget, signal }));
       results = resultsOf(rows, outcomes, opened.manifest, clock.now());
     } catch (error) {
-      ({ results, then } = resultsOfFailure(rows, error, opened.manifest, clock.now()));
+      ({ results, then } = resultsOfFailure(rows, error, opened.manifest, clock.now(), this.#failures >= failuresToUnreachable - 1));
     }
     await hooks?.afterSend?.(call);
     if (this.#dead) return;
