@@ -51,6 +51,12 @@ describe('scopes', () => {
       expect(await store.system(orgs)).toEqual([]);
       expect(await store.readOnly(orgId, orgs)).toEqual([orgId]);
       expect(await store.system(orgs)).toEqual([]);
+      // The setting ends with the transaction itself, not only when the next one sets its own.
+      const after = await store.tenant(orgId, async (tx) => {
+        await tx.query('commit');
+        return orgs(tx);
+      });
+      expect(after).toEqual([]);
     }));
 
   test('an organization id that is no UUID is a mistake and reaches no statement', async () => {
