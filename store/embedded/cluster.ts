@@ -53,8 +53,8 @@ interface Recorded {
   made: boolean;
 }
 
-/** Where clusters go whose own data folder is out of reach, and copies of the programs. */
-export const outsideHome = '/var/lib/syncstate';
+/** The shelter: where clusters go whose own data folder is out of reach, and copies of the programs. */
+export const defaultShelter = '/var/lib/syncstate';
 export const socketName = '.s.PGSQL.5432';
 /** Bytes of a socket's whole path; macOS has the smallest room (104 with the closing zero). */
 const longestSocketPath = 103;
@@ -111,19 +111,19 @@ function letThrough(folder: string): void {
   if (uid === process.getuid?.() && (mode & 0o011) !== 0o011) chmodSync(folder, (mode & 0o777) | 0o011);
 }
 
-function chooseHome(dataDir: string, account: Account): string {
+function chooseHome(dataDir: string, account: Account, shelter: string): string {
   if (!account.foreign) return join(dataDir, 'postgres');
   letThrough(dataDir);
   if (canEnter(dataDir, account)) return join(dataDir, 'postgres');
   const hash = createHash('sha256').update(realpathSync(dataDir)).digest('hex').slice(0, 16);
-  mkdirSync(outsideHome, { recursive: true, mode: 0o711 });
-  letThrough(outsideHome);
-  if (!canEnter(outsideHome, account))
+  mkdirSync(shelter, { recursive: true, mode: 0o711 });
+  letThrough(shelter);
+  if (!canEnter(shelter, account))
     throw new Error(
-      `User ${account.name ?? account.uid} reaches neither ${dataDir} nor ${outsideHome}: open one of them (chmod o+x) or set DATABASE_URL.`,
+      `User ${account.name ?? account.uid} reaches neither ${dataDir} nor ${shelter}: open one of them (chmod o+x) or set DATABASE_URL.`,
     );
   // A random part: the folder of an earlier data folder of this path may be in use by one that was moved away.
-  return join(outsideHome, `${hash}-${randomBytes(4).toString('hex')}`);
+  return join(shelter, `${hash}-${randomBytes(4).toString('hex')}`);
 }
 
 /** A folder of the account's own, 0700; made again when somebody else's lies there. */
@@ -157,9 +157,9 @@ function makeHome(dataDir: string, home: string, account: Account): void {
 }
 
 /** The cluster of a data folder; decides and records where it lies the first time. The caller holds the folder's lock. */
-export function placeCluster(dataDir: string, account: Account): Cluster {
+export function placeCluster(dataDir: string, account: Account, shelter: string): Cluster {
   const before = readRecorded(dataDir);
-  const home = before ? resolve(dataDir, before.home) : chooseHome(dataDir, account);
+  const home = before ? resolve(dataDir, before.home) : chooseHome(dataDir, account, shelter);
   if (before?.made && !existsSync(join(home, 'data', 'PG_VERSION')))
     throw new Error(
       `The database of ${dataDir} was in ${home} and is gone: bring it back, or empty the data folder to start anew.`,

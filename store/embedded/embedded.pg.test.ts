@@ -25,16 +25,16 @@ import { realClock, realRandom } from '../testing/database.ts';
 import { scratchFolder, scratchRoot } from '../testing/scratch.ts';
 import { createStore } from '../tx.ts';
 import { findPackage, findSetpriv } from './binaries.ts';
-import { outsideHome } from './cluster.ts';
 import type { EmbeddedOptions, EmbeddedPostgres } from './index.ts';
 import { attachEmbedded, DataDirInUseError, startEmbedded } from './index.ts';
 import { processAlive } from './postmaster.ts';
 
 const asRoot = process.getuid?.() === 0;
 const dataDir = scratchFolder('syncstate-embedded-');
+const shelter = `${dataDir}-shelter`;
 const log: string[] = [];
 const start = (options: Partial<EmbeddedOptions> = {}): Promise<EmbeddedPostgres> =>
-  startEmbedded({ dataDir, log: (line) => log.push(line), ...options });
+  startEmbedded({ dataDir, log: (line) => log.push(line), shelter, ...options });
 
 async function ask(url: string, text: string): Promise<Record<string, unknown>[]> {
   const client = new pg.Client({ connectionString: url });
@@ -99,7 +99,9 @@ const data = join(dataDir, 'postgres', 'data');
 beforeAll(async () => {
   await running({}, (embedded) => ask(embedded.url, 'create table kept (n integer)'));
 });
-afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
+afterAll(() => {
+  for (const folder of [dataDir, shelter]) rmSync(folder, { recursive: true, force: true });
+});
 
 describe('an ordinary start', () => {
   test('made the cluster once, with fsync, checksums and the same collation everywhere, and no way in but the socket', () =>
@@ -375,13 +377,11 @@ describe('programs', () => {
         const native = bareProgramsIn(folder);
         await running({ programs: { native, version: `18.${version}` } }, async ({ url, pid }) => {
           expect(await ask(url, 'select 1 as one')).toEqual([{ one: 1 }]);
-          expect(readlinkSync(`/proc/${pid}/exe`)).toBe(
-            join(outsideHome, `native-18.${version}`, 'native/bin/postgres'),
-          );
+          expect(readlinkSync(`/proc/${pid}/exe`)).toBe(join(shelter, `native-18.${version}`, 'native/bin/postgres'));
         });
       } finally {
         rmSync(folder, { recursive: true });
-        rmSync(join(outsideHome, `native-18.${version}`), { recursive: true, force: true });
+        rmSync(join(shelter, `native-18.${version}`), { recursive: true, force: true });
       }
     });
   }
@@ -408,7 +408,7 @@ if (asRoot) {
       try {
         await running({ dataDir: inside }, ({ url }) => ask(url, 'create table kept (n integer)'));
         ({ home } = JSON.parse(readFileSync(join(inside, 'postgres.json'), 'utf8')) as { home: string });
-        expect(home.startsWith(`${outsideHome}/`)).toBe(true);
+        expect(home.startsWith(`${shelter}/`)).toBe(true);
         expect(statSync(closed).mode & 0o777).toBe(0o700);
         expect(existsSync(join(inside, 'postgres'))).toBe(false);
         await running({ dataDir: inside }, async ({ url }) => expect(await ask(url, 'select * from kept')).toEqual([]));

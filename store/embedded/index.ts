@@ -16,7 +16,7 @@ import { StoreError } from '#core/errors.ts';
 import { chooseAccount } from './account.ts';
 import type { BinaryPackage } from './binaries.ts';
 import { findPackage, findSetpriv, provideBinaries } from './binaries.ts';
-import { ensureInitialised, knownCluster, outsideHome, ownerUrl, placeCluster, socketName } from './cluster.ts';
+import { defaultShelter, ensureInitialised, knownCluster, ownerUrl, placeCluster, socketName } from './cluster.ts';
 import type { DataDirInUse, DataDirLock } from './lock.ts';
 import { lockDataDir } from './lock.ts';
 import type { Launch, Postmaster } from './postmaster.ts';
@@ -31,6 +31,8 @@ export interface EmbeddedOptions {
   settings?: Readonly<Record<string, string>>;
   /** Where PostgreSQL's programs lie; default: the installed package. */
   programs?: BinaryPackage;
+  /** Where a cluster and programs go that the database's user cannot reach in their own place. Default /var/lib/syncstate. */
+  shelter?: string;
   /** False leaves PostgreSQL running when this process is killed, for the next start to adopt (as on macOS). Default true. */
   dieWithParent?: boolean;
 }
@@ -181,10 +183,10 @@ async function start(
   dataDir: string,
   options: EmbeddedOptions,
 ): Promise<{ supervisor: Supervisor; url: string; adopted: boolean }> {
-  const { log, settings = {}, programs = findPackage(), dieWithParent = true } = options;
+  const { log, settings = {}, programs = findPackage(), shelter = defaultShelter, dieWithParent = true } = options;
   const account = chooseAccount(join(knownCluster(dataDir)?.home ?? join(dataDir, 'postgres'), 'data'));
-  const cluster = placeCluster(dataDir, account);
-  const binaries = provideBinaries(account, [outsideHome, cluster.home], programs);
+  const cluster = placeCluster(dataDir, account, shelter);
+  const binaries = provideBinaries(account, [shelter, cluster.home], programs);
   const made = await ensureInitialised(cluster, binaries, account);
   if (made === 'made') log(`made a PostgreSQL ${binaries.version} cluster in ${cluster.data}`);
   const launch: Launch = { cluster, binaries, account, setpriv: dieWithParent ? findSetpriv() : null, settings, log };
