@@ -34,10 +34,11 @@ export interface LedgerFigure {
   commandsPerSecond: number;
   linesPerSecond: number;
   msPerBatch: number;
-  /** Mean ms of a batch spent in each part (writers = 1). */
-  loadMs: number;
-  writeMs: number;
-  commitMs: number;
+  /** Mean ms of a batch spent in each part; null with several writers. `decideMs` is all of our own work, encoding included. */
+  loadMs: number | null;
+  decideMs: number | null;
+  writeMs: number | null;
+  commitMs: number | null;
   yardstickPerSecond: number;
   ratio: number;
 }
@@ -105,21 +106,23 @@ async function measure(store: Store, world: World, one: Case, writers: number): 
     }),
   );
   const seconds = (performance.now() - from) / 1000;
+  const batched = { load: spent.get('ledger_load') ?? 0, write: spent.get('ledger_write') ?? 0, inside };
   const singles = Array.from({ length: one.single }, () => order(world.variants, one.lines));
   const singleFrom = performance.now();
   for (const single of singles) await postAll([single]);
   const yardstick = one.single / ((performance.now() - singleFrom) / 1000);
   const perSecond = (one.batches * batchSize) / seconds;
-  const per = (name: string) => (writers === 1 ? (spent.get(name) ?? 0) / one.batches : 0);
+  const alone = (ms: number) => (writers === 1 ? round(ms / one.batches) : null);
   return {
     case: one.name,
     writers,
     commandsPerSecond: Math.round(perSecond),
     linesPerSecond: Math.round(perSecond * one.lines),
     msPerBatch: round((seconds * 1000 * writers) / one.batches),
-    loadMs: round(per('ledger_load')),
-    writeMs: round(per('ledger_write')),
-    commitMs: writers === 1 ? round((seconds * 1000 - inside) / one.batches) : 0,
+    loadMs: alone(batched.load),
+    decideMs: alone(batched.inside - batched.load - batched.write),
+    writeMs: alone(batched.write),
+    commitMs: alone(seconds * 1000 - batched.inside),
     yardstickPerSecond: Math.round(yardstick),
     ratio: round(perSecond / yardstick),
   };

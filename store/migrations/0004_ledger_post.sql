@@ -16,6 +16,8 @@ declare
   found_variant uuid[];
   locked integer;
   loaded integer;
+  variants_loaded integer;
+  defaults_made boolean := false;
 begin
   if true = any (c_find) then
     select array_agg(f.org_id), array_agg(f.variant_id) into found_org, found_variant
@@ -34,23 +36,19 @@ begin
     w_variant := w_variant || found_variant;
   end if;
 
-  insert into positions (org_id, variant_id, location_id)
-  select n.org_id, n.variant_id, n.location_id
-  from (
-    select u.org_id, u.variant_id, u.location_id from unnest(n_org, n_variant, n_location) as u (org_id, variant_id, location_id)
+  -- Named positions that do not exist yet.
+  if cardinality(n_org) > 0 then
+    insert into positions (org_id, variant_id, location_id)
+    select n.org_id, n.variant_id, n.location_id
+    from unnest(n_org, n_variant, n_location) as n (org_id, variant_id, location_id)
     where not exists (
-      select from positions p where p.org_id = u.org_id and p.variant_id = u.variant_id and p.location_id = u.location_id)
-    union
-    -- A variant without any position would leave nothing to lock.
-    select w.org_id, w.variant_id, l.id from unnest(w_org, w_variant) as w (org_id, variant_id)
-    cross join lateral (
-      select x.id from locations x where x.org_id = w.org_id order by x.is_default desc, x.priority, x.code limit 1) l
-    where not exists (select from positions p where p.org_id = w.org_id and p.variant_id = w.variant_id)) n
-  order by 1, 2, 3
-  on conflict do nothing;
+      select from positions p where p.org_id = n.org_id and p.variant_id = n.variant_id and p.location_id = n.location_id)
+    order by 1, 2, 3
+    on conflict do nothing;
+  end if;
 
-  -- A statement of its own: what follows reads with a snapshot taken after the locks. A position that another transaction
-  -- made while we waited is not locked yet: then once more.
+  -- The lock is a statement of its own: what follows reads with a snapshot taken after it. Once more when a position appeared
+  -- that is not locked: made by another transaction while we waited, or here, for a variant that had none to lock.
   loop
     perform from unnest(w_org, w_variant) as w (org_id, variant_id)
     join positions p on p.org_id = w.org_id and p.variant_id = w.variant_id
@@ -58,11 +56,24 @@ begin
     for no key update of p;
     get diagnostics locked = row_count;
 
-    select count(*), json_agg(json_build_array(w.i, p.location_id, p.sellable, p.damaged, p.quarantine, p.expired, p.incoming,
-      p.committed, p.reserved, p.version))
-    into loaded, positions
+    select count(*), count(distinct w.i), json_agg(json_build_array(w.i, p.location_id, p.sellable, p.damaged, p.quarantine,
+      p.expired, p.incoming, p.committed, p.reserved, p.version))
+    into loaded, variants_loaded, positions
     from unnest(w_org, w_variant) with ordinality as w (org_id, variant_id, i)
     join positions p on p.org_id = w.org_id and p.variant_id = w.variant_id;
+
+    if variants_loaded < cardinality(w_variant) and not defaults_made then
+      insert into positions (org_id, variant_id, location_id)
+      select w.org_id, w.variant_id, l.id
+      from unnest(w_org, w_variant) as w (org_id, variant_id)
+      cross join lateral (
+        select x.id from locations x where x.org_id = w.org_id order by x.is_default desc, x.priority, x.code limit 1) l
+      where not exists (select from positions p where p.org_id = w.org_id and p.variant_id = w.variant_id)
+      order by 1, 2
+      on conflict do nothing;
+      defaults_made := true;
+      continue;
+    end if;
     exit when loaded = locked;
   end loop;
 
