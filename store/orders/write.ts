@@ -4,7 +4,8 @@ import type { Tx } from '../tx.ts';
 
 export interface AppliedOrder {
   orgId: string;
-  connectionId: string;
+  /** null: reported by a caller of ours, of no connection. */
+  connectionId: string | null;
   isNew: boolean;
   order: Order;
   notes: readonly OrderNote[];
