@@ -17,6 +17,21 @@ export interface RowError {
 export interface RawRow {
   row: number;
   values: Readonly<Record<string, string>>;
+  /** Our names of columns that the record holds twice with different values (`qty` and `quantity`). */
+  twice?: readonly string[];
+}
+
+/** A record's values by our column names; empty values give way to others of the same name. */
+export function collectRow(row: number, cells: Iterable<readonly [name: string | null, value: string]>): RawRow {
+  const values: Record<string, string> = {};
+  const twice = new Set<string>();
+  for (const [name, value] of cells) {
+    if (name === null) continue;
+    const before = values[name];
+    if (before === undefined || before.trim() === '') values[name] = value;
+    else if (value.trim() !== '' && value.trim() !== before.trim()) twice.add(name);
+  }
+  return twice.size > 0 ? { row, values, twice: [...twice] } : { row, values };
 }
 
 /** Our name for each accepted header, after lower-casing, trimming and turning spaces and dashes into underscores. */
@@ -29,7 +44,14 @@ export const stockColumns: Readonly<Record<string, string>> = {
   warehouse_code: 'location',
 };
 
-export const productColumns: Readonly<Record<string, string>> = { sku: 'sku', title: 'title', name: 'title', barcode: 'barcode', ean: 'barcode', components: 'components' };
+export const productColumns: Readonly<Record<string, string>> = {
+  sku: 'sku',
+  title: 'title',
+  name: 'title',
+  barcode: 'barcode',
+  ean: 'barcode',
+  components: 'components',
+};
 
 export const columnName = (header: string): string =>
   header
@@ -37,6 +59,12 @@ export const columnName = (header: string): string =>
     .trim()
     .toLowerCase()
     .replace(/[\s-]+/g, '_');
+
+/** Our name for a header, or null: not a column of ours. */
+export function columnOf(columns: Readonly<Record<string, string>>, header: string): string | null {
+  const name = columnName(header);
+  return Object.hasOwn(columns, name) ? (columns[name] ?? null) : null;
+}
 
 const maxQuantity = 1_000_000_000;
 
@@ -55,10 +83,31 @@ const refuse = (row: RawRow, field: string, reason: string): { ok: false; error:
   error: { row: row.row, field, value: (row.values[field] ?? '').slice(0, 200), reason },
 });
 
+/** What no field of any file may be: told twice, or unfit to be stored. */
+function refuseUnreadable(row: RawRow): { ok: false; error: RowError } | null {
+  const [twice] = row.twice ?? [];
+  if (twice !== undefined) return refuse(row, twice, 'is told twice, differently');
+  const odd = Object.entries(row.values).find(([, value]) => value.includes('\0') || !value.isWellFormed());
+  return odd
+    ? {
+        ok: false,
+        error: {
+          row: row.row,
+          field: odd[0],
+          value: odd[1].replaceAll('\0', '').toWellFormed().slice(0, 200),
+          reason: 'must not contain NUL or broken Unicode',
+        },
+      }
+    : null;
+}
+
 /** `set`: a whole number from 0; `add`: a whole number, also negative. */
 export function checkStockRow(row: RawRow, mode: 'set' | 'add'): Checked<StockRow> {
+  const unreadable = refuseUnreadable(row);
+  if (unreadable) return unreadable;
   const sku = normalizeSku(row.values.sku ?? '');
-  if (sku === null) return refuse(row, 'sku', (row.values.sku ?? '').trim() === '' ? 'is missing' : 'must have 1 to 200 characters');
+  if (sku === null)
+    return refuse(row, 'sku', (row.values.sku ?? '').trim() === '' ? 'is missing' : 'must have 1 to 200 characters');
   const text = (row.values.quantity ?? '').trim();
   if (text === '') return refuse(row, 'quantity', 'is missing');
   if (!/^[+-]?\d{1,15}(?:\.0+)?$/.test(text)) return refuse(row, 'quantity', 'must be a whole number');
@@ -66,7 +115,10 @@ export function checkStockRow(row: RawRow, mode: 'set' | 'add'): Checked<StockRo
   if (mode === 'set' && quantity < 0) return refuse(row, 'quantity', 'must not be negative');
   if (Math.abs(quantity) > maxQuantity) return refuse(row, 'quantity', `must be at most ${maxQuantity}`);
   const location = (row.values.location ?? '').trim();
-  return { ok: true, value: { row: row.row, sku, location: location === '' ? null : location, quantity: quantity === 0 ? 0 : quantity } };
+  return {
+    ok: true,
+    value: { row: row.row, sku, location: location === '' ? null : location, quantity: quantity === 0 ? 0 : quantity },
+  };
 }
 
 export interface ProductRow {
@@ -81,15 +133,19 @@ export interface ProductRow {
 
 /** `components`: "SKU-A:2; SKU-B:1" or "2 x SKU-A + 1 x SKU-B"; units default 1. */
 export function checkProductRow(row: RawRow): Checked<ProductRow> {
+  const unreadable = refuseUnreadable(row);
+  if (unreadable) return unreadable;
   const sku = normalizeSku(row.values.sku ?? '');
-  if (sku === null) return refuse(row, 'sku', (row.values.sku ?? '').trim() === '' ? 'is missing' : 'must have 1 to 200 characters');
+  if (sku === null)
+    return refuse(row, 'sku', (row.values.sku ?? '').trim() === '' ? 'is missing' : 'must have 1 to 200 characters');
   const title = row.values.title?.trim() ?? null;
   if (title !== null && title.length > 500) return refuse(row, 'title', 'must have at most 500 characters');
   const barcode = row.values.barcode?.trim() ?? null;
   if (barcode !== null && barcode.length > 100) return refuse(row, 'barcode', 'must have at most 100 characters');
   const components = row.values.components === undefined ? null : parseComponents(row.values.components);
   if (components === 'unreadable') return refuse(row, 'components', 'must look like SKU-A:2; SKU-B:1');
-  if (components?.some((component) => component.sku === sku)) return refuse(row, 'components', 'must not contain the bundle itself');
+  if (components?.some((component) => component.sku === sku))
+    return refuse(row, 'components', 'must not contain the bundle itself');
   return { ok: true, value: { row: row.row, sku, title, barcode: barcode === '' ? null : barcode, components } };
 }
 

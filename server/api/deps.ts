@@ -3,8 +3,8 @@ import type { FastifyBaseLogger } from 'fastify';
 import type { Connector } from '#connectors/kit/ports.ts';
 import type { Clock, Ids } from '#core/effects.ts';
 import type { Command, Posted } from '#core/stock/movement.ts';
-import type { FoundKey } from '#store/access/keys.ts';
 import type { Idempotency } from '#store/access/idempotency.ts';
+import type { FoundKey } from '#store/access/keys.ts';
 import type { Store } from '#store/tx.ts';
 import type { Config } from '../config.ts';
 import type { EventHub } from '../events.ts';
@@ -37,7 +37,10 @@ export interface ApiDeps {
   /** Order sweep, then stock sweep, then publish; returns at once. */
   syncNow(orgId: string, connectionId: string): void;
   /** A simulated buyer at a simulated connection. */
-  buyAt(baseUrl: string, lines: { sku: string; quantity: number }[]): Promise<{ status: number; id: string; error: string }>;
+  buyAt(
+    baseUrl: string,
+    lines: { sku: string; quantity: number }[],
+  ): Promise<{ status: number; id: string; error: string }>;
   /** Called when the process stops; open streams end themselves. Returns a function that takes it back. */
   onStop(stop: () => void): () => void;
 }

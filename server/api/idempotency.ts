@@ -25,31 +25,61 @@ function hashOf(body: unknown): Uint8Array {
 export async function beginIdempotent(deps: ApiDeps, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   request.effectKey = `api:${request.id}`;
   const key = request.headers['idempotency-key'];
-  if (key === undefined || request.caller === null || !['POST', 'PUT', 'PATCH', 'DELETE'].includes(request.method)) return;
+  if (key === undefined || request.caller === null || !['POST', 'PUT', 'PATCH', 'DELETE'].includes(request.method))
+    return;
   if (Array.isArray(key) || key.length < 1 || key.length > 255)
-    throw new Problem(400, 'api.invalid', 'Idempotency-Key must have 1 to 255 characters.', [{ field: 'Idempotency-Key', message: 'must have 1 to 255 characters' }]);
+    throw new Problem(400, 'api.invalid', 'Idempotency-Key must have 1 to 255 characters.', [
+      { field: 'Idempotency-Key', message: 'must have 1 to 255 characters' },
+    ]);
   const path = request.url;
   const scope = { orgId: request.caller.orgId, caller: request.caller.keyId, method: request.method, path, key };
   const bodyHash = hashOf(request.body);
   const claim = await deps.idempotency.claim(scope, bodyHash, takeOverAfterMs);
-  request.effectKey = `api:${createHash('sha256').update(JSON.stringify([scope.caller, scope.method, path, key])).digest('base64url')}`;
+  request.effectKey = `api:${createHash('sha256')
+    .update(JSON.stringify([scope.caller, scope.method, path, key]))
+    .digest('base64url')}`;
   if (claim.kind === 'mine') {
     request.idempotency = { key, bodyHash, path };
     return;
   }
   if (claim.kind === 'mismatch')
-    throw new Problem(422, 'store.mismatch', 'This Idempotency-Key was used with another body. Nothing was done. Use a new key for a new request.');
-  if (claim.kind === 'running') throw new Problem(409, 'store.conflict', 'The first request with this Idempotency-Key is still running. Try again in a moment.');
+    throw new Problem(
+      422,
+      'store.mismatch',
+      'This Idempotency-Key was used with another body. Nothing was done. Use a new key for a new request.',
+    );
+  if (claim.kind === 'running')
+    throw new Problem(
+      409,
+      'store.conflict',
+      'The first request with this Idempotency-Key is still running. Try again in a moment.',
+    );
   reply.header('idempotency-replayed', 'true').code(claim.status).serializer(JSON.stringify);
   if (claim.status >= 400) reply.type('application/problem+json');
   return reply.send(claim.response);
 }
 
-export async function endIdempotent(deps: ApiDeps, request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
+export async function endIdempotent(
+  deps: ApiDeps,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  payload: unknown,
+): Promise<unknown> {
   if (request.idempotency === null || request.caller === null) return payload;
-  const scope = { orgId: request.caller.orgId, caller: request.caller.keyId, method: request.method, path: request.idempotency.path, key: request.idempotency.key };
+  const scope = {
+    orgId: request.caller.orgId,
+    caller: request.caller.keyId,
+    method: request.method,
+    path: request.idempotency.path,
+    key: request.idempotency.key,
+  };
   request.idempotency = null;
   if (reply.statusCode >= 500) await deps.idempotency.forget(scope);
-  else await deps.idempotency.keep(scope, reply.statusCode, typeof payload === 'string' && payload !== '' ? (JSON.parse(payload) as unknown) : null);
+  else
+    await deps.idempotency.keep(
+      scope,
+      reply.statusCode,
+      typeof payload === 'string' && payload !== '' ? (JSON.parse(payload) as unknown) : null,
+    );
   return payload;
 }

@@ -17,7 +17,13 @@ export class Problem extends Error {
   readonly errors: FieldProblem[] | undefined;
   readonly headers: Record<string, string>;
 
-  constructor(status: number, code: string, detail: string, errors?: FieldProblem[], headers: Record<string, string> = {}) {
+  constructor(
+    status: number,
+    code: string,
+    detail: string,
+    errors?: FieldProblem[],
+    headers: Record<string, string> = {},
+  ) {
     super(detail);
     this.name = 'Problem';
     this.status = status;
@@ -46,7 +52,12 @@ const titles: Record<number, string> = {
   503: 'Not ready',
 };
 
-export function problemBody(status: number, code: string, detail: string, errors?: FieldProblem[]): Record<string, unknown> {
+export function problemBody(
+  status: number,
+  code: string,
+  detail: string,
+  errors?: FieldProblem[],
+): Record<string, unknown> {
   return {
     type: `https://syncstate.dev/errors/${code}`,
     title: titles[status] ?? 'Error',
@@ -58,19 +69,32 @@ export function problemBody(status: number, code: string, detail: string, errors
 }
 
 export const notFound = (what: string) => new Problem(404, 'api.not_found', `There is no ${what}.`);
-export const badField = (field: string, message: string) => new Problem(400, 'api.invalid', `${field}: ${message}`, [{ field, message }]);
+export const badField = (field: string, message: string) =>
+  new Problem(400, 'api.invalid', `${field}: ${message}`, [{ field, message }]);
 
 /** Faults from below that have a meaning at the edge; everything else is a 500 whose text says nothing of our insides. */
 export function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof CodedError) {
     if (error.code === 'store.unavailable')
-      return new Problem(503, error.code, 'The database cannot be reached. Nothing was booked; try again in a moment.', undefined, { 'retry-after': '2' });
-    if (error.code === 'store.conflict') return new Problem(409, error.code, 'Another request changed the same thing at the same moment. Try again.');
+      return new Problem(
+        503,
+        error.code,
+        'The database cannot be reached. Nothing was booked; try again in a moment.',
+        undefined,
+        { 'retry-after': '2' },
+      );
+    if (error.code === 'store.conflict')
+      return new Problem(409, error.code, 'Another request changed the same thing at the same moment. Try again.');
     if (error.code === 'store.mismatch') return new Problem(422, error.code, error.message);
-    if (error.code.startsWith('domain.')) return new Problem(409, error.code, error.message, error.details.errors as FieldProblem[] | undefined);
+    if (error.code.startsWith('domain.'))
+      return new Problem(409, error.code, error.message, error.details.errors as FieldProblem[] | undefined);
     if (error.code === 'connector.rate_limited') return new Problem(503, error.code, error.message);
     if (error.code.startsWith('connector.')) return new Problem(502, error.code, error.message);
   }
-  return new Problem(500, 'api.fault', 'Something failed on our side; it is logged. Stock is unchanged unless a later read says otherwise.');
+  return new Problem(
+    500,
+    'api.fault',
+    'Something failed on our side; it is logged. Stock is unchanged unless a later read says otherwise.',
+  );
 }

@@ -114,7 +114,14 @@ const stockWrite = /inventorySet|inventoryAdjust|patchListingsItem|putListingsIt
 export async function startDemo(environment: Record<string, string> = {}): Promise<Demo> {
   const db = await testDatabase();
   const dataDir = scratchFolder('syncstate-demo-');
-  const config = readConfig({ DATABASE_URL: db.ownerUrl, SYNCSTATE_DATA_DIR: dataDir, PORT: '0', SYNCSTATE_DEMO: 'on', LOG_LEVEL: 'fatal', ...environment });
+  const config = readConfig({
+    DATABASE_URL: db.ownerUrl,
+    SYNCSTATE_DATA_DIR: dataDir,
+    PORT: '0',
+    SYNCSTATE_DEMO: 'on',
+    LOG_LEVEL: 'fatal',
+    ...environment,
+  });
   const running = await run('start', config).catch(async (error: unknown) => {
     await db.drop();
     throw error;
@@ -126,11 +133,19 @@ export async function startDemo(environment: Record<string, string> = {}): Promi
     return found;
   };
 
-  async function call<T>(url: string, init: { method: string; headers: Record<string, string>; body?: string }): Promise<Answer<T>> {
+  async function call<T>(
+    url: string,
+    init: { method: string; headers: Record<string, string>; body?: string },
+  ): Promise<Answer<T>> {
     const response = await fetch(url, { ...init, signal: AbortSignal.timeout(20_000) });
     const text = await response.text();
     const isJson = /json/.test(response.headers.get('content-type') ?? '');
-    return { status: response.status, headers: response.headers, body: (isJson && text !== '' ? JSON.parse(text) : null) as T, text };
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: (isJson && text !== '' ? JSON.parse(text) : null) as T,
+      text,
+    };
   }
 
   async function api<T>(path: string, init: ApiInit = {}): Promise<Answer<T>> {
@@ -147,7 +162,12 @@ export async function startDemo(environment: Record<string, string> = {}): Promi
     });
   }
 
-  async function sim<T>(place: Place, path: string, body?: unknown, method = body === undefined ? 'GET' : 'POST'): Promise<T> {
+  async function sim<T>(
+    place: Place,
+    path: string,
+    body?: unknown,
+    method = body === undefined ? 'GET' : 'POST',
+  ): Promise<T> {
     const answer = await call<T>(`${connection(place).simulatorUrl}/_sim${path}`, {
       method,
       headers: body === undefined ? {} : { 'content-type': 'application/json' },
@@ -179,15 +199,20 @@ export async function startDemo(environment: Record<string, string> = {}): Promi
     api,
     async ok<T>(path: string, init: ApiInit = {}) {
       const answer = await api<T>(path, init);
-      if (answer.status >= 300) throw new Error(`${init.method ?? 'GET/POST'} ${path}: ${answer.status} ${answer.text}`);
+      if (answer.status >= 300)
+        throw new Error(`${init.method ?? 'GET/POST'} ${path}: ${answer.status} ${answer.text}`);
       return answer.body;
     },
     connection,
     sim,
     async shown(place, sku, location) {
       const { items } = await sim<{ items: { sku: string; location: string; quantity: number }[] }>(place, '/state');
-      const code = place === 'amazon' ? null : connection(place).locations.find((at) => at.code === (location ?? 'MAIN'));
-      return items.find((item) => item.sku === sku && (code === null || item.location === code?.externalId || item.location === code?.code))?.quantity;
+      const code =
+        place === 'amazon' ? null : connection(place).locations.find((at) => at.code === (location ?? 'MAIN'));
+      return items.find(
+        (item) =>
+          item.sku === sku && (code === null || item.location === code?.externalId || item.location === code?.code),
+      )?.quantity;
     },
     async writes(place, since = 0) {
       const { calls } = await sim<{ calls: SimulatorCall[] }>(place, `/calls?since=${since}`);
@@ -201,13 +226,20 @@ export async function startDemo(environment: Record<string, string> = {}): Promi
         );
         if (rows[0]?.busy !== false) return false;
         const { body } = await api<Backlog>('/api/connections');
-        return body.items.every(({ waiting, targets }) => waiting === 0 && Object.keys(targets).every((state) => settled.has(state)));
+        return body.items.every(
+          ({ waiting, targets }) => waiting === 0 && Object.keys(targets).every((state) => settled.has(state)),
+        );
       }, withinMs),
     until,
     deliver(place, body, options = {}) {
       const { webhookUrl, webhookSecret, shopDomain } = connection(place);
       const raw = typeof body === 'string' ? body : JSON.stringify(body);
-      const signature = options.signature === undefined ? createHmac('sha256', options.secret ?? webhookSecret ?? '').update(raw).digest('base64') : options.signature;
+      const signature =
+        options.signature === undefined
+          ? createHmac('sha256', options.secret ?? webhookSecret ?? '')
+              .update(raw)
+              .digest('base64')
+          : options.signature;
       const shop = options.shop === undefined ? (shopDomain ?? null) : options.shop;
       return call(options.url ?? webhookUrl ?? '', {
         method: 'POST',
@@ -225,13 +257,18 @@ export async function startDemo(environment: Record<string, string> = {}): Promi
     async stranger() {
       const orgId = randomUUID();
       const key = `sk_test_${randomBytes(20).toString('hex')}`;
-      await db.owner.query(`insert into organizations (org_id, name, slug) values ($1, 'Other', $2)`, [orgId, `other-${orgId.slice(0, 8)}`]);
-      await db.owner.query(`insert into locations (org_id, id, code, name, is_default, priority) values ($1, $2, 'MAIN', 'Main', true, 1)`, [orgId, randomUUID()]);
-      await db.owner.query(`insert into api_keys (org_id, id, name, hash, rate_per_minute) values ($1, $2, 'other', $3, 6000)`, [
+      await db.owner.query(`insert into organizations (org_id, name, slug) values ($1, 'Other', $2)`, [
         orgId,
-        randomUUID(),
-        createHash('sha256').update(key).digest(),
+        `other-${orgId.slice(0, 8)}`,
       ]);
+      await db.owner.query(
+        `insert into locations (org_id, id, code, name, is_default, priority) values ($1, $2, 'MAIN', 'Main', true, 1)`,
+        [orgId, randomUUID()],
+      );
+      await db.owner.query(
+        `insert into api_keys (org_id, id, name, hash, rate_per_minute) values ($1, $2, 'other', $3, 6000)`,
+        [orgId, randomUUID(), createHash('sha256').update(key).digest()],
+      );
       return { orgId, key };
     },
     async stop() {

@@ -11,14 +11,49 @@ export interface FoundVariant {
 }
 
 export async function findVariants(tx: Tx, orgId: string, skus: readonly string[]): Promise<Map<string, FoundVariant>> {
-  const { rows } = await tx.query<{ sku: string; id: VariantId; is_bundle: boolean }>('select sku, id, is_bundle from variants where org_id = $1 and sku = any ($2::text[])', [orgId, skus]);
+  const { rows } = await tx.query<{ sku: string; id: VariantId; is_bundle: boolean }>(
+    'select sku, id, is_bundle from variants where org_id = $1 and sku = any ($2::text[])',
+    [orgId, skus],
+  );
   return new Map(rows.map(({ sku, id, is_bundle }) => [sku, { id, isBundle: is_bundle }]));
 }
 
-export async function findLocations(tx: Tx, orgId: string): Promise<{ byCode: Map<string, LocationId>; defaultId: LocationId | null; defaultCode: string | null }> {
-  const { rows } = await tx.query<{ code: string; id: LocationId; is_default: boolean }>('select code, id, is_default from locations where org_id = $1', [orgId]);
+/** What is taken from the shelf for one unit of each of these: itself, or a bundle's parts of now. Unknown SKUs have no entry; a bundle without parts an empty one. */
+export async function findParts(
+  tx: Tx,
+  orgId: string,
+  skus: readonly string[],
+): Promise<Map<string, { variantId: VariantId; title: string; parts: { variantId: VariantId; units: number }[] }>> {
+  const { rows } = await tx.query<{
+    sku: string;
+    title: string;
+    variantId: VariantId;
+    parts: { variantId: VariantId; units: number }[];
+  }>(
+    `select v.sku, v.title, v.id as "variantId", case when v.is_bundle then coalesce((
+         select jsonb_agg(jsonb_build_object('variantId', b.component_id, 'units', b.units) order by b.component_id)
+         from bundle_components b where b.org_id = v.org_id and b.variant_id = v.id and b.valid_to is null), '[]')
+       else jsonb_build_array(jsonb_build_object('variantId', v.id, 'units', 1)) end as parts
+     from variants v where v.org_id = $1 and v.sku = any ($2::text[])`,
+    [orgId, skus],
+  );
+  return new Map(rows.map(({ sku, ...found }) => [sku, found]));
+}
+
+export async function findLocations(
+  tx: Tx,
+  orgId: string,
+): Promise<{ byCode: Map<string, LocationId>; defaultId: LocationId | null; defaultCode: string | null }> {
+  const { rows } = await tx.query<{ code: string; id: LocationId; is_default: boolean }>(
+    'select code, id, is_default from locations where org_id = $1',
+    [orgId],
+  );
   const main = rows.find(({ is_default }) => is_default);
-  return { byCode: new Map(rows.map(({ code, id }) => [code, id])), defaultId: main?.id ?? null, defaultCode: main?.code ?? null };
+  return {
+    byCode: new Map(rows.map(({ code, id }) => [code, id])),
+    defaultId: main?.id ?? null,
+    defaultCode: main?.code ?? null,
+  };
 }
 
 export interface ProductMerge {
@@ -29,7 +64,12 @@ export interface ProductMerge {
 }
 
 /** Inserts or updates by SKU; null keeps what is there. Returns the SKUs that changed. Sorted by SKU, so that two imports cannot deadlock. */
-export async function mergeProducts(tx: Tx, orgId: string, products: readonly ProductMerge[], now: Date): Promise<Set<string>> {
+export async function mergeProducts(
+  tx: Tx,
+  orgId: string,
+  products: readonly ProductMerge[],
+  now: Date,
+): Promise<Set<string>> {
   const { rows } = await tx.query<{ sku: string }>(
     `insert into variants (org_id, id, sku, title, barcode, created_at, updated_at)
      select $1, id, sku, coalesce(title, ''), barcode, $6, $6
@@ -41,7 +81,14 @@ export async function mergeProducts(tx: Tx, orgId: string, products: readonly Pr
      where (excluded.title <> '' and variants.title is distinct from excluded.title)
         or (excluded.barcode is not null and variants.barcode is distinct from excluded.barcode)
      returning sku`,
-    [orgId, products.map(({ id }) => id), products.map(({ sku }) => sku), products.map(({ title }) => title), products.map(({ barcode }) => barcode), now],
+    [
+      orgId,
+      products.map(({ id }) => id),
+      products.map(({ sku }) => sku),
+      products.map(({ title }) => title),
+      products.map(({ barcode }) => barcode),
+      now,
+    ],
   );
   return new Set(rows.map(({ sku }) => sku));
 }
@@ -62,19 +109,31 @@ export async function setComponents(
     [orgId, variantId],
   );
   const wanted = new Map(components.map((component) => [component.variantId, component.units]));
-  if (before.length === wanted.size && before.every(({ component_id, units }) => wanted.get(component_id) === units)) return 'same';
+  if (before.length === wanted.size && before.every(({ component_id, units }) => wanted.get(component_id) === units))
+    return 'same';
   if (wanted.size > 0) {
-    const { rows: stock } = await tx.query('select 1 from positions where org_id = $1 and variant_id = $2 and sellable + damaged + quarantine + expired + incoming > 0 limit 1', [orgId, variantId]);
+    const { rows: stock } = await tx.query(
+      'select 1 from positions where org_id = $1 and variant_id = $2 and sellable + damaged + quarantine + expired + incoming > 0 limit 1',
+      [orgId, variantId],
+    );
     if (stock.length > 0) return 'has_stock';
   }
-  await tx.query('update bundle_components set valid_to = greatest($3, valid_from) where org_id = $1 and variant_id = $2 and valid_to is null', [orgId, variantId, now]);
+  await tx.query(
+    'update bundle_components set valid_to = greatest($3, valid_from) where org_id = $1 and variant_id = $2 and valid_to is null',
+    [orgId, variantId, now],
+  );
   await tx.query(
     `insert into bundle_components (org_id, variant_id, component_id, units, valid_from)
      select $1, $2, component_id, units, $5 from unnest($3::uuid[], $4::int[]) as given (component_id, units)
      on conflict (org_id, variant_id, component_id, valid_from) do update set units = excluded.units, valid_to = null`,
     [orgId, variantId, [...wanted.keys()], [...wanted.values()], now],
   );
-  await tx.query('update variants set is_bundle = $3, updated_at = $4 where org_id = $1 and id = $2', [orgId, variantId, wanted.size > 0, now]);
+  await tx.query('update variants set is_bundle = $3, updated_at = $4 where org_id = $1 and id = $2', [
+    orgId,
+    variantId,
+    wanted.size > 0,
+    now,
+  ]);
   await markDirty(tx, orgId, [variantId]);
   return 'changed';
 }
@@ -108,11 +167,25 @@ async function markDirty(tx: Tx, orgId: string, variantIds: readonly string[]): 
   );
 }
 
-export async function keepImportFile(tx: Tx, orgId: string, file: { id: string; name: string; content: string }): Promise<void> {
-  await tx.query('insert into import_files (org_id, id, name, content) values ($1, $2, $3, $4) on conflict do nothing', [orgId, file.id, file.name, Buffer.from(file.content)]);
+export async function keepImportFile(
+  tx: Tx,
+  orgId: string,
+  file: { id: string; name: string; content: string },
+): Promise<void> {
+  await tx.query(
+    'insert into import_files (org_id, id, name, content) values ($1, $2, $3, $4) on conflict do nothing',
+    [orgId, file.id, file.name, Buffer.from(file.content)],
+  );
 }
 
-export async function readImportFile(tx: Tx, orgId: string, id: string): Promise<{ name: string; content: Buffer } | null> {
-  const { rows } = await tx.query<{ name: string; content: Buffer }>('select name, content from import_files where org_id = $1 and id = $2', [orgId, id]);
+export async function readImportFile(
+  tx: Tx,
+  orgId: string,
+  id: string,
+): Promise<{ name: string; content: Buffer } | null> {
+  const { rows } = await tx.query<{ name: string; content: Buffer }>(
+    'select name, content from import_files where org_id = $1 and id = $2',
+    [orgId, id],
+  );
   return rows[0] ?? null;
 }

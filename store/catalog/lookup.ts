@@ -11,7 +11,12 @@ export interface FoundPlace {
 
 /** `location` null = the default location. Either id is null where there is no such thing. One round trip. */
 export async function findPlace(tx: Tx, orgId: string, sku: string, location: string | null): Promise<FoundPlace> {
-  const { rows } = await tx.query<{ variant_id: VariantId | null; is_bundle: boolean | null; location_id: LocationId | null; code: string | null }>(
+  const { rows } = await tx.query<{
+    variant_id: VariantId | null;
+    is_bundle: boolean | null;
+    location_id: LocationId | null;
+    code: string | null;
+  }>(
     `select v.id as variant_id, v.is_bundle, l.id as location_id, l.code
      from (values (1)) one
      left join variants v on v.org_id = $1 and v.sku = $2
@@ -19,7 +24,12 @@ export async function findPlace(tx: Tx, orgId: string, sku: string, location: st
     [orgId, sku, location],
   );
   const row = rows[0];
-  return { variantId: row?.variant_id ?? null, isBundle: row?.is_bundle ?? false, locationId: row?.location_id ?? null, locationCode: row?.code ?? null };
+  return {
+    variantId: row?.variant_id ?? null,
+    isBundle: row?.is_bundle ?? false,
+    locationId: row?.location_id ?? null,
+    locationCode: row?.code ?? null,
+  };
 }
 
 export interface LocationRow {

@@ -19,7 +19,7 @@ export async function readAsin(tx: Tx, orgId: string, sku: string): Promise<Mapp
 }
 
 export type MapResult =
-  | { kind: 'mapped'; mappedAt: string }
+  | { kind: 'mapped'; mappedAt: string; connectionId: string }
   | { kind: 'unknown_sku' }
   | { kind: 'unknown_connection' }
   | { kind: 'ambiguous'; count: number }
@@ -35,7 +35,10 @@ export async function mapAsin(
   wanted: { sku: string; asin: string; connectionId: string | null },
   by: { now: number; ids: { uuid(): string } },
 ): Promise<MapResult> {
-  const { rows: variants } = await tx.query<{ id: string; title: string }>('select id, title from variants where org_id = $1 and sku = $2', [orgId, wanted.sku]);
+  const { rows: variants } = await tx.query<{ id: string; title: string }>(
+    'select id, title from variants where org_id = $1 and sku = $2',
+    [orgId, wanted.sku],
+  );
   const variant = variants[0];
   if (!variant) return { kind: 'unknown_sku' };
   const { rows: connections } = await tx.query<{ id: string }>(
@@ -45,7 +48,12 @@ export async function mapAsin(
   if (connections.length === 0) return { kind: 'unknown_connection' };
   if (connections.length > 1) return { kind: 'ambiguous', count: connections.length };
   const connectionId = connections[0]?.id ?? '';
-  const { rows: same } = await tx.query<{ id: string; variant_id: string | null; stock_key: string; sku: string | null }>(
+  const { rows: same } = await tx.query<{
+    id: string;
+    variant_id: string | null;
+    stock_key: string;
+    sku: string | null;
+  }>(
     `select l.id, l.variant_id, l.stock_key, v.sku from listings l left join variants v on v.org_id = l.org_id and v.id = l.variant_id
      where l.org_id = $1 and l.connection_id = $2 and (l.stock_key = $3 or l.external_id = $4) order by (l.stock_key = $3) desc for update of l`,
     [orgId, connectionId, wanted.sku, wanted.asin],
@@ -55,7 +63,10 @@ export async function mapAsin(
   const at = new Date(by.now);
   const stockKey = listing?.stock_key ?? wanted.sku;
   if (listing)
-    await tx.query('update listings set variant_id = $3, external_id = $4, updated_at = $5 where org_id = $1 and id = $2', [orgId, listing.id, variant.id, wanted.asin, at]);
+    await tx.query(
+      'update listings set variant_id = $3, external_id = $4, updated_at = $5 where org_id = $1 and id = $2',
+      [orgId, listing.id, variant.id, wanted.asin, at],
+    );
   else
     await tx.query(
       `insert into listings (org_id, id, connection_id, variant_id, external_id, channel_sku, stock_key, title, created_at, updated_at)
@@ -72,5 +83,5 @@ export async function mapAsin(
      on conflict (org_id, variant_id) do update set version = dirty_variants.version + 1, hint = 0`,
     [orgId, variant.id],
   );
-  return { kind: 'mapped', mappedAt: at.toISOString() };
+  return { kind: 'mapped', mappedAt: at.toISOString(), connectionId };
 }

@@ -28,7 +28,10 @@ export async function setPolicy(
   let scope = 'variant';
   let scopeId: string;
   if ('variantSku' in subject) {
-    const { rows } = await tx.query<{ id: string }>('select id from variants where org_id = $1 and sku = $2', [orgId, subject.variantSku]);
+    const { rows } = await tx.query<{ id: string }>('select id from variants where org_id = $1 and sku = $2', [
+      orgId,
+      subject.variantSku,
+    ]);
     if (!rows[0]) return false;
     scopeId = rows[0].id;
   } else {
@@ -48,7 +51,10 @@ export async function setPolicy(
   };
   if (before.buffer === after.buffer && before.share_bp === after.share_bp && before.cap === after.cap) return true;
   const at = new Date(by.now);
-  await tx.query('update policies set valid_to = greatest($4, valid_from) where org_id = $1 and scope = $2 and scope_id = $3 and valid_to is null', [orgId, scope, scopeId, at]);
+  await tx.query(
+    'update policies set valid_to = greatest($4, valid_from) where org_id = $1 and scope = $2 and scope_id = $3 and valid_to is null',
+    [orgId, scope, scopeId, at],
+  );
   await tx.query(
     'insert into policies (org_id, id, scope, scope_id, buffer, share_bp, cap, valid_from, actor) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)',
     [orgId, by.id, scope, scopeId, after.buffer, after.share_bp, after.cap, at, by.actor],

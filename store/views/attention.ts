@@ -1,5 +1,6 @@
 /** What a person must look at: alerts and dead letters, as the API lists them. */
 import type { Tx } from '../tx.ts';
+import { likeAnywhere } from './search.ts';
 
 export interface AlertItem {
   id: string;
@@ -24,27 +25,50 @@ const alertColumns = `id, kind, severity, message, count, details,
 export async function readAlerts(
   tx: Tx,
   orgId: string,
-  filter: { unread: boolean; severity: string | null; limit: number; after: [string, string] | null },
+  filter: {
+    unread: boolean;
+    severity: string | null;
+    search: string | null;
+    limit: number;
+    after: [string, string] | null;
+  },
 ): Promise<{ items: AlertItem[]; count: number; unreadCount: number; next: [string, string] | null }> {
-  const where = `org_id = $1 and (not $2 or read_at is null) and ($3::text is null or severity = $3)`;
+  const like = likeAnywhere(filter.search);
+  const where = `org_id = $1 and (not $2 or read_at is null) and ($3::text is null or severity = $3) and ($4::text is null or message ilike $4 or subject_id ilike $4 or kind ilike $4)`;
   const { rows } = await tx.query<AlertItem>(
-    `select ${alertColumns} from alerts where ${where} and ($4::timestamptz is null or (created_at, id) < ($4::timestamptz, $5::uuid))
-     order by created_at desc, id desc limit $6`,
-    [orgId, filter.unread, filter.severity, filter.after?.[0] ?? null, filter.after?.[1] ?? null, filter.limit + 1],
+    `select ${alertColumns} from alerts where ${where} and ($5::timestamptz is null or (created_at, id) < ($5::timestamptz, $6::uuid))
+     order by created_at desc, id desc limit $7`,
+    [
+      orgId,
+      filter.unread,
+      filter.severity,
+      like,
+      filter.after?.[0] ?? null,
+      filter.after?.[1] ?? null,
+      filter.limit + 1,
+    ],
   );
   const { rows: counts } = await tx.query<{ count: number; unread: number }>(
     `select count(*) filter (where ${where.replace('org_id = $1 and ', '')})::int as count, count(*) filter (where read_at is null)::int as unread
      from alerts where org_id = $1`,
-    [orgId, filter.unread, filter.severity],
+    [orgId, filter.unread, filter.severity, like],
   );
   const items = rows.slice(0, filter.limit);
   const last = items.at(-1);
-  return { items, count: counts[0]?.count ?? 0, unreadCount: counts[0]?.unread ?? 0, next: rows.length > filter.limit && last ? [last.createdAt, last.id] : null };
+  return {
+    items,
+    count: counts[0]?.count ?? 0,
+    unreadCount: counts[0]?.unread ?? 0,
+    next: rows.length > filter.limit && last ? [last.createdAt, last.id] : null,
+  };
 }
 
 /** False when there is no such alert. Reading twice keeps the first time. */
 export async function markAlertRead(tx: Tx, orgId: string, id: string, now: number): Promise<boolean> {
-  const { rowCount } = await tx.query('update alerts set read_at = coalesce(read_at, $3) where org_id = $1 and id = $2', [orgId, id, new Date(now)]);
+  const { rowCount } = await tx.query(
+    'update alerts set read_at = coalesce(read_at, $3) where org_id = $1 and id = $2',
+    [orgId, id, new Date(now)],
+  );
   return rowCount === 1;
 }
 
@@ -63,13 +87,18 @@ export interface DeadLetter {
   deadAt: string | null;
 }
 
-export async function readDeadLetters(tx: Tx, orgId: string, page: { limit: number; after: [string, string] | null }): Promise<{ items: DeadLetter[]; next: [string, string] | null }> {
+export async function readDeadLetters(
+  tx: Tx,
+  orgId: string,
+  page: { limit: number; search: string | null; after: [string, string] | null },
+): Promise<{ items: DeadLetter[]; next: [string, string] | null }> {
   const { rows } = await tx.query<DeadLetter & { body: Buffer }>(
     `select id, connection_id as "connectionId", kind, external_id as "externalId", topic, source, error as reason, error_code as "errorCode", attempts, body,
        ${stamp('received_at')} as "receivedAt", ${stamp('done_at')} as "deadAt"
      from inbox where org_id = $1 and state = 'dead' and ($2::timestamptz is null or (received_at, id) < ($2::timestamptz, $3::uuid))
+       and ($5::text is null or external_id ilike $5 or topic ilike $5 or error ilike $5)
      order by received_at desc, id desc limit $4`,
-    [orgId, page.after?.[0] ?? null, page.after?.[1] ?? null, page.limit + 1],
+    [orgId, page.after?.[0] ?? null, page.after?.[1] ?? null, page.limit + 1, likeAnywhere(page.search)],
   );
   const items = rows.slice(0, page.limit).map(({ body, ...row }) => ({ ...row, payload: body.toString('utf8') }));
   const last = items.at(-1);
@@ -88,6 +117,9 @@ export async function retryDeadLetter(tx: Tx, orgId: string, id: string): Promis
 
 /** Given up by a person: stays stored, is never applied. */
 export async function discardDeadLetter(tx: Tx, orgId: string, id: string): Promise<boolean> {
-  const { rowCount } = await tx.query(`update inbox set state = 'superseded', done_at = clock_timestamp() where org_id = $1 and id = $2 and state = 'dead'`, [orgId, id]);
+  const { rowCount } = await tx.query(
+    `update inbox set state = 'superseded', done_at = clock_timestamp() where org_id = $1 and id = $2 and state = 'dead'`,
+    [orgId, id],
+  );
   return rowCount === 1;
 }

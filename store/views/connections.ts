@@ -58,7 +58,11 @@ export async function pauseConnection(tx: Tx, orgId: string, id: string, at: Dat
 }
 
 export async function pauseListing(tx: Tx, orgId: string, id: string, at: Date | null): Promise<boolean> {
-  const { rowCount } = await tx.query('update listings set paused_at = $3 where org_id = $1 and id = $2', [orgId, id, at]);
+  const { rowCount } = await tx.query('update listings set paused_at = $3 where org_id = $1 and id = $2', [
+    orgId,
+    id,
+    at,
+  ]);
   if (rowCount !== 1) return false;
   await tx.query(
     `insert into dirty_policies (org_id, scope, scope_id) values ($1, 'listing', $2)

@@ -29,11 +29,27 @@ interface Row {
   at: string;
 }
 
-const toEvent = (row: Row): FeedEvent => ({ orgId: row.org_id, id: `${row.tx}-${row.seq}`, type: row.type, key: row.key, version: row.version, at: row.at });
+const toEvent = (row: Row): FeedEvent => ({
+  orgId: row.org_id,
+  id: `${row.tx}-${row.seq}`,
+  type: row.type,
+  key: row.key,
+  version: row.version,
+  at: row.at,
+});
 
 export function parseFeedId(id: string): FeedPoint | null {
-  const match = /^(\d{1,20})-(\d{1,18})$/.exec(id);
-  return match?.[1] && match[2] ? { tx: match[1], seq: Number(match[2]) } : null;
+  const match = /^(\d{1,20})-(\d{1,15})$/.exec(id);
+  if (!match?.[1] || !match[2] || BigInt(match[1]) >= 2n ** 64n) return null;
+  return { tx: match[1], seq: Number(match[2]) };
+}
+
+/** Whether an event comes after a point; both ways of reading the feed keep this order. */
+export function isAfter(event: Pick<FeedEvent, 'id'>, point: FeedPoint): boolean {
+  const at = parseFeedId(event.id);
+  if (at === null) return false;
+  const [mine, theirs] = [BigInt(at.tx), BigInt(point.tx)];
+  return mine === theirs ? at.seq > point.seq : mine > theirs;
 }
 
 /** Where the feed ends now: events after it are new. */

@@ -26,7 +26,12 @@ export interface ExplainedRow {
 }
 
 /** Null: no such SKU, or the named listing is not one of it. */
-export async function readExplained(tx: Tx, orgId: string, sku: string, listingId: string | null): Promise<ExplainedRow[] | null> {
+export async function readExplained(
+  tx: Tx,
+  orgId: string,
+  sku: string,
+  listingId: string | null,
+): Promise<ExplainedRow[] | null> {
   const { rows } = await tx.query<ExplainedRow & { found: boolean }>(
     `select t.id as "targetId", l.id as "listingId", c.id as "connectionId", c.name as connection, c.platform, t.stock_key as "stockKey", t.channel_location as "channelLocation",
        jsonb_build_object('base', t.base, 'baseAt', ${stamp('t.base_at')}, 'expected', t.expected, 'observed', t.observed, 'observedAt', ${stamp('t.observed_at')},

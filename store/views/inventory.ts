@@ -4,6 +4,7 @@
  */
 import { buildable } from '#core/stock/availability.ts';
 import type { Tx } from '../tx.ts';
+import { likeAnywhere } from './search.ts';
 
 export interface InventoryPosition {
   location: string;
@@ -116,7 +117,8 @@ const itemColumns = `
     order by a.finished_at desc limit 1) as last_broadcast`;
 
 function toItem(row: ItemRow): InventoryItem {
-  const sum = (pick: (position: InventoryPosition) => number) => row.positions.reduce((total, position) => total + pick(position), 0);
+  const sum = (pick: (position: InventoryPosition) => number) =>
+    row.positions.reduce((total, position) => total + pick(position), 0);
   if (row.is_bundle) {
     const { builds, limiting } = buildable(row.components.map(({ sku, units, at }) => ({ key: sku, units, at })));
     return {
@@ -131,7 +133,11 @@ function toItem(row: ItemRow): InventoryItem {
       broadcast: Math.max(0, builds - row.buffer),
       lastBroadcast: row.last_broadcast,
       bundle: {
-        components: row.components.map(({ sku, units, at }) => ({ sku, units, available: at.reduce((total, { available }) => total + available, 0) })),
+        components: row.components.map(({ sku, units, at }) => ({
+          sku,
+          units,
+          available: at.reduce((total, { available }) => total + available, 0),
+        })),
         limiting,
       },
       positions: [],
@@ -158,7 +164,10 @@ function toItem(row: ItemRow): InventoryItem {
 
 /** One SKU, or null. */
 export async function readItem(tx: Tx, orgId: string, sku: string): Promise<InventoryItem | null> {
-  const { rows } = await tx.query<ItemRow>(`select ${itemColumns} from variants v where v.org_id = $1 and v.sku = $2`, [orgId, sku]);
+  const { rows } = await tx.query<ItemRow>(`select ${itemColumns} from variants v where v.org_id = $1 and v.sku = $2`, [
+    orgId,
+    sku,
+  ]);
   return rows[0] ? toItem(rows[0]) : null;
 }
 
@@ -181,14 +190,21 @@ export async function readItems(
     and ($3::text is null or exists (
       select 1 from positions p join locations l on l.org_id = p.org_id and l.id = p.location_id
       where p.org_id = v.org_id and p.variant_id = v.id and l.code = $3))`;
-  const like = page.search === null ? null : `%${page.search.replace(/[\\%_]/g, (sign) => `\\${sign}`)}%`;
+  const like = likeAnywhere(page.search?.normalize('NFC') ?? null);
   const { rows } = await tx.query<ItemRow>(
     `with page as materialized (
        select * from variants v where ${filter} and ($4::text is null or v.sku > $4) order by v.sku limit $5)
      select ${itemColumns} from page v order by v.sku`,
     [orgId, like, page.location, page.after, page.limit + 1],
   );
-  const { rows: count } = await tx.query<{ total: number }>(`select count(*)::int as total from variants v where ${filter}`, [orgId, like, page.location]);
+  const { rows: count } = await tx.query<{ total: number }>(
+    `select count(*)::int as total from variants v where ${filter}`,
+    [orgId, like, page.location],
+  );
   const items = rows.slice(0, page.limit).map(toItem);
-  return { items, next: rows.length > page.limit ? (items.at(-1)?.sku ?? null) : null, totalSkus: count[0]?.total ?? 0 };
+  return {
+    items,
+    next: rows.length > page.limit ? (items.at(-1)?.sku ?? null) : null,
+    totalSkus: count[0]?.total ?? 0,
+  };
 }

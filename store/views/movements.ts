@@ -1,5 +1,6 @@
 /** Movements as the API lists them: newest first, by business time, then id. */
 import type { Tx } from '../tx.ts';
+import { likeAnywhere } from './search.ts';
 
 export interface MovementItem {
   id: string;
@@ -20,7 +21,7 @@ export interface MovementItem {
 export async function readMovements(
   tx: Tx,
   orgId: string,
-  page: { sku: string | null; limit: number; after: [string, string] | null },
+  page: { sku: string | null; search: string | null; limit: number; after: [string, string] | null },
 ): Promise<{ items: MovementItem[]; next: [string, string] | null }> {
   const { rows } = await tx.query<MovementItem & { position: string }>(
     `select m.id, v.sku, m.units, m.kind, m.reason, m.reference, m.actor, m.effect_key as "effectKey",
@@ -34,8 +35,9 @@ export async function readMovements(
      left join locations t on t.org_id = m.org_id and t.id = m.to_location
      where m.org_id = $1 and ($2::text is null or v.sku = $2)
        and ($3::timestamptz is null or (m.business_at, m.id) < ($3::timestamptz, $4::uuid))
+       and ($6::text is null or v.sku ilike $6 or m.reference ilike $6 or m.reason ilike $6)
      order by m.business_at desc, m.id desc limit $5`,
-    [orgId, page.sku, page.after?.[0] ?? null, page.after?.[1] ?? null, page.limit + 1],
+    [orgId, page.sku, page.after?.[0] ?? null, page.after?.[1] ?? null, page.limit + 1, likeAnywhere(page.search)],
   );
   const items = rows.slice(0, page.limit);
   const last = items.at(-1);

@@ -1,5 +1,6 @@
 /** Orders as the API shows them. */
 import type { Tx } from '../tx.ts';
+import { likeAnywhere } from './search.ts';
 
 export interface OrderLineItem {
   id: string;
@@ -64,7 +65,13 @@ const orderColumns = `
 export async function readOrders(
   tx: Tx,
   orgId: string,
-  filter: { connectionId: string | null; externalId: string | null; search: string | null; limit: number; after: [string, string] | null },
+  filter: {
+    connectionId: string | null;
+    externalId: string | null;
+    search: string | null;
+    limit: number;
+    after: [string, string] | null;
+  },
 ): Promise<{ items: OrderItem[]; next: [string, string] | null }> {
   const { rows } = await tx.query<OrderItem>(
     `with page as materialized (
@@ -73,7 +80,15 @@ export async function readOrders(
          and ($5::timestamptz is null or (o.placed_at, o.id) < ($5::timestamptz, $6::uuid))
        order by o.placed_at desc, o.id desc limit $7)
      select ${orderColumns} from page o order by o.placed_at desc, o.id desc`,
-    [orgId, filter.connectionId, filter.externalId, filter.search === null ? null : `%${filter.search}%`, filter.after?.[0] ?? null, filter.after?.[1] ?? null, filter.limit + 1],
+    [
+      orgId,
+      filter.connectionId,
+      filter.externalId,
+      likeAnywhere(filter.search),
+      filter.after?.[0] ?? null,
+      filter.after?.[1] ?? null,
+      filter.limit + 1,
+    ],
   );
   const items = rows.slice(0, filter.limit);
   const last = items.at(-1);
@@ -88,7 +103,11 @@ export interface OrderEventItem {
 }
 
 /** One order with its timeline, or null. */
-export async function readOrder(tx: Tx, orgId: string, id: string): Promise<(OrderItem & { timeline: OrderEventItem[] }) | null> {
+export async function readOrder(
+  tx: Tx,
+  orgId: string,
+  id: string,
+): Promise<(OrderItem & { timeline: OrderEventItem[] }) | null> {
   const { rows } = await tx.query<OrderItem & { timeline: OrderEventItem[] }>(
     `select ${orderColumns},
        coalesce((select jsonb_agg(jsonb_build_object('kind', e.kind, 'message', e.message, 'actor', e.actor, 'at', ${stamp('e.at')}) order by e.at, e.id)

@@ -1,62 +1,95 @@
 /** Alerts and dead letters: what a person must know, and what waits for one. */
 import { z } from 'zod';
-import { discardDeadLetter, markAlertRead, readAlerts, readDeadLetters, retryDeadLetter } from '#store/views/attention.ts';
+import {
+  discardDeadLetter,
+  markAlertRead,
+  readAlerts,
+  readDeadLetters,
+  retryDeadLetter,
+} from '#store/views/attention.ts';
 import type { Api } from '../app.ts';
 import type { ApiDeps } from '../deps.ts';
 import { notFound } from '../problem.ts';
-import { timeCursor } from './orders.ts';
-import { encodeCursor, page } from './schemas.ts';
+import { encodeCursor, page, text, timeCursor } from './schemas.ts';
 import { callerOf } from './stock.ts';
 
 const severity = z.enum(['info', 'warning', 'critical']);
-const byId = z.object({ id: z.string().max(100) });
+const byId = z.object({ id: text(100) });
 const isUuid = (id: string) => z.uuid().safeParse(id).success;
 
 export async function attentionRoutes(app: Api, deps: ApiDeps): Promise<void> {
-  const list = async (orgId: string, filter: { unread: boolean; severity: string | null; limit: number; cursor: string | undefined }) => {
-    const found = await deps.store.tenant(orgId, (tx) => readAlerts(tx, orgId, { ...filter, after: timeCursor(filter.cursor) }));
+  const list = async (
+    orgId: string,
+    filter: { unread: boolean; severity: string | null },
+    query: z.infer<typeof page>,
+  ) => {
+    const after = timeCursor('alerts', query.cursor);
+    const found = await deps.store.tenant(orgId, (tx) =>
+      readAlerts(tx, orgId, { ...filter, limit: query.limit, search: query.search ?? null, after }),
+    );
     return {
       count: found.count,
       unreadCount: found.unreadCount,
       items: found.items,
       // The predecessor's name for the same list.
       alerts: found.items,
-      nextCursor: found.next === null ? null : encodeCursor(found.next),
+      nextCursor: encodeCursor('alerts', found.next),
     };
   };
 
   app.get('/api/alerts', { schema: { summary: 'Alerts, newest first', querystring: page } }, async (request) =>
-    list(callerOf(request).orgId, { unread: false, severity: null, limit: request.query.limit, cursor: request.query.cursor }),
+    list(callerOf(request).orgId, { unread: false, severity: null }, request.query),
   );
   app.get('/api/alerts/unread', { schema: { summary: 'Alerts nobody has read', querystring: page } }, async (request) =>
-    list(callerOf(request).orgId, { unread: true, severity: null, limit: request.query.limit, cursor: request.query.cursor }),
+    list(callerOf(request).orgId, { unread: true, severity: null }, request.query),
   );
-  app.get('/api/alerts/severity/:level', { schema: { summary: 'Alerts of one severity', params: z.object({ level: severity }), querystring: page } }, async (request) =>
-    list(callerOf(request).orgId, { unread: false, severity: request.params.level, limit: request.query.limit, cursor: request.query.cursor }),
+  app.get(
+    '/api/alerts/severity/:level',
+    { schema: { summary: 'Alerts of one severity', params: z.object({ level: severity }), querystring: page } },
+    async (request) => list(callerOf(request).orgId, { unread: false, severity: request.params.level }, request.query),
   );
   app.post('/api/alerts/:id/read', { schema: { summary: 'Mark an alert as read', params: byId } }, async (request) => {
     const { orgId } = callerOf(request);
     const { id } = request.params;
-    if (!isUuid(id) || !(await deps.store.tenant(orgId, (tx) => markAlertRead(tx, orgId, id, deps.clock.now())))) throw notFound(`alert ${id}`);
+    if (!isUuid(id) || !(await deps.store.tenant(orgId, (tx) => markAlertRead(tx, orgId, id, deps.clock.now()))))
+      throw notFound(`alert ${id}`);
     return { ok: true, id };
   });
 
-  app.get('/api/dead-letters', { schema: { summary: 'Events that could not be applied, newest first', querystring: page } }, async (request) => {
-    const { orgId } = callerOf(request);
-    const found = await deps.store.tenant(orgId, (tx) => readDeadLetters(tx, orgId, { limit: request.query.limit, after: timeCursor(request.query.cursor) }));
-    return { items: found.items, nextCursor: found.next === null ? null : encodeCursor(found.next) };
-  });
-  app.post('/api/dead-letters/:id/retry', { schema: { summary: 'Try again now', params: byId } }, async (request, reply) => {
-    const { orgId } = callerOf(request);
-    const { id } = request.params;
-    if (!isUuid(id) || !(await deps.store.tenant(orgId, (tx) => retryDeadLetter(tx, orgId, id)))) throw notFound(`dead letter ${id}`);
-    deps.wake();
-    return reply.code(202).send({ ok: true, id });
-  });
-  app.post('/api/dead-letters/:id/discard', { schema: { summary: 'Give up on it: it stays stored and is never applied', params: byId } }, async (request) => {
-    const { orgId } = callerOf(request);
-    const { id } = request.params;
-    if (!isUuid(id) || !(await deps.store.tenant(orgId, (tx) => discardDeadLetter(tx, orgId, id)))) throw notFound(`dead letter ${id}`);
-    return { ok: true, id };
-  });
+  app.get(
+    '/api/dead-letters',
+    { schema: { summary: 'Events that could not be applied, newest first', querystring: page } },
+    async (request) => {
+      const { orgId } = callerOf(request);
+      const { limit, search } = request.query;
+      const after = timeCursor('dead-letters', request.query.cursor);
+      const found = await deps.store.tenant(orgId, (tx) =>
+        readDeadLetters(tx, orgId, { limit, search: search ?? null, after }),
+      );
+      return { items: found.items, nextCursor: encodeCursor('dead-letters', found.next) };
+    },
+  );
+  app.post(
+    '/api/dead-letters/:id/retry',
+    { schema: { summary: 'Try again now', params: byId } },
+    async (request, reply) => {
+      const { orgId } = callerOf(request);
+      const { id } = request.params;
+      if (!isUuid(id) || !(await deps.store.tenant(orgId, (tx) => retryDeadLetter(tx, orgId, id))))
+        throw notFound(`dead letter ${id}`);
+      deps.wake();
+      return reply.code(202).send({ ok: true, id });
+    },
+  );
+  app.post(
+    '/api/dead-letters/:id/discard',
+    { schema: { summary: 'Give up on it: it stays stored and is never applied', params: byId } },
+    async (request) => {
+      const { orgId } = callerOf(request);
+      const { id } = request.params;
+      if (!isUuid(id) || !(await deps.store.tenant(orgId, (tx) => discardDeadLetter(tx, orgId, id))))
+        throw notFound(`dead letter ${id}`);
+      return { ok: true, id };
+    },
+  );
 }

@@ -4,57 +4,92 @@ import { pauseConnection, pauseListing, readConnections } from '#store/views/con
 import type { Api } from '../app.ts';
 import type { ApiDeps } from '../deps.ts';
 import { notFound, Problem } from '../problem.ts';
-import { sku, units } from './schemas.ts';
+import { page, pageOf, sku, text, units } from './schemas.ts';
 import { callerOf } from './stock.ts';
 
-const byId = z.object({ id: z.string().max(100) });
+const byId = z.object({ id: text(100) });
 
 export async function connectionRoutes(app: Api, deps: ApiDeps): Promise<void> {
   const one = async (orgId: string, id: string) => {
-    const found = z.uuid().safeParse(id).success ? (await deps.store.tenant(orgId, (tx) => readConnections(tx, orgId, id)))[0] : undefined;
+    const found = z.uuid().safeParse(id).success
+      ? (await deps.store.tenant(orgId, (tx) => readConnections(tx, orgId, id)))[0]
+      : undefined;
     if (!found) throw notFound(`connection ${id}`);
     return found;
   };
 
-  app.get('/api/connections', { schema: { summary: 'Linked channels with their state and backlog' } }, async (request) => {
-    const { orgId } = callerOf(request);
-    return { items: await deps.store.tenant(orgId, (tx) => readConnections(tx, orgId, null)), nextCursor: null };
-  });
-  app.get('/api/connections/:id', { schema: { summary: 'One connection', params: byId } }, async (request) => one(callerOf(request).orgId, request.params.id));
+  app.get(
+    '/api/connections',
+    { schema: { summary: 'Linked channels with their state and backlog', querystring: page } },
+    async (request) => {
+      const { orgId } = callerOf(request);
+      const connections = await deps.store.tenant(orgId, (tx) => readConnections(tx, orgId, null));
+      return pageOf(
+        'connections',
+        connections,
+        request.query,
+        ({ id }) => id,
+        ({ name, platform }) => `${name}\n${platform}`,
+      );
+    },
+  );
+  app.get('/api/connections/:id', { schema: { summary: 'One connection', params: byId } }, async (request) =>
+    one(callerOf(request).orgId, request.params.id),
+  );
 
-  app.post('/api/connections/:id/pause', { schema: { summary: 'Stop writing to it; changes are kept and sent on resume', params: byId } }, async (request) => {
-    const { orgId } = callerOf(request);
-    await one(orgId, request.params.id);
-    await deps.store.tenant(orgId, (tx) => pauseConnection(tx, orgId, request.params.id, new Date(deps.clock.now())));
-    deps.wake();
-    return one(orgId, request.params.id);
-  });
-  app.post('/api/connections/:id/resume', { schema: { summary: 'Write to it again', params: byId } }, async (request) => {
-    const { orgId } = callerOf(request);
-    await one(orgId, request.params.id);
-    await deps.store.tenant(orgId, (tx) => pauseConnection(tx, orgId, request.params.id, null));
-    deps.wake();
-    return one(orgId, request.params.id);
-  });
-  app.post('/api/connections/:id/sync', { schema: { summary: 'Now: orders since the last mark, then all stock read, then publish', params: byId } }, async (request, reply) => {
-    const { orgId } = callerOf(request);
-    const connection = await one(orgId, request.params.id);
-    deps.syncNow(orgId, connection.id);
-    return reply.code(202).send({ ok: true, connectionId: connection.id });
-  });
+  app.post(
+    '/api/connections/:id/pause',
+    { schema: { summary: 'Stop writing to it; changes are kept and sent on resume', params: byId } },
+    async (request) => {
+      const { orgId } = callerOf(request);
+      await one(orgId, request.params.id);
+      await deps.store.tenant(orgId, (tx) => pauseConnection(tx, orgId, request.params.id, new Date(deps.clock.now())));
+      deps.wake();
+      return one(orgId, request.params.id);
+    },
+  );
+  app.post(
+    '/api/connections/:id/resume',
+    { schema: { summary: 'Write to it again', params: byId } },
+    async (request) => {
+      const { orgId } = callerOf(request);
+      await one(orgId, request.params.id);
+      await deps.store.tenant(orgId, (tx) => pauseConnection(tx, orgId, request.params.id, null));
+      deps.wake();
+      return one(orgId, request.params.id);
+    },
+  );
+  app.post(
+    '/api/connections/:id/sync',
+    { schema: { summary: 'Now: orders since the last mark, then all stock read, then publish', params: byId } },
+    async (request, reply) => {
+      const { orgId } = callerOf(request);
+      const connection = await one(orgId, request.params.id);
+      deps.syncNow(orgId, connection.id);
+      return reply.code(202).send({ ok: true, connectionId: connection.id });
+    },
+  );
 
   for (const [verb, paused] of [
     ['pause', true],
     ['resume', false],
   ] as const)
-    app.post(`/api/listings/:id/${verb}`, { schema: { summary: paused ? 'Stop writing this listing' : 'Write this listing again', params: byId } }, async (request) => {
-      const { orgId } = callerOf(request);
-      const { id } = request.params;
-      const done = z.uuid().safeParse(id).success && (await deps.store.tenant(orgId, (tx) => pauseListing(tx, orgId, id, paused ? new Date(deps.clock.now()) : null)));
-      if (!done) throw notFound(`listing ${id}`);
-      deps.wake();
-      return { ok: true, id, paused };
-    });
+    app.post(
+      `/api/listings/:id/${verb}`,
+      { schema: { summary: paused ? 'Stop writing this listing' : 'Write this listing again', params: byId } },
+      async (request) => {
+        const { orgId } = callerOf(request);
+        const { id } = request.params;
+        const done =
+          z.uuid().safeParse(id).success &&
+          (await deps.store.tenant(orgId, (tx) =>
+            pauseListing(tx, orgId, id, paused ? new Date(deps.clock.now()) : null),
+          ));
+        if (!done) throw notFound(`listing ${id}`);
+        deps.wake();
+        return { ok: true, id, paused };
+      },
+    );
 
   app.post(
     '/api/connections/:id/purchases',
@@ -62,13 +97,22 @@ export async function connectionRoutes(app: Api, deps: ApiDeps): Promise<void> {
       schema: {
         summary: 'A simulated buyer buys at a simulated connection (409 on a live one)',
         params: byId,
-        body: z.object({ lines: z.array(z.object({ sku, quantity: units.max(1_000) })).min(1).max(20) }),
+        body: z.object({
+          lines: z
+            .array(z.object({ sku, quantity: units.max(1_000) }))
+            .min(1)
+            .max(20),
+        }),
       },
     },
     async (request, reply) => {
       const connection = await one(callerOf(request).orgId, request.params.id);
       if (connection.kind !== 'simulated' || connection.baseUrl === null)
-        throw new Problem(409, 'domain.not_simulated', `${connection.name} is a live connection: real buyers buy there.`);
+        throw new Problem(
+          409,
+          'domain.not_simulated',
+          `${connection.name} is a live connection: real buyers buy there.`,
+        );
       const bought = await deps.buyAt(connection.baseUrl, request.body.lines);
       if (bought.status >= 400) throw new Problem(409, 'domain.refused_by_channel', bought.error);
       return reply.code(201).send({ order: bought.id });

@@ -19,7 +19,9 @@ export async function explainRoutes(app: Api, deps: ApiDeps): Promise<void> {
     },
     async (request) => {
       const { orgId } = callerOf(request);
-      const targets = await deps.store.readOnly(orgId, (tx) => explain(tx, orgId, request.params.sku, request.query.listing ?? null, deps.clock.now()));
+      const targets = await deps.store.readOnly(orgId, (tx) =>
+        explain(tx, orgId, request.params.sku, request.query.listing ?? null, deps.clock.now()),
+      );
       if (targets === null) throw notFound(`listing of SKU ${request.params.sku}`);
       return { sku: request.params.sku, at: new Date(deps.clock.now()).toISOString(), targets };
     },

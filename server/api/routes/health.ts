@@ -4,16 +4,26 @@ import type { ApiDeps } from '../deps.ts';
 import { problemBody } from '../problem.ts';
 
 export async function healthRoutes(app: Api, deps: ApiDeps): Promise<void> {
-  app.get('/health', { schema: { summary: 'Alive: the process answers; no dependency is asked', security: [] } }, async () => ({ ok: true, version: deps.version }));
+  app.get(
+    '/health',
+    { schema: { summary: 'Alive: the process answers; no dependency is asked', security: [] } },
+    async () => ({ ok: true, version: deps.version }),
+  );
 
-  app.get('/ready', { schema: { summary: 'Serving: database reachable, start finished', security: [] } }, async (_request, reply) => {
-    if (deps.isReady() && (await deps.databaseAnswers())) return { ready: true };
-    return reply
-      .code(503)
-      .type('application/problem+json')
-      .serializer(JSON.stringify)
-      .send(problemBody(503, 'api.not_ready', deps.isReady() ? 'The database cannot be reached.' : 'Still starting.'));
-  });
+  app.get(
+    '/ready',
+    { schema: { summary: 'Serving: database reachable, start finished', security: [] } },
+    async (_request, reply) => {
+      if (deps.isReady() && (await deps.databaseAnswers())) return { ready: true };
+      return reply
+        .code(503)
+        .type('application/problem+json')
+        .serializer(JSON.stringify)
+        .send(
+          problemBody(503, 'api.not_ready', deps.isReady() ? 'The database cannot be reached.' : 'Still starting.'),
+        );
+    },
+  );
 
   app.get('/metrics', { schema: { summary: 'Prometheus metrics', security: [] } }, async (_request, reply) => {
     reply.type(deps.metrics.registry.contentType);

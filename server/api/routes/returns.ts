@@ -11,7 +11,7 @@ import { readItem } from '#store/views/inventory.ts';
 import type { Api } from '../app.ts';
 import type { ApiDeps } from '../deps.ts';
 import { notFound, Problem } from '../problem.ts';
-import { locationCode, sku, units } from './schemas.ts';
+import { locationCode, sku, text, units } from './schemas.ts';
 import { callerOf } from './stock.ts';
 
 const damaged = ['CUSTOMER_DAMAGED', 'WAREHOUSE_DAMAGED', 'CARRIER_DAMAGED'] as const;
@@ -36,10 +36,13 @@ export async function returnRoutes(app: Api, deps: ApiDeps): Promise<void> {
         body: z.object({
           sku,
           quantity: units,
-          disposition: z.string().transform((text) => text.trim().toUpperCase().replaceAll(' ', '_')).pipe(z.enum(dispositions)),
-          returnOrderId: z.string().trim().min(1).max(200).optional(),
-          orderId: z.string().trim().max(200).optional(),
-          reason: z.string().max(500).optional(),
+          disposition: z
+            .string()
+            .transform((text) => text.trim().toUpperCase().replaceAll(' ', '_'))
+            .pipe(z.enum(dispositions)),
+          returnOrderId: text(200).min(1).optional(),
+          orderId: text(200).optional(),
+          reason: text(500).optional(),
           returnedAt: z.iso.datetime({ offset: true }).optional(),
           location: locationCode.optional(),
           fulfillment: z.enum(['MFN', 'FBA']).default('MFN'),
@@ -52,8 +55,14 @@ export async function returnRoutes(app: Api, deps: ApiDeps): Promise<void> {
       const location = body.location ?? (body.fulfillment === 'FBA' ? 'FBA' : null);
       const found = await deps.store.tenant(caller.orgId, (tx) => findPlace(tx, caller.orgId, body.sku, location));
       if (found.variantId === null) throw notFound(`SKU ${body.sku}`);
-      if (found.locationId === null) throw new Problem(422, 'domain.unknown_location', `There is no location ${location}.`, [{ field: 'location', message: 'is not known' }]);
-      if (found.isBundle) throw new Problem(422, 'domain.bundle_has_no_stock', `${body.sku} is a bundle: book its components.`, [{ field: 'sku', message: 'is a bundle' }]);
+      if (found.locationId === null)
+        throw new Problem(422, 'domain.unknown_location', `There is no location ${location}.`, [
+          { field: 'location', message: 'is not known' },
+        ]);
+      if (found.isBundle)
+        throw new Problem(422, 'domain.bundle_has_no_stock', `${body.sku} is a bundle: book its components.`, [
+          { field: 'sku', message: 'is a bundle' },
+        ]);
       const bucket = bucketOf[body.disposition];
       const businessAt = body.returnedAt === undefined ? deps.clock.now() : Date.parse(body.returnedAt);
       let action: 'restocked' | 'damaged' | 'quarantined' | 'none' | 'duplicate' = 'none';
@@ -69,7 +78,14 @@ export async function returnRoutes(app: Api, deps: ApiDeps): Promise<void> {
           units: body.quantity,
           bucket,
         });
-        action = posted.kind === 'duplicate' ? 'duplicate' : bucket === 'sellable' ? 'restocked' : bucket === 'damaged' ? 'damaged' : 'quarantined';
+        action =
+          posted.kind === 'duplicate'
+            ? 'duplicate'
+            : bucket === 'sellable'
+              ? 'restocked'
+              : bucket === 'damaged'
+                ? 'damaged'
+                : 'quarantined';
       }
       const alert = action === 'duplicate' || body.disposition === 'SELLABLE' ? null : await tell(caller.orgId, body);
       const item = await deps.store.tenant(caller.orgId, (tx) => readItem(tx, caller.orgId, body.sku));
@@ -85,11 +101,30 @@ export async function returnRoutes(app: Api, deps: ApiDeps): Promise<void> {
     },
   );
 
-  async function tell(orgId: string, body: { sku: string; quantity: number; disposition: (typeof dispositions)[number]; returnOrderId?: string | undefined }) {
+  async function tell(
+    orgId: string,
+    body: {
+      sku: string;
+      quantity: number;
+      disposition: (typeof dispositions)[number];
+      returnOrderId?: string | undefined;
+    },
+  ) {
     const isDamage = (damaged as readonly string[]).includes(body.disposition);
-    const kind = isDamage ? 'return_damaged' : body.disposition === 'UNKNOWN' ? 'return_quarantine' : 'return_unsellable';
-    const severity = body.disposition === 'WAREHOUSE_DAMAGED' || body.disposition === 'CARRIER_DAMAGED' ? ('critical' as const) : ('warning' as const);
-    const what = isDamage ? 'booked as damaged' : body.disposition === 'UNKNOWN' ? 'waits in quarantine: decide what it is' : 'cannot be sold again; nothing was booked';
+    const kind = isDamage
+      ? 'return_damaged'
+      : body.disposition === 'UNKNOWN'
+        ? 'return_quarantine'
+        : 'return_unsellable';
+    const severity =
+      body.disposition === 'WAREHOUSE_DAMAGED' || body.disposition === 'CARRIER_DAMAGED'
+        ? ('critical' as const)
+        : ('warning' as const);
+    const what = isDamage
+      ? 'booked as damaged'
+      : body.disposition === 'UNKNOWN'
+        ? 'waits in quarantine: decide what it is'
+        : 'cannot be sold again; nothing was booked';
     const message = `${body.quantity} × ${body.sku} came back ${body.disposition.toLowerCase().replaceAll('_', ' ')}: ${what}.`;
     const id = await deps.store.tenant(orgId, (tx) =>
       raiseAlert(tx, orgId, {

@@ -1,6 +1,7 @@
 /** Shapes shared by the routes: the validation layer of the HTTP edge (field-named errors, stated limits). */
 import { z } from 'zod';
 import { normalizeSku } from '#core/catalog/sku.ts';
+import { badField } from '../problem.ts';
 
 /** NFC, trimmed, 1 to 200 code points. */
 export const sku = z
@@ -9,15 +10,28 @@ export const sku = z
   .refine((text) => text !== null, 'must have 1 to 200 characters')
   .transform((text) => text ?? '');
 
-export const locationCode = z.string().trim().min(1).max(100);
+/** Text the database can hold: no NUL, no half of a surrogate pair. */
+export const text = (most: number) =>
+  z
+    .string()
+    .trim()
+    .max(most)
+    .refine((value) => value.isWellFormed() && !value.includes('\0'), 'must not contain NUL or broken Unicode');
+
+export const locationCode = text(100).min(1);
 export const quantity = z.number().int('must be a whole number').min(0, 'must not be negative').max(1_000_000_000);
-export const change = z.number().int('must be a whole number').min(-1_000_000_000).max(1_000_000_000).refine((value) => value !== 0, 'must not be 0');
+export const change = z
+  .number()
+  .int('must be a whole number')
+  .min(-1_000_000_000)
+  .max(1_000_000_000)
+  .refine((value) => value !== 0, 'must not be 0');
 export const units = z.number().int('must be a whole number').min(1, 'must be at least 1').max(1_000_000_000);
 
 export const page = z.object({
   limit: z.coerce.number().int().min(1).max(500).default(50),
   cursor: z.string().max(1_000).optional(),
-  search: z.string().trim().max(200).optional(),
+  search: text(200).optional(),
 });
 
 const nullableInteger = z.number().int().nullable();
@@ -84,13 +98,60 @@ export const inventoryItem = z.object({
   ),
 });
 
-/** Opaque cursors: base64url of JSON. A cursor we did not make is a 400. */
-export const encodeCursor = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
-export function decodeCursor(text: string | undefined): unknown {
-  if (text === undefined) return null;
+/**
+ * Opaque cursors: base64url of [list, …where to go on]. A cursor that is garbled, or of another list, is a 400.
+ * It names a place in an order, never a row: one of another organization shows nothing of it.
+ */
+export function encodeCursor(list: string, at: readonly string[] | null): string | null {
+  return at === null ? null : Buffer.from(JSON.stringify([list, ...at])).toString('base64url');
+}
+
+function decodeCursor<T extends readonly string[]>(
+  list: string,
+  cursor: string | undefined,
+  shape: z.ZodType<T>,
+): T | null {
+  if (cursor === undefined) return null;
+  let value: unknown;
   try {
-    return JSON.parse(Buffer.from(text, 'base64url').toString('utf8'));
+    value = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
   } catch {
-    return undefined;
+    throw badField('cursor', 'is not one of ours');
   }
+  const [of, ...at] = Array.isArray(value) ? (value as unknown[]) : [];
+  const parsed = shape.safeParse(at);
+  if (of !== list || !parsed.success) throw badField('cursor', 'is not one of ours');
+  return parsed.data;
+}
+
+const inTime = z.iso.datetime().refine((stamp) => !stamp.startsWith('0000'));
+const timeAndId = z.tuple([inTime, z.uuid()]);
+const name = z.tuple([text(1_000)]);
+
+/** Where a list in order of time goes on: [time, id]; null at its beginning. */
+export const timeCursor = (list: string, cursor: string | undefined): [string, string] | null =>
+  decodeCursor(list, cursor, timeAndId);
+/** Where a list in order of a name goes on; null at its beginning. */
+export const nameCursor = (list: string, cursor: string | undefined): string | null =>
+  decodeCursor(list, cursor, name)?.[0] ?? null;
+
+/** A page of a short list that is in memory whole, in the order given; `nameOf` is unique. */
+export function pageOf<T>(
+  list: string,
+  items: readonly T[],
+  query: z.infer<typeof page>,
+  nameOf: (item: T) => string,
+  textOf: (item: T) => string,
+) {
+  const after = nameCursor(list, query.cursor);
+  const wanted = query.search?.toLowerCase() ?? '';
+  const found = items.filter((item) => textOf(item).toLowerCase().includes(wanted));
+  const from = after === null ? 0 : found.findIndex((item) => nameOf(item) === after) + 1;
+  if (after !== null && from === 0) throw badField('cursor', 'is not one of ours');
+  const shown = found.slice(from, from + query.limit);
+  const last = shown.at(-1);
+  return {
+    items: shown,
+    nextCursor: from + query.limit < found.length && last !== undefined ? encodeCursor(list, [nameOf(last)]) : null,
+  };
 }

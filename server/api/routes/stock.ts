@@ -1,16 +1,30 @@
 /** Stock: what there is, why, and the commands that change it. */
+
+import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import type { Command, Posted } from '#core/stock/movement.ts';
 import type { LocationId, VariantId } from '#core/ids.ts';
 import { HoldId } from '#core/ids.ts';
+import type { Command, Posted } from '#core/stock/movement.ts';
 import { findPlace, listLocations } from '#store/catalog/lookup.ts';
 import { readItem, readItems } from '#store/views/inventory.ts';
 import { readMovements } from '#store/views/movements.ts';
-import type { FastifyRequest } from 'fastify';
 import type { Api, Caller } from '../app.ts';
 import type { ApiDeps } from '../deps.ts';
 import { badField, notFound, Problem } from '../problem.ts';
-import { change, decodeCursor, encodeCursor, inventoryItem, locationCode, page, quantity, sku, units } from './schemas.ts';
+import {
+  change,
+  encodeCursor,
+  inventoryItem,
+  locationCode,
+  nameCursor,
+  page,
+  pageOf,
+  quantity,
+  sku,
+  text,
+  timeCursor,
+  units,
+} from './schemas.ts';
 
 export const callerOf = (request: FastifyRequest): Caller => {
   if (request.caller === null) throw new Problem(401, 'api.unauthorized', 'Send an API key.');
@@ -18,31 +32,61 @@ export const callerOf = (request: FastifyRequest): Caller => {
 };
 
 const adjustReason = z.enum(['cycle_count', 'received', 'correction', 'damaged', 'lost', 'found', 'other']);
-const note = z.string().max(1_000).optional();
-const stockAnswer = z.object({ sku: z.string(), location: z.string(), before: z.number().int(), after: z.number().int() });
+const note = text(1_000).optional();
+const stockAnswer = z.object({
+  sku: z.string(),
+  location: z.string(),
+  before: z.number().int(),
+  after: z.number().int(),
+});
 
 /** The variant and location a request names, or the problem that says which is unknown. Bundles have no goods of their own. */
-async function place(deps: ApiDeps, orgId: string, named: { sku: string; location?: string | undefined }): Promise<{ variantId: VariantId; locationId: LocationId; location: string }> {
+async function place(
+  deps: ApiDeps,
+  orgId: string,
+  named: { sku: string; location?: string | undefined },
+): Promise<{ variantId: VariantId; locationId: LocationId; location: string }> {
   const found = await deps.store.tenant(orgId, (tx) => findPlace(tx, orgId, named.sku, named.location ?? null));
   if (found.variantId === null) throw notFound(`SKU ${named.sku}`);
   if (found.locationId === null || found.locationCode === null)
-    throw new Problem(422, 'domain.unknown_location', `There is no location ${named.location}.`, [{ field: 'location', message: 'is not known' }]);
+    throw new Problem(422, 'domain.unknown_location', `There is no location ${named.location}.`, [
+      { field: 'location', message: 'is not known' },
+    ]);
   if (found.isBundle)
-    throw new Problem(422, 'domain.bundle_has_no_stock', `${named.sku} is a bundle: book its components.`, [{ field: 'sku', message: 'is a bundle' }]);
+    throw new Problem(422, 'domain.bundle_has_no_stock', `${named.sku} is a bundle: book its components.`, [
+      { field: 'sku', message: 'is a bundle' },
+    ]);
   return { variantId: found.variantId, locationId: found.locationId, location: found.locationCode };
 }
 
 /** The sellable units of the place before and after; a replayed command answers with its first result. */
-export function outcome(posted: Posted, variantId: VariantId, locationId: LocationId, sku: string): { before: number; after: number } {
+export function outcome(
+  posted: Posted,
+  variantId: VariantId,
+  locationId: LocationId,
+  sku: string,
+): { before: number; after: number } {
   if (posted.kind === 'insufficient') {
     const missing = posted.missing.reduce((total, entry) => total + entry.missing, 0);
-    throw new Problem(409, 'domain.insufficient', `${missing} × ${sku} missing. Nothing was booked. Count again, or book what there is.`, [
-      ...posted.missing.map((entry) => ({ field: 'sku', message: `${entry.missing} missing`, sku, missing: entry.missing })),
-    ]);
+    throw new Problem(
+      409,
+      'domain.insufficient',
+      `${missing} × ${sku} missing. Nothing was booked. Count again, or book what there is.`,
+      [
+        ...posted.missing.map((entry) => ({
+          field: 'sku',
+          message: `${entry.missing} missing`,
+          sku,
+          missing: entry.missing,
+        })),
+      ],
+    );
   }
   const result = posted.kind === 'duplicate' ? posted.first : posted;
   if (result.kind === 'nothing') throw new Problem(409, 'domain.nothing_to_do', `Nothing to do: ${result.reason}.`);
-  const touched = result.positions.find((position) => position.variantId === variantId && position.locationId === locationId);
+  const touched = result.positions.find(
+    (position) => position.variantId === variantId && position.locationId === locationId,
+  );
   return { before: touched?.before.sellable ?? 0, after: touched?.after.sellable ?? 0 };
 }
 
@@ -53,16 +97,27 @@ export async function stockRoutes(app: Api, deps: ApiDeps): Promise<void> {
       schema: {
         summary: 'SKUs with their positions and every listing’s numbers, in SKU order',
         querystring: page.extend({ location: locationCode.optional() }),
-        response: { 200: z.object({ items: z.array(inventoryItem), nextCursor: z.string().nullable(), totalSkus: z.number().int() }) },
+        response: {
+          200: z.object({
+            items: z.array(inventoryItem),
+            nextCursor: z.string().nullable(),
+            totalSkus: z.number().int(),
+          }),
+        },
       },
     },
     async (request) => {
       const { orgId } = callerOf(request);
       const { limit, cursor, search, location } = request.query;
-      const after = decodeCursor(cursor);
-      if (after !== null && typeof after !== 'string') throw badField('cursor', 'is not one of ours');
-      const found = await deps.store.tenant(orgId, (tx) => readItems(tx, orgId, { limit, after, search: search ?? null, location: location ?? null }));
-      return { items: found.items, nextCursor: found.next === null ? null : encodeCursor(found.next), totalSkus: found.totalSkus };
+      const after = nameCursor('inventory', cursor);
+      const found = await deps.store.tenant(orgId, (tx) =>
+        readItems(tx, orgId, { limit, after, search: search ?? null, location: location ?? null }),
+      );
+      return {
+        items: found.items,
+        nextCursor: encodeCursor('inventory', found.next === null ? null : [found.next]),
+        totalSkus: found.totalSkus,
+      };
     },
   );
 
@@ -83,8 +138,18 @@ export async function stockRoutes(app: Api, deps: ApiDeps): Promise<void> {
       schema: {
         summary: 'Set (a count, a fact) or change the sellable units of a SKU at a location',
         body: z
-          .object({ sku, location: locationCode.optional(), set: quantity.optional(), change: change.optional(), reason: adjustReason, note })
-          .refine((body) => (body.set === undefined) !== (body.change === undefined), { message: 'send either set or change', path: ['set'] }),
+          .object({
+            sku,
+            location: locationCode.optional(),
+            set: quantity.optional(),
+            change: change.optional(),
+            reason: adjustReason,
+            note,
+          })
+          .refine((body) => (body.set === undefined) !== (body.change === undefined), {
+            message: 'send either set or change',
+            path: ['set'],
+          }),
         response: { 200: stockAnswer },
       },
     },
@@ -92,7 +157,14 @@ export async function stockRoutes(app: Api, deps: ApiDeps): Promise<void> {
       const caller = callerOf(request);
       const { body } = request;
       const at = await place(deps, caller.orgId, body);
-      const common = { key: request.effectKey, businessAt: deps.clock.now(), reason: body.reason, reference: body.note ?? null, variantId: at.variantId, locationId: at.locationId };
+      const common = {
+        key: request.effectKey,
+        businessAt: deps.clock.now(),
+        reason: body.reason,
+        reference: body.note ?? null,
+        variantId: at.variantId,
+        locationId: at.locationId,
+      };
       const command: Command =
         body.set !== undefined
           ? { ...common, kind: 'count', set: body.set }
@@ -113,7 +185,7 @@ export async function stockRoutes(app: Api, deps: ApiDeps): Promise<void> {
     {
       schema: {
         summary: 'Goods arrived; waiting shortfalls are filled first',
-        body: z.object({ sku, location: locationCode.optional(), quantity: units, reference: z.string().max(200).optional() }),
+        body: z.object({ sku, location: locationCode.optional(), quantity: units, reference: text(200).optional() }),
         response: { 200: stockAnswer },
       },
     },
@@ -167,7 +239,7 @@ export async function stockRoutes(app: Api, deps: ApiDeps): Promise<void> {
     {
       schema: {
         summary: 'Move free sellable units from one location to another',
-        body: z.object({ sku, from: locationCode, to: locationCode, quantity: units, reference: z.string().max(200).optional() }),
+        body: z.object({ sku, from: locationCode, to: locationCode, quantity: units, reference: text(200).optional() }),
         response: { 200: z.object({ sku: z.string(), from: stockAnswer, to: stockAnswer }) },
       },
     },
@@ -188,7 +260,11 @@ export async function stockRoutes(app: Api, deps: ApiDeps): Promise<void> {
         toLocationId: to.locationId,
         units: body.quantity,
       });
-      const side = (at: typeof from) => ({ sku: body.sku, location: at.location, ...outcome(posted, at.variantId, at.locationId, body.sku) });
+      const side = (at: typeof from) => ({
+        sku: body.sku,
+        location: at.location,
+        ...outcome(posted, at.variantId, at.locationId, body.sku),
+      });
       return { sku: body.sku, from: side(from), to: side(to) };
     },
   );
@@ -203,9 +279,11 @@ export async function stockRoutes(app: Api, deps: ApiDeps): Promise<void> {
           location: locationCode.optional(),
           quantity: units,
           expiresInSeconds: z.number().int().min(1).max(31_536_000).default(1_800),
-          reference: z.string().max(200).optional(),
+          reference: text(200).optional(),
         }),
-        response: { 201: z.object({ id: z.string(), sku: z.string(), quantity: z.number().int(), expiresAt: z.string() }) },
+        response: {
+          201: z.object({ id: z.string(), sku: z.string(), quantity: z.number().int(), expiresAt: z.string() }),
+        },
       },
     },
     async (request, reply) => {
@@ -223,31 +301,52 @@ export async function stockRoutes(app: Api, deps: ApiDeps): Promise<void> {
         origin: 'own',
         expiresAt,
         wish: true,
-        lines: [{ holdId: HoldId(deps.ids.uuid()), variantId: at.variantId, units: body.quantity, locationId: body.location === undefined ? null : at.locationId }],
+        lines: [
+          {
+            holdId: HoldId(deps.ids.uuid()),
+            variantId: at.variantId,
+            units: body.quantity,
+            locationId: body.location === undefined ? null : at.locationId,
+          },
+        ],
       });
       outcome(posted, at.variantId, at.locationId, body.sku);
       const result = posted.kind === 'duplicate' ? posted.first : posted;
       const id = result.kind === 'posted' ? (result.claims[0]?.claimId ?? '') : '';
-      return reply.code(201).send({ id, sku: body.sku, quantity: body.quantity, expiresAt: new Date(expiresAt).toISOString() });
+      return reply
+        .code(201)
+        .send({ id, sku: body.sku, quantity: body.quantity, expiresAt: new Date(expiresAt).toISOString() });
     },
   );
 
-  app.get('/api/locations', { schema: { summary: 'Where goods are' } }, async (request) => {
+  app.get('/api/locations', { schema: { summary: 'Where goods are', querystring: page } }, async (request) => {
     const { orgId } = callerOf(request);
-    return { items: await deps.store.tenant(orgId, (tx) => listLocations(tx, orgId)), nextCursor: null };
+    const locations = await deps.store.tenant(orgId, (tx) => listLocations(tx, orgId));
+    return pageOf(
+      'locations',
+      locations,
+      request.query,
+      ({ code }) => code,
+      ({ code, name }) => `${code}\n${name}`,
+    );
   });
 
   app.get(
     '/api/movements',
-    { schema: { summary: 'Immutable ledger entries of a SKU, newest first', querystring: page.extend({ sku: sku.optional() }) } },
+    {
+      schema: {
+        summary: 'Immutable ledger entries of a SKU, newest first',
+        querystring: page.extend({ sku: sku.optional() }),
+      },
+    },
     async (request) => {
       const { orgId } = callerOf(request);
-      const after = decodeCursor(request.query.cursor);
-      if (after !== null && !z.tuple([z.string(), z.string()]).safeParse(after).success) throw badField('cursor', 'is not one of ours');
+      const { limit, search } = request.query;
+      const after = timeCursor('movements', request.query.cursor);
       const found = await deps.store.tenant(orgId, (tx) =>
-        readMovements(tx, orgId, { sku: request.query.sku ?? null, limit: request.query.limit, after: after as [string, string] | null }),
+        readMovements(tx, orgId, { sku: request.query.sku ?? null, search: search ?? null, limit, after }),
       );
-      return { items: found.items, nextCursor: found.next === null ? null : encodeCursor(found.next) };
+      return { items: found.items, nextCursor: encodeCursor('movements', found.next) };
     },
   );
 }
