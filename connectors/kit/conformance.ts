@@ -169,17 +169,29 @@ function describeWriting(run: Run, largest: number): void {
     run(`reads back ${value} after writing it`, async (session) => {
       await setAll(session, [9, 9, 9]);
       const { ref } = at(session.refs, 0);
-      const [outcome] = await session.channel.stock.write([{ ref, value, from: 9 }], key(1), calls('urgent'));
+      const [outcome] = await session.channel.stock.write([{ ref, value, from: 9 }], key(), calls('urgent'));
       expect(['applied', 'accepted']).toContain(outcome?.kind);
       await untilRead(session, ref, value);
       expect(await truth(session, 3)).toEqual([value, 9, 9]);
     });
   }
 
+  run('the same call under the same key is not applied twice', async (session) => {
+    await setAll(session, [9, 9, 9]);
+    const rows = rowsOf(session, [4], 9);
+    const sameKey = key();
+    await session.channel.stock.write(rows, sameKey, calls('urgent'));
+    await untilRead(session, at(session.refs, 0).ref, 4);
+    const [again] = await session.channel.stock.write(rows, sameKey, calls('urgent'));
+    // Vendors differ: the first answer again, or that the number is no longer the one named.
+    expect(['applied', 'accepted', 'stale']).toContain(again?.kind);
+    expect(await truth(session, 1)).toEqual([4]);
+  });
+
   run('zero may be written blind', async (session) => {
     await setAll(session, [9, 9, 9]);
     const { ref } = at(session.refs, 0);
-    await session.channel.stock.write([{ ref, value: 0, from: null }], key(2), calls('urgent'));
+    await session.channel.stock.write([{ ref, value: 0, from: null }], key(), calls('urgent'));
     await untilRead(session, ref, 0);
   });
 
@@ -187,7 +199,7 @@ function describeWriting(run: Run, largest: number): void {
     if (!session.manifest.stock.compareAndSet) return;
     await setAll(session, [9, 9, 9]);
     await session.control.edit(at(session.refs, 0).sku, 8, at(session.refs, 0).ref.channelLocation);
-    const outcomes = await session.channel.stock.write(rowsOf(session, [5, 6], 9), key(3), calls('urgent'));
+    const outcomes = await session.channel.stock.write(rowsOf(session, [5, 6], 9), key(), calls('urgent'));
     expect(sorted(outcomes, session.refs).map((outcome) => outcome.kind)).toEqual(['stale', 'not_applied']);
     expect(await truth(session, 3)).toEqual([8, 9, 9]);
   });
@@ -198,7 +210,7 @@ function describeWriting(run: Run, largest: number): void {
     const [first, second] = rowsOf(session, [5, 6], 9);
     const outcomes = await session.channel.stock.write(
       [first, bad, second].filter((row) => row !== undefined),
-      key(4),
+      key(),
       calls('urgent'),
     );
     expect(outcomes).toHaveLength(3);
@@ -215,7 +227,7 @@ function describeWriting(run: Run, largest: number): void {
 
 function describeFaults(run: Run, onWrite: Match, onRead: Match): void {
   const write = (session: ConformanceSession, value: number, signal = AbortSignal.timeout(WAIT_MS)) =>
-    session.channel.stock.write(rowsOf(session, [value], 9), key(5), { budget: 'urgent', signal });
+    session.channel.stock.write(rowsOf(session, [value], 9), key(), { budget: 'urgent', signal });
 
   run('a write that was applied but never answered is of unknown outcome; reading back tells', async (session) => {
     await setAll(session, [9, 9, 9]);
@@ -323,7 +335,9 @@ async function anOrder(channel: Channel, control: ConformanceControl, id: string
 const isOrder = (order: ChannelOrder, id: string) => order.externalId === id || order.externalId.endsWith(`/${id}`);
 
 const calls = (budget: BudgetClass): CallOptions => ({ budget, signal: AbortSignal.timeout(WAIT_MS) });
-const key = (n: number) => `01932f3c-0000-7000-8000-${String(n).padStart(12, '0')}`;
+/** A key no other session used: sessions may meet the same simulator, which remembers keys. */
+let keys = Math.floor(performance.timeOrigin + performance.now());
+const key = () => `01932f3c-0000-7000-8000-${(++keys).toString(16).padStart(12, '0')}`;
 const three = (refs: ConformanceSession['refs']) => refs.slice(0, 3).map(({ ref }) => ref);
 const sameRef = (a: StockRef, b: StockRef) => a.stockKey === b.stockKey && a.channelLocation === b.channelLocation;
 const vendorMs = (now: number | string) => (typeof now === 'number' ? now : Date.parse(now));

@@ -223,3 +223,27 @@ test('a connection without a shop or without credentials is not opened, and the 
     false,
   ]);
 });
+
+test('a document waits for what it was told to cost, not for what its weights would allow', async () => {
+  const answer = {
+    body: {
+      data: { productVariants: { pageInfo: { hasNextPage: false, endCursor: null }, nodes: [] } },
+      extensions: {
+        cost: {
+          requestedQueryCost: 300,
+          throttleStatus: { maximumAvailable: 2_000, currentlyAvailable: 1_600, restoreRate: 100 },
+        },
+      },
+    },
+  };
+  const shop = await open(() => answer);
+  const spent: number[] = [];
+  const { request } = shop.transport;
+  shop.transport.request = (call) => {
+    spent.push(call.cost ?? 0);
+    return request(call);
+  };
+  await shop.channel.catalog.list(null, soon());
+  await shop.channel.catalog.list(null, soon());
+  expect(spent).toEqual([100, 300]);
+});

@@ -18,6 +18,11 @@ import { type Cost, envelopeSchema } from './wire.ts';
 
 /** The wait Shopify's documents advise at least after a refusal for rate (fact sheet §9). */
 const LEAST_WAIT_MS = 1_000;
+/**
+ * The most a document is thought to cost before its first answer: published weights are upper bounds, and waiting for points
+ * that are not needed is worse than one refusal, which is not executed and tells the cost.
+ */
+const FIRST_COST = 100;
 
 export interface GraphqlAnswer<T> {
   data: T;
@@ -86,7 +91,7 @@ export function createClient(settings: ShopSettings, context: ConnectionContext)
       const thought = document.points + document.pointsPerRow * rows;
       const answer = await postAuthorised(
         document,
-        Math.ceil(thought * (corrections.get(document.operation) ?? 1)),
+        Math.ceil(thought * (corrections.get(document.operation) ?? Math.min(1, FIRST_COST / thought))),
         body,
         options,
       );

@@ -308,14 +308,27 @@ describe('one order, told by a webhook and by a read', () => {
     expect(fromRest({ lines: one(1), financial: null }).payment).toBe('unrecognized');
   });
 
-  test('the place is known at the counter, or once all of a line left one place', () => {
-    expect(fromRest({ lines: one(1), counter: 3 }).lines[0]?.channelLocation).toBe('gid://shopify/Location/3');
-    const left = (locations: number[]) =>
-      fromRest({
-        lines: one(2, { open: 0 }),
-        shipments: locations.map((location) => ({ location, parts: [{ line: 1, units: 1 }] })),
-      }).lines[0]?.channelLocation;
-    expect([left([7, 7]), left([7, 8])]).toEqual(['gid://shopify/Location/7', null]);
+  test('the place is known when counter, shipments and restocks name only one', () => {
+    const place = (story: Partial<Story>) =>
+      fromRest({ lines: one(2, { open: 0 }), ...story }).lines[0]?.channelLocation;
+    const left = (...locations: (number | null)[]) => ({
+      shipments: locations.map((location) => ({ location, parts: [{ line: 1, units: 1 }] })),
+    });
+    const back = (location: number) => ({ refunds: [[{ line: 1, units: 1, restock: 'return' as const, location }]] });
+    const seven = 'gid://shopify/Location/7';
+    expect([
+      place({}),
+      place({ counter: 7 }),
+      place(left(7, 7)),
+      place(back(7)),
+      place({ ...left(7), ...back(7) }),
+    ]).toEqual([null, seven, seven, seven, seven]);
+    expect([
+      place(left(7, 8)),
+      place(left(7, null)),
+      place({ ...left(7), ...back(8) }),
+      place({ counter: 8, ...back(7) }),
+    ]).toEqual([null, null, null, null]);
   });
 
   test('currencies count in their own smallest unit', () => {

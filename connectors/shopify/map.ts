@@ -94,7 +94,7 @@ function toLine(line: LineFacts, facts: OrderFacts): ChannelOrderLine {
     wanted: facts.cancelled ? shipped : wantedOf(line, refunded, shipped),
     shipped,
     taken: takenOf(line, refunded, facts),
-    channelLocation: locationOf(line, facts, shipments),
+    channelLocation: locationOf(line, facts),
     // Bundles arrive exploded; the parent is a group, never a line (fact sheet §4.6, §6).
     bundleParent: false,
   };
@@ -122,21 +122,16 @@ function takenOf(line: LineFacts, refunded: readonly RefundedFacts[], facts: Ord
   return Math.max(0, line.quantity - sum(given));
 }
 
-/** Where the number moved, when it can only have been one place. */
-function locationOf(
-  line: LineFacts,
-  facts: OrderFacts,
-  shipments: readonly { location: string | null }[],
-): string | null {
-  if (facts.retailLocation !== null) return facts.retailLocation;
-  const routed = facts.routed.filter(({ lineId }) => lineId === line.id);
-  return onlyOne(routed) ?? onlyOne(shipments);
-}
-
-function onlyOne(places: readonly { location: string | null }[]): string | null {
-  const locations = new Set(places.map(({ location }) => location));
-  const [location] = locations;
-  return locations.size === 1 ? (location ?? null) : null;
+/**
+ * Where the number moved, when everything that is known names one place: the counter, where units are routed to or left
+ * from, where they were put back.
+ */
+function locationOf(line: LineFacts, facts: OrderFacts): string | null {
+  const moves = [...facts.routed, ...facts.shipped, ...facts.refunded.filter(({ restock }) => restock !== 'none')];
+  const locations = new Set(moves.filter(({ lineId }) => lineId === line.id).map(({ location }) => location));
+  if (facts.retailLocation !== null) locations.add(facts.retailLocation);
+  const [only] = locations;
+  return locations.size === 1 ? (only ?? null) : null;
 }
 
 function sum(parts: readonly { units: number }[]): number {
