@@ -195,7 +195,12 @@ async function applyKeys(tx: Tx, keys: readonly SequenceKey[], options: DrainOpt
     else for (const { row, said } of parsed) await applyOther(tx, row, said, stock, batch, options, now);
   }
   if (orders.length > 0) {
-    const outcomes = await importOrders(tx, orders, { now, ids: options.ids, hooks: options.hooks });
+    const outcomes = await importOrders(
+      tx,
+      orders,
+      { now, ids: options.ids, hooks: options.hooks },
+      stock.map(({ row, said }) => ({ orgId: row.orgId, connectionId: row.connectionId, stockKey: said.stockKey })),
+    );
     for (const outcome of outcomes) settleOrder(outcome, orders, batch, options, now);
     const judged = outcomes.filter(({ judged: row }) => row !== null).map(({ key }) => key);
     for (const { orgId, id } of await supersedeDead(tx, judged, now))

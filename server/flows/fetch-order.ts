@@ -40,6 +40,7 @@ export function createFetcher(options: FetcherOptions) {
   const { store, clock, random, ids, log, retryMs = 1_000 } = options;
   const queue: FetchWork[] = [];
   const running = new Set<Promise<void>>();
+  let ended = 0;
   const stopping = new AbortController();
 
   function run(work: FetchWork): void {
@@ -59,6 +60,7 @@ export function createFetcher(options: FetcherOptions) {
           ),
         )
         .finally(() => {
+          ended += 1;
           running.delete(task);
           pump();
         });
@@ -174,10 +176,11 @@ export function createFetcher(options: FetcherOptions) {
 
   return {
     run,
-    /** Waits for the reads under way. @returns whether there were any */
+    /** Waits for the reads under way. @returns whether one ended since the last call, so that there may be rows to apply */
     async idle(): Promise<boolean> {
-      const any = running.size > 0 || queue.length > 0;
       while (running.size > 0) await Promise.all(running);
+      const any = ended > 0;
+      ended = 0;
       return any;
     },
     /** Reads one order now and stores what is shown. */

@@ -20,7 +20,7 @@ import { getConnection } from '#store/connections/connections.ts';
 import type { ConnectionFacts, SequenceKey, WaitingRow } from '#store/inbox/claim.ts';
 import { postBatch } from '#store/ledger/post.ts';
 import { applyChannelEffects } from '#store/listings/effects.ts';
-import { lockOrders, lockUnmappedOrders, orderKeyOf, type StoredOrder } from '#store/orders/load.ts';
+import { lockOrders, lockTargets, lockUnmappedOrders, orderKeyOf, type StoredOrder } from '#store/orders/load.ts';
 import { loadMappings, loadPreferences, type Mappings } from '#store/orders/mapping.ts';
 import { writeOrders } from '#store/orders/write.ts';
 import type { Store, Tx } from '#store/tx.ts';
@@ -42,6 +42,12 @@ export interface OrderOutcome {
   fetch: WaitingRow[];
 }
 
+export interface TargetKey {
+  orgId: string;
+  connectionId: string;
+  stockKey: string;
+}
+
 export interface ImportContext {
   now: number;
   ids: { uuid(): string };
@@ -57,10 +63,12 @@ interface Applied {
   application: Application;
 }
 
+/** @param alsoLocked targets that the caller will touch in this transaction after the orders */
 export async function importOrders(
   tx: Tx,
   groups: readonly OrderGroup[],
   context: ImportContext,
+  alsoLocked: readonly TargetKey[],
 ): Promise<OrderOutcome[]> {
   const stored = await lockOrders(
     tx,
@@ -102,12 +110,17 @@ export async function importOrders(
       applied.push({ orgId: key.orgId, connectionId: key.connectionId, application: decision });
     }
   }
-  await applyAll(tx, applied, context);
+  await applyAll(tx, applied, context, alsoLocked);
   return outcomes;
 }
 
 /** Orders, then claims, then the channels' numbers, then people: the lock order of store/locks.ts. */
-async function applyAll(tx: Tx, applied: readonly Applied[], context: ImportContext): Promise<void> {
+async function applyAll(
+  tx: Tx,
+  applied: readonly Applied[],
+  context: ImportContext,
+  alsoLocked: readonly TargetKey[] = [],
+): Promise<void> {
   if (applied.length === 0) return;
   await writeOrders(
     tx,
@@ -117,6 +130,12 @@ async function applyAll(tx: Tx, applied: readonly Applied[], context: ImportCont
   await context.hooks?.beforePost?.(applied.length);
   await postAll(tx, applied, context);
   await context.hooks?.afterPost?.(applied.length);
+  await lockTargets(tx, [
+    ...applied.flatMap(({ orgId, connectionId, application }) =>
+      application.effects.map(({ stockKey }) => ({ orgId, connectionId, stockKey })),
+    ),
+    ...alsoLocked,
+  ]);
   for (const [connectionId, group] of byConnection(applied)) {
     const effects = group.flatMap(({ application }) => application.effects);
     const orgId = group[0]?.orgId;
@@ -171,7 +190,9 @@ async function tellUnmapped(tx: Tx, applied: readonly Applied[], context: Import
     const lines = new Map<string, { line: UnmappedLine; application: Application }>();
     for (const { application } of group)
       for (const line of application.unmapped) lines.set(unmappedKey(connectionId, line), { line, application });
-    for (const [dedupeKey, { line, application }] of [...lines].slice(0, MOST_ALERTS)) {
+    for (const [dedupeKey, { line, application }] of [...lines]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .slice(0, MOST_ALERTS)) {
       await raiseAlert(tx, group[0]?.orgId ?? '', {
         id: context.ids.uuid(),
         kind: 'order_unmapped',

@@ -12,14 +12,10 @@ import { createTransport } from '#connectors/kit/transport.ts';
 import { shopify } from '#connectors/shopify/index.ts';
 import type { Clock, Random } from '#core/effects.ts';
 import { uuidv7 } from '#core/uuid.ts';
-import { seededIds, seededRandom } from '#sim/kit/chance.ts';
-import { createSimulatorHost, type SimulatorHost } from '#sim/kit/server.ts';
-import { createShopifySimulator } from '#sim/shopify/index.ts';
 import { createConnection, mapLocation } from '#store/connections/connections.ts';
 import { post } from '#store/ledger/post.ts';
 import type { Store } from '#store/tx.ts';
 import { createVault, fingerprint } from '../secrets.ts';
-import { importCatalog } from './import-catalog.ts';
 import { createIntake, type Intake, type IntakeOptions } from './intake.ts';
 import type { ConnectionRef, OpenedConnection } from './publisher-types.ts';
 import { deliveryOf } from './sweep-orders.ts';
@@ -318,52 +314,12 @@ export function takeIn(
   };
 }
 
-export interface SimulatedShop {
-  connection: ConnectionRef & { token: string; secret: string };
-  opened: OpenedConnection;
-  url: string;
-  control(path: string, body?: unknown): Promise<Record<string, unknown>>;
-  /** Calls of an operation that reached the shop. */
-  calls(operation: string): Promise<number>;
-  close(): Promise<void>;
-}
-
-/** A simulated shop that sells the organization's SKUs, connected, its catalogue imported. */
-export async function simulatedShop(
-  owner: pg.Pool,
-  store: Store,
-  org: Org,
-  quantities: Record<string, number>,
-  host: SimulatorHost,
-): Promise<SimulatedShop> {
-  const name = `shop-${ids.uuid().slice(-8)}`;
-  const shopDomain = `${name}.myshopify.com`;
-  const connection = await makeConnection(owner, store, org, {
-    shopDomain,
-    unlisted: Object.keys(org.variants),
-    places: {},
-  });
-  const seeded = seededRandom(3);
-  const simulator = await createShopifySimulator({
-    name,
-    dir: null,
-    clock,
-    random: seeded,
-    ids: seededIds(clock, seeded),
-    profile: 'open',
-    shopDomain,
-    clientId: 'client',
-    clientSecret: connection.secret,
-    accessToken: 'shpat_test',
-    locations: [{ name: 'MAIN', isDefault: true }, { name: 'EAST' }],
-    catalog: Object.entries(quantities).map(([sku, units]) => ({
-      sku,
-      title: sku,
-      quantities: { MAIN: units, EAST: 0 },
-    })),
-  });
-  host.mount(simulator);
-  const url = host.url(name);
+/** The real connector over the real transport against a simulated shop. */
+export function openShop(
+  url: string,
+  shopDomain: string,
+  connectionId: string,
+): { opened: OpenedConnection; close(): Promise<void> } {
   const transport = createTransport({
     clock,
     random,
@@ -375,7 +331,7 @@ export async function simulatedShop(
     log: () => {},
   });
   const channel = shopify.open({
-    connectionId: connection.connectionId,
+    connectionId,
     kind: 'simulated',
     baseUrl: url,
     settings: { shopDomain },
@@ -384,45 +340,9 @@ export async function simulatedShop(
     clock,
     random,
   });
-  const opened: OpenedConnection = {
-    manifest: { ...shopify.manifest, orders: { ...shopify.manifest.orders, lagMs: 0 } },
-    channel,
-  };
-  await store.tenant(org.orgId, async (tx) => {
-    for (const place of simulator.locations())
-      await mapLocation(
-        tx,
-        org.orgId,
-        connection.connectionId,
-        place.externalId,
-        place.name === 'MAIN' ? org.main : org.east,
-      );
-  });
-  await importCatalog({ store, clock, ids, openConnection: async () => opened }, connection);
-  return {
-    connection,
-    opened,
-    url,
-    async control(path, body) {
-      const answer = await fetch(`${url}/_sim${path}`, {
-        method: body === undefined ? 'GET' : 'POST',
-        headers: { 'content-type': 'application/json' },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      });
-      const text = await answer.text();
-      if (!answer.ok) throw new Error(`${path}: ${answer.status} ${text}`);
-      return text === '' ? {} : JSON.parse(text);
-    },
-    async calls(operation) {
-      const answer = await fetch(`${url}/_sim/calls?since=0`);
-      const { calls } = (await answer.json()) as { calls: { operation: string }[] };
-      return calls.filter((call) => call.operation === operation).length;
-    },
-    close: async () => transport.close(),
-  };
+  const manifest = { ...shopify.manifest, orders: { ...shopify.manifest.orders, lagMs: 0 } };
+  return { opened: { manifest, channel }, close: async () => transport.close() };
 }
-
-export const openHost = (): Promise<SimulatorHost> => createSimulatorHost({ clock });
 
 /** In the place of the webhook route: resolve → verify → identify → store → 200. */
 export async function webhookServer(

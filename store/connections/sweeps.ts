@@ -65,7 +65,10 @@ export async function leaseSweep(tx: Tx, orgId: string, connectionId: string, un
   );
 }
 
-/** Orders of the connection that are stored but not applied among those stored up to `storedBy`. */
+/**
+ * Orders of the connection that are stored but not applied: those stored up to `storedBy`, and answers to reads that
+ * were asked for on their behalf, whenever those came.
+ */
 export async function unappliedOrders(
   tx: Tx,
   orgId: string,
@@ -76,7 +79,8 @@ export async function unappliedOrders(
     {
       name: 'sweeps_unapplied',
       text: `select count(*) filter (where state = 'waiting')::int as waiting, count(*) filter (where state = 'dead')::int as dead
-        from inbox where org_id = $1 and connection_id = $2 and kind = 'order' and state in ('waiting', 'dead') and received_at <= to_timestamp($3::float8 / 1000.0)`,
+        from inbox where org_id = $1 and connection_id = $2 and kind = 'order' and state in ('waiting', 'dead')
+          and (received_at <= to_timestamp($3::float8 / 1000.0) or source = 'fetch')`,
     },
     [orgId, connectionId, storedBy],
   );

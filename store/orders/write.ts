@@ -56,8 +56,8 @@ const insertHistory = {
   name: 'orders_history',
   text: `with notes as (
     insert into order_events (org_id, id, order_id, kind, message, actor, at)
-    select org_id, id, order_id, kind, message, actor, to_timestamp($3::float8 / 1000.0)
-    from jsonb_to_recordset($1::jsonb) as n (org_id uuid, id uuid, order_id uuid, kind text, message text, actor text)
+    select org_id, id, order_id, kind, message, actor, to_timestamp($3::float8 / 1000.0) + n * interval '1 microsecond'
+    from jsonb_to_recordset($1::jsonb) as e (org_id uuid, id uuid, order_id uuid, kind text, message text, actor text, n int)
   )
   insert into events (org_id, type, key, version)
   select org_id, 'order', id, revision from jsonb_to_recordset($2::jsonb) as o (org_id uuid, id text, revision bigint)`,
@@ -77,13 +77,15 @@ export async function writeOrders(
   const lines = applied.flatMap(lineRows);
   if (lines.length > 0) await tx.query(upsertLines, [JSON.stringify(lines)]);
   const notes = applied.flatMap(({ orgId, order, notes: list }) =>
-    list.map((note) => ({
+    list.map((note, n) => ({
       org_id: orgId,
       id: context.ids.uuid(),
       order_id: order.id,
       kind: note.kind,
       message: note.message,
       actor: context.actor,
+      // They share their time; this keeps them in order.
+      n,
     })),
   );
   const feed = applied.map(({ orgId, order }) => ({ org_id: orgId, id: order.id, revision: order.revision }));
