@@ -14,7 +14,15 @@ export function minorUnits(amount: string, currency: string): number | null {
   return sign === '-' ? -minor : minor;
 }
 
+/** Making a number format takes longer than mapping a whole order; there are few currencies. */
+const decimals = new Map<string, number>();
+
 function decimalsOf(currency: string): number {
   if (!/^[A-Z]{3}$/.test(currency)) return 2;
-  return new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits ?? 2;
+  const known = decimals.get(currency);
+  if (known !== undefined) return known;
+  const format = new Intl.NumberFormat('en', { style: 'currency', currency });
+  const places = format.resolvedOptions().maximumFractionDigits ?? 2;
+  decimals.set(currency, places);
+  return places;
 }
