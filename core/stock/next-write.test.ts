@@ -3,7 +3,18 @@ import { goalOf, type NextWrite, type NextWriteInput, nextWrite } from './next-w
 import { urgency } from './urgency.ts';
 
 const now = 1_000_000;
-const base: NextWriteInput = { desired: 8, unseen: 0, expected: 10, lastRead: null, settling: null, openAttempt: false, readFailed: false, quietUntil: null, now, compareAndSet: true };
+const base: NextWriteInput = {
+  desired: 8,
+  unseen: 0,
+  expected: 10,
+  lastRead: null,
+  settling: null,
+  openAttempt: false,
+  readFailed: false,
+  quietUntil: null,
+  now,
+  compareAndSet: true,
+};
 const blindly = { ...base, compareAndSet: false };
 const justRead = (value: number, ageMs = 20) => ({ lastRead: { value, ageMs }, expected: value });
 const send = (value: number, from: number | null): NextWrite => ({ kind: 'send', value, from });
@@ -23,8 +34,16 @@ describe('with compare-and-set', () => {
     ['below 0 compares as 0', { expected: -3, desired: 0 }, nothing],
     ['a raise from below 0 names the true number', { expected: -3, desired: 5 }, send(5, -3)],
     ['an open attempt is read back before anything', { openAttempt: true, desired: 0 }, read],
-    ['an open attempt of a predecessor waits until its requests are over', { openAttempt: true, quietUntil: now + 900 }, { kind: 'wait', until: now + 900 }],
-    ['an open attempt that cannot be read back waits, even for 0', { openAttempt: true, readFailed: true, desired: 0 }, { kind: 'wait', until: now + 1_000 }],
+    [
+      'an open attempt of a predecessor waits until its requests are over',
+      { openAttempt: true, quietUntil: now + 900 },
+      { kind: 'wait', until: now + 900 },
+    ],
+    [
+      'an open attempt that cannot be read back waits, even for 0',
+      { openAttempt: true, readFailed: true, desired: 0 },
+      { kind: 'wait', until: now + 1_000 },
+    ],
     ['unreadable and 0: blind', { expected: null, desired: 0, readFailed: true }, send(0, null)],
     ['unreadable and not 0: wait', { expected: null, readFailed: true }, { kind: 'wait', until: now + 1_000 }],
   ])('%s', (_, input, want) => {
@@ -41,13 +60,30 @@ describe('without compare-and-set', () => {
     ['a cut by belief that would be a raise is judged by the number read', { ...justRead(3), unseen: 7 }, send(1, 3)],
     ['shown already: nothing', { ...justRead(8) }, nothing],
     ['unknown is read', { expected: null }, read],
-    ['a lower goal may go while a write settles', { settling: { value: 12, until: now + 5_000 }, expected: null, lastRead: { value: 10, ageMs: 5 } }, send(8, 10)],
+    [
+      'a lower goal may go while a write settles',
+      { settling: { value: 12, until: now + 5_000 }, expected: null, lastRead: { value: 10, ageMs: 5 } },
+      send(8, 10),
+    ],
     ['… after reading', { settling: { value: 12, until: now + 5_000 }, expected: null }, read],
-    ['… but not as a raise over what stands there', { settling: { value: 12, until: now + 5_000 }, expected: null, lastRead: { value: 5, ageMs: 5 } }, { kind: 'wait', until: now + 5_000 }],
-    ['a raise waits until the write has settled', { settling: { value: 5, until: now + 5_000 }, expected: null }, { kind: 'wait', until: now + 5_000 }],
-    ['what is on its way already is waited for', { settling: { value: 8, until: now + 5_000 }, expected: null }, { kind: 'wait', until: now + 5_000 }],
+    [
+      '… but not as a raise over what stands there',
+      { settling: { value: 12, until: now + 5_000 }, expected: null, lastRead: { value: 5, ageMs: 5 } },
+      { kind: 'wait', until: now + 5_000 },
+    ],
+    [
+      'a raise waits until the write has settled',
+      { settling: { value: 5, until: now + 5_000 }, expected: null },
+      { kind: 'wait', until: now + 5_000 },
+    ],
+    [
+      'what is on its way already is waited for',
+      { settling: { value: 8, until: now + 5_000 }, expected: null },
+      { kind: 'wait', until: now + 5_000 },
+    ],
     ['settled: read', { settling: { value: 8, until: now }, expected: null }, read],
     ['unreadable and 0: blind', { desired: 0, readFailed: true }, send(0, null)],
+    ['unreadable and not 0: wait', { readFailed: true }, { kind: 'wait', until: now + 1_000 }],
   ])('%s', (_, input, want) => {
     expect(nextWrite({ ...blindly, ...input })).toEqual(want);
   });
@@ -61,7 +97,16 @@ test('only 0 is ever written blind, and nothing is sent while expected is unknow
           for (const openAttempt of [true, false])
             for (const readFailed of [true, false])
               for (const lastRead of [null, { value: 3, ageMs: 1 }]) {
-                const next = nextWrite({ ...base, compareAndSet, expected, desired, unseen, openAttempt, readFailed, lastRead });
+                const next = nextWrite({
+                  ...base,
+                  compareAndSet,
+                  expected,
+                  desired,
+                  unseen,
+                  openAttempt,
+                  readFailed,
+                  lastRead,
+                });
                 if (next.kind !== 'send') continue;
                 expect(openAttempt).toBe(false);
                 expect(next.value).toBe(goalOf(desired, unseen));

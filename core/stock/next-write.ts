@@ -61,7 +61,7 @@ export function nextWrite(input: NextWriteInput): NextWrite {
   if (input.compareAndSet) return { kind: 'send', value: goal, from: input.expected };
   if (input.lastRead !== null && input.lastRead.ageMs <= freshMs)
     return { kind: 'send', value: goal, from: input.lastRead.value };
-  if (input.readFailed && goal === 0) return blind();
+  if (input.readFailed) return goal === 0 ? blind() : later(input);
   return { kind: 'read' };
 }
 

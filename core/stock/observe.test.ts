@@ -23,7 +23,13 @@ import {
 const s = (second: number) => 1_800_000_000_000 + second * 1000;
 const cas: ObservationContext = { compareAndSet: true, settling: false, unplaced: null };
 const plain: ObservationContext = { compareAndSet: false, settling: false, unplaced: null };
-const showing = (value: number, at: number): Shown => ({ ...nothingShown, base: value, baseAt: s(at), observed: value, observedAt: s(at) });
+const showing = (value: number, at: number): Shown => ({
+  ...nothingShown,
+  base: value,
+  baseAt: s(at),
+  observed: value,
+  observedAt: s(at),
+});
 const sale = (units: number, at: number, seq = 1) => ({ units, from: s(at), to: s(at), seq });
 const hook = (value: number, at: number) => ({ value, at: s(at), askedAfter: false });
 const read = (value: number, at: number) => ({ value, at: s(at), askedAfter: true });
@@ -64,7 +70,10 @@ describe('sales and numbers, in every order', () => {
   });
 
   test('an order of unknown size makes the number unknown', () => {
-    expect(brief(applyEffect(showing(10, 0), { units: null, from: s(5), to: s(5), seq: 1 }, true))).toEqual({ expected: null, unseen: 0 });
+    expect(brief(applyEffect(showing(10, 0), { units: null, from: s(5), to: s(5), seq: 1 }, true))).toEqual({
+      expected: null,
+      unseen: 0,
+    });
   });
 
   test('a burst of sales is kept in bounded space and still adds up', () => {
@@ -111,7 +120,8 @@ describe('race 2: compare-and-set after an unseen sale', () => {
 });
 
 describe('race 3: what overlaps an absolute write', () => {
-  const accepted = (value: number, from: number, settled: number) => writeAccepted(beginWrite(showing(from, 0), { value, from, seq: 0 }), s(settled));
+  const accepted = (value: number, from: number, settled: number) =>
+    writeAccepted(beginWrite(showing(from, 0), { value, from, seq: 0 }), s(settled));
 
   test('3a: a sale that our write overwrote stays missing from the number, so the cut is still to be sent', () => {
     // Amazon 10; sold at 60; our 9 in force at 65; read back 9; the order arrives later.
@@ -160,7 +170,11 @@ describe('race 3: what overlaps an absolute write', () => {
   });
 
   test('an order older than our proven number is in it already', () => {
-    const written = writeApplied(beginWrite(showing(10, 0), { value: 12, from: 10, seq: 0 }), { value: 12, seq: 0, at: s(20) });
+    const written = writeApplied(beginWrite(showing(10, 0), { value: 12, from: 10, seq: 0 }), {
+      value: 12,
+      seq: 0,
+      at: s(20),
+    });
     expect(expectedOf(applyEffect(written, sale(1, 3), true))).toBe(12);
   });
 });

@@ -150,9 +150,14 @@ const at = (component: ComponentStock, locationId: string): number => Math.max(0
 function offer(work: Work, input: PublishInput): void {
   const [first, ...others] = input.components;
   const { locationIds } = work.target;
-  if (!first) return add(work, 'available', 'nothing we stock stands behind this listing', 0, 'listing');
-  if (locationIds.length === 0)
-    return add(work, 'available', 'no location of ours is mapped to this one', 0, 'mapping');
+  if (!first) {
+    add(work, 'available', 'nothing we stock stands behind this listing', 0, 'listing');
+    return;
+  }
+  if (locationIds.length === 0) {
+    add(work, 'available', 'no location of ours is mapped to this one', 0, 'mapping');
+    return;
+  }
   if (others.length === 0 && first.units === 1) {
     for (const locationId of locationIds) add(work, 'available', 'available', at(first, locationId), locationId);
     return;
@@ -166,7 +171,8 @@ function offer(work: Work, input: PublishInput): void {
       ),
     }));
     const least = fits.reduce((a, b) => (b.kits < a.kits ? b : a));
-    return add(work, 'buildable', `limited by ${least.part.sku}`, least.kits, least.part.variantId);
+    add(work, 'buildable', `limited by ${least.part.sku}`, least.kits, least.part.variantId);
+    return;
   }
   for (const locationId of locationIds) {
     const least = input.components

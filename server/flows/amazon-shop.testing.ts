@@ -5,7 +5,11 @@ import { createAmazonSimulator } from '#sim/amazon/index.ts';
 import { seededIds, seededRandom } from '#sim/kit/chance.ts';
 import type { Shop, Stage } from './publishing.testing.ts';
 
-const credentials = { clientId: 'amzn1.application-oa2-client.sim', clientSecret: 'amzn1.oa2-cs.v1.sim', refreshToken: 'Atzr|sim-refresh' };
+const credentials = {
+  clientId: 'amzn1.application-oa2-client.sim',
+  clientSecret: 'amzn1.oa2-cs.v1.sim',
+  refreshToken: 'Atzr|sim-refresh',
+};
 
 /** @param catalog SKU → Amazon's number; each is listed and mapped to our variant of the same SKU. */
 export async function amazonShop(
@@ -25,9 +29,21 @@ export async function amazonShop(
     sellerId: 'A1SIMSELLER',
     marketplaceId: 'ATVPDKIKX0DER',
     ...credentials,
-    catalog: Object.entries(catalog).map(([sku, quantity], index) => ({ sku, asin: `B0SIM${String(index).padStart(5, '0')}`, title: sku, quantity, fulfillment: 'MFN' })),
+    catalog: Object.entries(catalog).map(([sku, quantity], index) => ({
+      sku,
+      asin: `B0SIM${String(index).padStart(5, '0')}`,
+      title: sku,
+      quantity,
+      fulfillment: 'MFN',
+    })),
   });
-  const settings = { sellerId: 'A1SIMSELLER', region: 'na', marketplaceIds: ['ATVPDKIKX0DER'], settleMs: options.settleMs ?? 0, orderLagMs: 0 };
+  const settings = {
+    sellerId: 'A1SIMSELLER',
+    region: 'na',
+    marketplaceIds: ['ATVPDKIKX0DER'],
+    settleMs: options.settleMs ?? 0,
+    orderLagMs: 0,
+  };
   const shop = await stage.connect({
     connector: amazon,
     simulator,
@@ -39,6 +55,11 @@ export async function amazonShop(
       { channelLocation: 'DEFAULT', locationId: stage.east },
     ],
   });
-  await stage.list(shop, Object.keys(catalog).filter((sku) => stage.variants[sku]).map((sku) => ({ sku, stockKey: sku, externalId: `asin-${sku}` })));
+  await stage.list(
+    shop,
+    Object.keys(catalog)
+      .filter((sku) => stage.variants[sku])
+      .map((sku) => ({ sku, stockKey: sku, externalId: `asin-${sku}` })),
+  );
   return shop;
 }

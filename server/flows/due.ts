@@ -32,8 +32,13 @@ export async function serveDue(options: DueOptions): Promise<number> {
     try {
       await serve(options, row);
     } catch (error) {
-      log.error({ ...row, error: error instanceof Error ? error.message : String(error) }, 'A due row could not be served; it is put off.');
-      await store.tenant(row.orgId, (tx) => postponeDue(tx, row.orgId, row.kind, row.subjectId, clock.now() + putOffMs));
+      log.error(
+        { ...row, error: error instanceof Error ? error.message : String(error) },
+        'A due row could not be served; it is put off.',
+      );
+      await store.tenant(row.orgId, (tx) =>
+        postponeDue(tx, row.orgId, row.kind, row.subjectId, clock.now() + putOffMs),
+      );
     }
   }
   return rows.length;
@@ -46,17 +51,29 @@ async function serve(options: DueOptions, row: DueRow): Promise<void> {
   await store.tenant(row.orgId, (tx) => postponeDue(tx, row.orgId, row.kind, row.subjectId, clock.now() + putOffMs));
 }
 
-async function expireHold({ store, clock, ids, askChannelHold }: DueOptions, { orgId, kind, subjectId }: DueRow): Promise<void> {
+async function expireHold(
+  { store, clock, ids, askChannelHold }: DueOptions,
+  { orgId, kind, subjectId }: DueRow,
+): Promise<void> {
   const now = clock.now();
   const outcome = await store.tenant(orgId, async (tx) => {
     const [posted] = await post(
       tx,
       orgId as OrgId,
-      [{ kind: 'expire', key: `hold:${subjectId}:expire`, holdId: subjectId as HoldId, businessAt: now, reason: 'hold_expired' }],
+      [
+        {
+          kind: 'expire',
+          key: `hold:${subjectId}:expire`,
+          holdId: subjectId as HoldId,
+          businessAt: now,
+          reason: 'hold_expired',
+        },
+      ],
       { actor: 'due', ids, now },
     );
     if (posted?.kind === 'nothing' && posted.reason === 'closed') await clearDue(tx, orgId, kind, subjectId);
-    if (posted?.kind === 'nothing' && posted.reason !== 'closed') await postponeDue(tx, orgId, kind, subjectId, now + putOffMs);
+    if (posted?.kind === 'nothing' && posted.reason !== 'closed')
+      await postponeDue(tx, orgId, kind, subjectId, now + putOffMs);
     if (posted?.kind === 'posted' || posted?.kind === 'duplicate') await clearDue(tx, orgId, kind, subjectId);
     return posted;
   });

@@ -7,7 +7,13 @@
  */
 import type { Manifest } from '#connectors/kit/ports.ts';
 import { goalOf, nextWrite } from '#core/stock/next-write.ts';
-import { type Publishable, publishable, type PublishTarget, resolvePolicy, type PolicyFields } from '#core/stock/publishable.ts';
+import {
+  type PolicyFields,
+  type Publishable,
+  type PublishTarget,
+  publishable,
+  resolvePolicy,
+} from '#core/stock/publishable.ts';
 import { type Urgency, urgency } from '#core/stock/urgency.ts';
 import type { Finding } from '#store/listings/states.ts';
 import type { Work, WorkTarget } from '#store/listings/work.ts';
@@ -69,7 +75,9 @@ export function numbersOf(work: Work): Map<string, Publishable> {
     const group = work.targets.filter((target) => target.stockKey === stockKey);
     const variant = work.variants.find(({ id }) => id === group[0]?.variantId);
     const listing = work.listings.find((one) => one.stockKey === stockKey && one.variantId !== null);
-    const fields = (scope: string, scopeId?: string) => work.policies.find((one) => one.scope === scope && (scopeId === undefined || one.scopeId === scopeId))?.fields ?? silent;
+    const fields = (scope: string, scopeId?: string) =>
+      work.policies.find((one) => one.scope === scope && (scopeId === undefined || one.scopeId === scopeId))?.fields ??
+      silent;
     const { targets } = publishable({
       components: variant?.parts ?? [],
       policy: resolvePolicy({
@@ -111,22 +119,45 @@ interface Standing {
 /** Why nothing may be written here, whatever the numbers. */
 function standingOf(work: Work, target: WorkTarget): Standing | null {
   const listings = work.listings.filter(({ stockKey }) => stockKey === target.stockKey);
-  if (target.readOnly) return { state: 'read_only', reason: 'The channel keeps this number itself.', readable: true, handled: true };
-  if (work.connection?.paused) return { state: 'paused', reason: 'Publishing to this connection is paused.', readable: false, handled: false };
-  if (listings.some(({ paused }) => paused)) return { state: 'paused', reason: 'Publishing of this listing is paused.', readable: false, handled: false };
-  if (target.variantId === null) return { state: 'unmapped', reason: 'No SKU of ours is mapped to this listing.', readable: true, handled: true };
-  if (work.connection?.settings.shadow === true) return { state: 'shadow', reason: 'Computed, not written: this connection is in shadow mode.', readable: true, handled: true };
+  if (target.readOnly)
+    return { state: 'read_only', reason: 'The channel keeps this number itself.', readable: true, handled: true };
+  if (work.connection?.paused)
+    return { state: 'paused', reason: 'Publishing to this connection is paused.', readable: false, handled: false };
+  if (listings.some(({ paused }) => paused))
+    return { state: 'paused', reason: 'Publishing of this listing is paused.', readable: false, handled: false };
+  if (target.variantId === null)
+    return { state: 'unmapped', reason: 'No SKU of ours is mapped to this listing.', readable: true, handled: true };
+  if (work.connection?.settings.shadow === true)
+    return {
+      state: 'shadow',
+      reason: 'Computed, not written: this connection is in shadow mode.',
+      readable: true,
+      handled: true,
+    };
   return null;
 }
 
-const due = (target: WorkTarget, context: DecisionContext): boolean => target.readDue !== null && target.readDue <= context.now && !context.turn.reads.has(target.id) && !context.turn.readFailed.has(target.id);
+const due = (target: WorkTarget, context: DecisionContext): boolean =>
+  target.readDue !== null &&
+  target.readDue <= context.now &&
+  !context.turn.reads.has(target.id) &&
+  !context.turn.readFailed.has(target.id);
 
 function settle(decisions: Decisions, target: WorkTarget, standing: Standing, context: DecisionContext): void {
   if (standing.readable && due(target, context)) decisions.reads.push(target);
-  else decisions.findings.push(finding(target, { state: standing.state, reason: standing.reason, handled: standing.handled, readDue: 'clear' }));
+  else
+    decisions.findings.push(
+      finding(target, { state: standing.state, reason: standing.reason, handled: standing.handled, readDue: 'clear' }),
+    );
 }
 
-function decideOne(decisions: Decisions, target: WorkTarget, number: Publishable | undefined, work: Work, context: DecisionContext): void {
+function decideOne(
+  decisions: Decisions,
+  target: WorkTarget,
+  number: Publishable | undefined,
+  work: Work,
+  context: DecisionContext,
+): void {
   const desired = number?.desired ?? 0;
   const steps = number?.steps ?? [];
   const unseen = target.unseenReleased ? 0 : target.unseen;
@@ -134,11 +165,14 @@ function decideOne(decisions: Decisions, target: WorkTarget, number: Publishable
   const read = context.turn.reads.get(target.id);
   const with_ = { desired, steps, releaseUnseen: target.unseenReleased };
   if (asksFirst(work, target, desired, read?.verdict)) {
-    decisions.findings.push(finding(target, { ...with_, state: 'drifted', reason: driftReason(target), handled: true, readDue: 'clear' }));
+    decisions.findings.push(
+      finding(target, { ...with_, state: 'drifted', reason: driftReason(target), handled: true, readDue: 'clear' }),
+    );
     return;
   }
   const pending = target.pendingValue !== null;
-  const settling = pending && target.settlesAt !== null ? { value: target.pendingValue ?? 0, until: target.settlesAt } : null;
+  const settling =
+    pending && target.settlesAt !== null ? { value: target.pendingValue ?? 0, until: target.settlesAt } : null;
   const next = nextWrite({
     desired,
     unseen,
@@ -163,26 +197,58 @@ function decideOne(decisions: Decisions, target: WorkTarget, number: Publishable
         blind: next.from === null,
         desired,
         steps,
-        urgency: urgency(read?.value ?? target.expected, next.value, target.dirtySince === null ? 0 : context.now - target.dirtySince),
+        urgency: urgency(
+          read?.value ?? target.expected,
+          next.value,
+          target.dirtySince === null ? 0 : context.now - target.dirtySince,
+        ),
       });
       return;
     case 'wait': {
       const away = work.connection?.state === 'unreachable';
       const onItsWay = settling !== null && goal === settling.value;
       const state = settling ? 'settling' : away ? 'unreachable' : 'unknown';
-      const reason = away ? 'The channel cannot be reached.' : settling ? `Accepted by the channel; it shows ${settling.value} within its settle time.` : 'The outcome of a write is not known; it is read back before anything else is sent.';
-      decisions.findings.push(finding(target, { ...with_, state, reason, handled: onItsWay, nextTryAt: onItsWay ? null : next.until, readDue: 'keep' }));
+      const reason = waitingFor(target, settling, away);
+      decisions.findings.push(
+        finding(target, {
+          ...with_,
+          state,
+          reason,
+          handled: onItsWay,
+          nextTryAt: onItsWay ? null : next.until,
+          readDue: 'keep',
+        }),
+      );
       return;
     }
     case 'nothing':
       if (due(target, context)) decisions.reads.push(target);
-      else decisions.findings.push(finding(target, { ...with_, ...inSync(desired, goal, unseen), handled: true, readDue: read ? 'clear' : 'keep' }));
+      else
+        decisions.findings.push(
+          finding(target, {
+            ...with_,
+            ...inSync(desired, goal, unseen),
+            handled: true,
+            readDue: read ? 'clear' : 'keep',
+          }),
+        );
   }
+}
+
+function waitingFor(target: WorkTarget, settling: { value: number } | null, away: boolean): string {
+  if (away) return 'The channel cannot be reached.';
+  if (settling) return `Accepted by the channel; it shows ${settling.value} within its settle time.`;
+  return target.pendingValue === null
+    ? 'The channel’s number cannot be read just now.'
+    : 'The outcome of a write is not known; it is read back before anything else is sent.';
 }
 
 function inSync(desired: number, goal: number, unseen: number): { state: string; reason: string | null } {
   if (goal === desired) return { state: 'in_sync', reason: null };
-  return { state: 'pending', reason: `${unseen} presumed sold at the channel; its orders are being read before these units are offered again.` };
+  return {
+    state: 'pending',
+    reason: `${unseen} presumed sold at the channel; its orders are being read before these units are offered again.`,
+  };
 }
 
 /** Policy "ask": somebody raised the channel's number, and a person decides. Holds until what we want changes. */
@@ -192,11 +258,21 @@ function asksFirst(work: Work, target: WorkTarget, desired: number, verdict: str
   return target.state === 'drifted' && target.desired === desired;
 }
 
-const driftReason = (target: WorkTarget): string => `The channel shows ${target.observed ?? 'another number'}, which no order explains; someone changed it there.`;
+const driftReason = (target: WorkTarget): string =>
+  `The channel shows ${target.observed ?? 'another number'}, which no order explains; someone changed it there.`;
 
 function finding(
   target: WorkTarget,
-  what: { state: string; reason: string | null; handled: boolean; readDue: Finding['readDue']; desired?: number; steps?: Publishable['steps']; nextTryAt?: number | null; releaseUnseen?: boolean },
+  what: {
+    state: string;
+    reason: string | null;
+    handled: boolean;
+    readDue: Finding['readDue'];
+    desired?: number;
+    steps?: Publishable['steps'];
+    nextTryAt?: number | null;
+    releaseUnseen?: boolean;
+  },
 ): Finding {
   return {
     targetId: target.id,

@@ -18,7 +18,12 @@ export interface SentRow {
 /** A vendor without settle time that leaves us without an answer is looked at after this. */
 const unknownLookMs = 250;
 
-function result(row: SentRow, outcome: AttemptResult['outcome'], state: string, more: Partial<AttemptResult> = {}): AttemptResult {
+function result(
+  row: SentRow,
+  outcome: AttemptResult['outcome'],
+  state: string,
+  more: Partial<AttemptResult> = {},
+): AttemptResult {
   return {
     attemptId: row.attemptId,
     targetId: row.send.target.id,
@@ -39,9 +44,18 @@ function result(row: SentRow, outcome: AttemptResult['outcome'], state: string, 
 }
 
 const waitingForOrders = (send: PlannedSend): Partial<AttemptResult> =>
-  send.value === send.desired ? {} : { reason: `${send.desired - send.value} presumed sold at the channel; its orders are being read before these units are offered again.` };
+  send.value === send.desired
+    ? {}
+    : {
+        reason: `${send.desired - send.value} presumed sold at the channel; its orders are being read before these units are offered again.`,
+      };
 
-export function resultsOf(rows: readonly SentRow[], outcomes: readonly StockWriteOutcome[], manifest: Manifest, now: number): AttemptResult[] {
+export function resultsOf(
+  rows: readonly SentRow[],
+  outcomes: readonly StockWriteOutcome[],
+  manifest: Manifest,
+  now: number,
+): AttemptResult[] {
   const { settleMs } = manifest.stock;
   const nobodyBlamed = rows.length === 1 && outcomes.every(({ kind }) => kind === 'not_applied');
   return rows.map((row) => {
@@ -49,17 +63,32 @@ export function resultsOf(rows: readonly SentRow[], outcomes: readonly StockWrit
     const outcome = outcomes.find(({ ref }) => ref.stockKey === stockKey && ref.channelLocation === channelLocation);
     switch (outcome?.kind) {
       case 'applied':
-        return result(row, 'applied', row.send.value === row.send.desired ? 'in_sync' : 'pending', { vendorAt: outcome.vendorAt, ...waitingForOrders(row.send) });
+        return result(row, 'applied', row.send.value === row.send.desired ? 'in_sync' : 'pending', {
+          vendorAt: outcome.vendorAt,
+          ...waitingForOrders(row.send),
+        });
       case 'accepted':
-        return result(row, 'accepted', settleMs > 0 ? 'settling' : 'sent', { vendorAt: outcome.vendorAt, settlesAt: now + settleMs, settleMs, reason: 'Accepted by the channel; it is read back after the settle time.' });
+        return result(row, 'accepted', settleMs > 0 ? 'settling' : 'sent', {
+          vendorAt: outcome.vendorAt,
+          settlesAt: now + settleMs,
+          settleMs,
+          reason: 'Accepted by the channel; it is read back after the settle time.',
+        });
       case 'stale':
-        return result(row, 'stale', 'unknown', { reason: 'The channel showed another number than expected; it is being read.' });
+        return result(row, 'stale', 'unknown', {
+          reason: 'The channel showed another number than expected; it is being read.',
+        });
       case 'rejected':
         return result(row, 'rejected', 'rejected', { errorCode: outcome.code, reason: outcome.reason });
       case 'not_applied':
         return nobodyBlamed
-          ? result(row, 'rejected', 'rejected', { errorCode: 'not_applied', reason: 'The channel refused this number without saying why.' })
-          : result(row, 'not_applied', 'pending', { reason: 'The call was refused for another row; it is being sent again.' });
+          ? result(row, 'rejected', 'rejected', {
+              errorCode: 'not_applied',
+              reason: 'The channel refused this number without saying why.',
+            })
+          : result(row, 'not_applied', 'pending', {
+              reason: 'The call was refused for another row; it is being sent again.',
+            });
       default:
         return unknownResult(row, manifest, now, 'The channel did not say what became of this row.');
     }
@@ -81,11 +110,22 @@ function unknownResult(row: SentRow, manifest: Manifest, now: number, reason: st
 export interface FailedCall {
   results: AttemptResult[];
   /** What the lane does besides. */
-  then: { kind: 'again' } | { kind: 'halve' } | { kind: 'slow'; forMs: number } | { kind: 'unauthorized'; reason: string } | { kind: 'unavailable'; reason: string };
+  followUp:
+    | { kind: 'again' }
+    | { kind: 'halve' }
+    | { kind: 'slow'; forMs: number }
+    | { kind: 'unauthorized'; reason: string }
+    | { kind: 'unavailable'; reason: string };
 }
 
 /** @param unreachable this is not the first call in a row that did not get there */
-export function resultsOfFailure(rows: readonly SentRow[], error: unknown, manifest: Manifest, now: number, unreachable: boolean): FailedCall {
+export function resultsOfFailure(
+  rows: readonly SentRow[],
+  error: unknown,
+  manifest: Manifest,
+  now: number,
+  unreachable: boolean,
+): FailedCall {
   const failure = error instanceof ConnectorError ? error : null;
   const reason = error instanceof Error ? error.message : 'The call failed.';
   const all = (outcome: AttemptResult['outcome'], state: string, nextTryAt: number | null = null) =>
@@ -93,15 +133,25 @@ export function resultsOfFailure(rows: readonly SentRow[], error: unknown, manif
   switch (failure?.code) {
     case 'connector.rate_limited': {
       const forMs = failure.retryAfterMs ?? 1_000;
-      return { results: all('not_sent', 'pending', now + forMs), then: { kind: 'slow', forMs } };
+      return { results: all('not_sent', 'pending', now + forMs), followUp: { kind: 'slow', forMs } };
     }
     case 'connector.unavailable':
-      return { results: all('not_sent', unreachable ? 'unreachable' : 'pending'), then: { kind: 'unavailable', reason } };
+      return {
+        results: all('not_sent', unreachable ? 'unreachable' : 'pending'),
+        followUp: { kind: 'unavailable', reason },
+      };
     case 'connector.unauthorized':
-      return { results: all('not_sent', 'unauthorized'), then: { kind: 'unauthorized', reason } };
+      return { results: all('not_sent', 'unauthorized'), followUp: { kind: 'unauthorized', reason } };
     case 'connector.rejected':
-      return rows.length > 1 ? { results: all('not_applied', 'pending'), then: { kind: 'halve' } } : { results: all('rejected', 'rejected'), then: { kind: 'again' } };
+      return rows.length > 1
+        ? { results: all('not_applied', 'pending'), followUp: { kind: 'halve' } }
+        : { results: all('rejected', 'rejected'), followUp: { kind: 'again' } };
     default:
-      return { results: rows.map((row) => unknownResult(row, manifest, now, 'No answer came back; the number is read before anything else is sent.')), then: { kind: 'again' } };
+      return {
+        results: rows.map((row) =>
+          unknownResult(row, manifest, now, 'No answer came back; the number is read before anything else is sent.'),
+        ),
+        followUp: { kind: 'again' },
+      };
   }
 }

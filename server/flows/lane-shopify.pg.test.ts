@@ -44,7 +44,14 @@ test('a sale elsewhere is one call, and the number is really read afterwards', a
   await publisher.drain();
   expect(await numberAt(shop)).toBe(9);
   expect(await writes(shop)).toBe(1);
-  expect(await cup(shop)).toMatchObject({ desired: 9, expected: 9, accepted: 9, observed: 9, observed_source: 'write', state: 'in_sync' });
+  expect(await cup(shop)).toMatchObject({
+    desired: 9,
+    expected: 9,
+    accepted: 9,
+    observed: 9,
+    observed_source: 'write',
+    state: 'in_sync',
+  });
   stage.clock.advance(2_000);
   await publisher.drain();
   expect(await cup(shop)).toMatchObject({ observed: 9, observed_source: 'read', state: 'in_sync' });
@@ -126,7 +133,9 @@ test('race 3b: a number raised at the channel is never taken for sales and is pu
 
 test('policy "ask": a raised number stands in drifted and nothing is written until someone decides', async () => {
   const { shop, publisher } = await inStep(10);
-  await db.owner.query(`update connections set settings = '{"drift":"ask"}' where id = $1`, [shop.connection.connectionId]);
+  await db.owner.query(`update connections set settings = '{"drift":"ask"}' where id = $1`, [
+    shop.connection.connectionId,
+  ]);
   await shop.edit('CUP', 14);
   await publisher.requestStockSweep(shop.connection);
   await publisher.drain();
@@ -233,7 +242,9 @@ describe('race 8: one bad row among many', () => {
   async function shelf() {
     for (const sku of skus) await stage.variant(sku);
     for (const sku of skus) await stage.stock(sku, 50);
-    const shop = await shopifyShop(stage, Object.fromEntries(skus.map((sku) => [sku, [50, 0] as [number, number]])), { places: ['MAIN'] });
+    const shop = await shopifyShop(stage, Object.fromEntries(skus.map((sku) => [sku, [50, 0] as [number, number]])), {
+      places: ['MAIN'],
+    });
     const publisher = stage.publisher([shop]);
     await publisher.drain();
     stage.clock.advance(10_000);
@@ -253,25 +264,39 @@ describe('race 8: one bad row among many', () => {
     expect(calls.length - sent.length).toBe(1);
     const keys = new Set((await stage.attempts(shop)).map(({ call_key }) => call_key));
     expect(keys.size).toBe(3);
-    expect(await stage.target(shop, shop.item('SKU-007'), shop.main)).toMatchObject({ desired: 60, unseen: 1, state: 'pending' });
+    expect(await stage.target(shop, shop.item('SKU-007'), shop.main)).toMatchObject({
+      desired: 60,
+      unseen: 1,
+      state: 'pending',
+    });
   });
 
   test('a refused row is rejected with an alert, and stops nobody else', async () => {
     const { shop, publisher } = await shelf();
     const gone = 'gid://shopify/InventoryItem/999999999';
-    await db.owner.query(`update targets set stock_key = $2 where org_id = $1 and stock_key = $3`, [stage.orgId, gone, shop.item('SKU-009')]);
-    await db.owner.query(`update listings set stock_key = $2 where org_id = $1 and stock_key = $3`, [stage.orgId, gone, shop.item('SKU-009')]);
+    await db.owner.query(`update targets set stock_key = $2 where org_id = $1 and stock_key = $3`, [
+      stage.orgId,
+      gone,
+      shop.item('SKU-009'),
+    ]);
+    await db.owner.query(`update listings set stock_key = $2 where org_id = $1 and stock_key = $3`, [
+      stage.orgId,
+      gone,
+      shop.item('SKU-009'),
+    ]);
     for (const sku of skus) await stage.stock(sku, 40);
     await publisher.drain();
     for (const sku of skus) if (sku !== 'SKU-009') expect(await numberAt(shop, sku)).toBe(40);
     expect(await stage.target(shop, gone, shop.main)).toMatchObject({ state: 'rejected' });
-    const { rows } = await db.owner.query(`select kind from alerts where org_id = $1 and resolved_at is null`, [stage.orgId]);
+    const { rows } = await db.owner.query(`select kind from alerts where org_id = $1 and resolved_at is null`, [
+      stage.orgId,
+    ]);
     expect(rows).toEqual([{ kind: 'listing_rejected' }]);
   });
 });
 
 async function expand(): Promise<void> {
-  await db.store.tenant(stage.orgId, (tx) => expandDirty(tx, stage.orgId, { now: stage.clock.now() }));
+  await db.store.tenant(stage.orgId, (tx) => expandDirty(tx, stage.orgId));
 }
 
 async function until(check: () => Promise<boolean>): Promise<void> {

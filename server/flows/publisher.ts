@@ -6,7 +6,14 @@
  * any number of processes may run one, leases decide who writes.
  */
 import { expandDirty } from '#store/listings/expand.ts';
-import { askStockSweep, type ConnectionIds, dirtyOrgs, lanesWithWork, publishingConnections, takeStockSweep } from '#store/listings/system.ts';
+import {
+  askStockSweep,
+  type ConnectionIds,
+  dirtyOrgs,
+  lanesWithWork,
+  publishingConnections,
+  takeStockSweep,
+} from '#store/listings/system.ts';
 import { serveDue } from './due.ts';
 import { createLane } from './lane.ts';
 import type { ConnectionRef, Lane, Publisher, PublisherOptions } from './publisher-types.ts';
@@ -64,7 +71,9 @@ class LanePublisher implements Publisher {
 
   async requestStockSweep(connection: ConnectionRef): Promise<void> {
     const { store, clock } = this.#options;
-    await store.tenant(connection.orgId, (tx) => askStockSweep(tx, connection.orgId, connection.connectionId, clock.now()));
+    await store.tenant(connection.orgId, (tx) =>
+      askStockSweep(tx, connection.orgId, connection.connectionId, clock.now()),
+    );
     this.wake();
   }
 
@@ -93,7 +102,10 @@ class LanePublisher implements Publisher {
   }
 
   #failed(error: unknown): void {
-    this.#options.log.error({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 'Publishing failed; it goes on at the next look.');
+    this.#options.log.error(
+      { error: error instanceof Error ? (error.stack ?? error.message) : String(error) },
+      'Publishing failed; it goes on at the next look.',
+    );
   }
 
   /** Woken: the marks alone. By itself: everything that time, others and recovery leave. */
@@ -109,12 +121,12 @@ class LanePublisher implements Publisher {
   }
 
   async #expand(): Promise<boolean> {
-    const { store, clock } = this.#options;
+    const { store } = this.#options;
     const orgs = await store.system((tx) => dirtyOrgs(tx));
     let any = false;
     for (const orgId of orgs) {
       for (let more = true; more; ) {
-        const expanded = await store.tenant(orgId, (tx) => expandDirty(tx, orgId, { now: clock.now() }));
+        const expanded = await store.tenant(orgId, (tx) => expandDirty(tx, orgId));
         any ||= expanded.connectionIds.length > 0;
         for (const connectionId of expanded.connectionIds) await this.#nudge({ orgId, connectionId });
         more = expanded.more && !this.#stopping.signal.aborted;
@@ -142,7 +154,8 @@ class LanePublisher implements Publisher {
   }
 
   async #open(connection: ConnectionIds, key: string): Promise<Lane | null> {
-    const { openConnection, store, clock, random, ids, log, requestOrderSweep, hooks, metrics, leaseMs, soleProcess } = this.#options;
+    const { openConnection, store, clock, random, ids, log, requestOrderSweep, hooks, metrics, leaseMs, soleProcess } =
+      this.#options;
     const opened = await openConnection(connection);
     if (!opened || this.#stopping.signal.aborted) return null;
     const lane = createLane({
@@ -180,7 +193,11 @@ class LanePublisher implements Publisher {
 const keyOf = ({ orgId, connectionId }: ConnectionIds): string => `${orgId}/${connectionId}`;
 
 /** The stock sweep: every target is read once per period; the lane reads them in bulk, behind everything urgent. */
-async function sweepStock({ store, clock }: PublisherOptions, { orgId, connectionId }: ConnectionIds, everyMs: number): Promise<void> {
+async function sweepStock(
+  { store, clock }: PublisherOptions,
+  { orgId, connectionId }: ConnectionIds,
+  everyMs: number,
+): Promise<void> {
   const now = clock.now();
   await store.tenant(orgId, async (tx) => {
     if (await takeStockSweep(tx, orgId, connectionId, now, everyMs)) await askStockSweep(tx, orgId, connectionId, now);

@@ -17,11 +17,24 @@ import { applyChannelEffects } from '#store/listings/effects.ts';
 import { upsertListings } from '#store/listings/listings.ts';
 import { recordObservation } from '#store/listings/observations.ts';
 import { realClock, realRandom, type TestDatabase, testOrganization } from '#store/testing/database.ts';
-import { createPublisher } from './publisher.ts';
 import { createLane } from './lane.ts';
-import type { ConnectionRef, Lane, LaneOptions, OpenedConnection, Publisher, PublisherOptions } from './publisher-types.ts';
+import { createPublisher } from './publisher.ts';
+import type {
+  ConnectionRef,
+  Lane,
+  LaneOptions,
+  OpenedConnection,
+  Publisher,
+  PublisherOptions,
+} from './publisher-types.ts';
 
-export const quiet = { info() {}, warn() {}, error(fields: Record<string, unknown>, message: string) { failures.push({ ...fields, message }); } };
+export const quiet = {
+  info() {},
+  warn() {},
+  error(fields: Record<string, unknown>, message: string) {
+    failures.push({ ...fields, message });
+  },
+};
 /** What flows logged as errors. */
 export const failures: Record<string, unknown>[] = [];
 
@@ -85,11 +98,22 @@ export interface Stage {
   readOrdersTo(shop: Shop, at: number): Promise<void>;
   policy(scope: string, scopeId: string, fields: { buffer?: number; shareBp?: number; cap?: number }): Promise<void>;
   connect(options: ConnectOptions): Promise<Shop>;
-  list(shop: Shop, listings: { sku: string; variantSku?: string | null; stockKey: string; externalId: string; variantExternalId?: string | null }[]): Promise<Awaited<ReturnType<typeof upsertListings>>>;
+  list(
+    shop: Shop,
+    listings: {
+      sku: string;
+      variantSku?: string | null;
+      stockKey: string;
+      externalId: string;
+      variantExternalId?: string | null;
+    }[],
+  ): Promise<Awaited<ReturnType<typeof upsertListings>>>;
   lane(shop: Shop, more?: Partial<LaneOptions>): Lane;
   publisher(shops: readonly Shop[], more?: Partial<PublisherOptions>): Publisher;
   target(shop: Shop, stockKey: string, place: string): Promise<TargetRow>;
-  attempts(shop: Shop): Promise<{ value: number; from_value: number | null; outcome: string | null; call_key: string }[]>;
+  attempts(
+    shop: Shop,
+  ): Promise<{ value: number; from_value: number | null; outcome: string | null; call_key: string }[]>;
   close(): Promise<void>;
 }
 
@@ -105,10 +129,19 @@ export interface ConnectOptions {
 export async function publishingStage(db: TestDatabase, options: { clock?: Clock } = {}): Promise<Stage> {
   const clock = createSimClock(options.clock ?? realClock);
   const random = realRandom;
-  const ids = { uuid: () => uuidv7(clock.now(), Uint8Array.from({ length: 10 }, () => Math.floor(Math.random() * 256))) };
+  const ids = {
+    uuid: () =>
+      uuidv7(
+        clock.now(),
+        Uint8Array.from({ length: 10 }, () => Math.floor(Math.random() * 256)),
+      ),
+  };
   const orgId = (await testOrganization(db)) as OrgId;
   const [main, east] = [ids.uuid() as LocationId, ids.uuid() as LocationId];
-  await db.owner.query(`insert into locations (org_id, id, code, name, is_default, priority) values ($1, $2, 'MAIN', 'Main', true, 100), ($1, $3, 'EAST', 'East', false, 200)`, [orgId, main, east]);
+  await db.owner.query(
+    `insert into locations (org_id, id, code, name, is_default, priority) values ($1, $2, 'MAIN', 'Main', true, 100), ($1, $3, 'EAST', 'East', false, 200)`,
+    [orgId, main, east],
+  );
   const host = await createSimulatorHost({ clock });
   const variants: Record<string, VariantId> = {};
   const stops: (() => Promise<void>)[] = [];
@@ -144,44 +177,106 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
       const variantId = await stage.variant(sku);
       await db.owner.query(`update variants set is_bundle = true where org_id = $1 and id = $2`, [orgId, variantId]);
       for (const [part, units] of Object.entries(parts))
-        await db.owner.query(`insert into bundle_components (org_id, variant_id, component_id, units, valid_from) values ($1, $2, $3, $4, now())`, [orgId, variantId, id(part), units]);
+        await db.owner.query(
+          `insert into bundle_components (org_id, variant_id, component_id, units, valid_from) values ($1, $2, $3, $4, now())`,
+          [orgId, variantId, id(part), units],
+        );
       return variantId;
     },
     async stock(sku, units, location = main) {
-      await tenant(orgId, (tx) => post(tx, orgId, [{ ...keyed(), kind: 'count', variantId: id(sku), locationId: location, set: units as never }], ledger()));
+      await tenant(orgId, (tx) =>
+        post(
+          tx,
+          orgId,
+          [{ ...keyed(), kind: 'count', variantId: id(sku), locationId: location, set: units as never }],
+          ledger(),
+        ),
+      );
     },
     async sell(sku, units) {
       await tenant(orgId, (tx) =>
-        post(tx, orgId, [{ ...keyed(), kind: 'commit', wish: false, lines: [{ lineId: LineId(ids.uuid()), variantId: id(sku), units: units as never, locationId: null }] }], ledger()),
+        post(
+          tx,
+          orgId,
+          [
+            {
+              ...keyed(),
+              kind: 'commit',
+              wish: false,
+              lines: [{ lineId: LineId(ids.uuid()), variantId: id(sku), units: units as never, locationId: null }],
+            },
+          ],
+          ledger(),
+        ),
       );
     },
     async importSale(shop, sku, units, at, place = null) {
-      const stockKey = (await db.owner.query(`select stock_key from listings where org_id = $1 and connection_id = $2 and channel_sku = $3`, [orgId, shop.connection.connectionId, sku])).rows[0].stock_key as string;
+      const stockKey = (
+        await db.owner.query(
+          `select stock_key from listings where org_id = $1 and connection_id = $2 and channel_sku = $3`,
+          [orgId, shop.connection.connectionId, sku],
+        )
+      ).rows[0].stock_key as string;
       await tenant(orgId, async (tx) => {
-        await post(tx, orgId, [{ ...keyed(), kind: 'commit', wish: false, lines: [{ lineId: LineId(ids.uuid()), variantId: id(sku), units: units as never, locationId: null }] }], ledger());
-        await applyChannelEffects(tx, orgId, shop.connection.connectionId, [{ stockKey, channelLocation: place, units, at }], { now: clock.now() });
+        await post(
+          tx,
+          orgId,
+          [
+            {
+              ...keyed(),
+              kind: 'commit',
+              wish: false,
+              lines: [{ lineId: LineId(ids.uuid()), variantId: id(sku), units: units as never, locationId: null }],
+            },
+          ],
+          ledger(),
+        );
+        await applyChannelEffects(
+          tx,
+          orgId,
+          shop.connection.connectionId,
+          [{ stockKey, channelLocation: place, units, at }],
+          { now: clock.now() },
+        );
       });
     },
     async webhook(shop, sku, place, value, vendorAt) {
-      const stockKey = (await db.owner.query(`select stock_key from listings where org_id = $1 and connection_id = $2 and channel_sku = $3`, [orgId, shop.connection.connectionId, sku])).rows[0].stock_key as string;
-      const result = await tenant(orgId, (tx) => recordObservation(tx, orgId, shop.connection.connectionId, { stockKey, channelLocation: place, value, vendorAt }, { ids, now: clock.now() }));
+      const stockKey = (
+        await db.owner.query(
+          `select stock_key from listings where org_id = $1 and connection_id = $2 and channel_sku = $3`,
+          [orgId, shop.connection.connectionId, sku],
+        )
+      ).rows[0].stock_key as string;
+      const result = await tenant(orgId, (tx) =>
+        recordObservation(
+          tx,
+          orgId,
+          shop.connection.connectionId,
+          { stockKey, channelLocation: place, value, vendorAt },
+          { ids, now: clock.now() },
+        ),
+      );
       return result.verdict;
     },
     async readOrdersTo(shop, at) {
-      await db.owner.query(`update connections set orders_read_to = to_timestamp($3::float8 / 1000.0) where org_id = $1 and id = $2`, [orgId, shop.connection.connectionId, at]);
+      await db.owner.query(
+        `update connections set orders_read_to = to_timestamp($3::float8 / 1000.0) where org_id = $1 and id = $2`,
+        [orgId, shop.connection.connectionId, at],
+      );
     },
     async policy(scope, scopeId, fields) {
-      await db.owner.query(`update policies set valid_to = now() where org_id = $1 and scope = $2 and scope_id = $3 and valid_to is null`, [orgId, scope, scopeId]);
-      await db.owner.query(`insert into policies (org_id, id, scope, scope_id, buffer, share_bp, cap, valid_from, actor) values ($1, $2, $3, $4, $5, $6, $7, now(), 'test')`, [
-        orgId,
-        ids.uuid(),
-        scope,
-        scopeId,
-        fields.buffer ?? null,
-        fields.shareBp ?? null,
-        fields.cap ?? null,
-      ]);
-      await db.owner.query(`insert into dirty_policies as d (org_id, scope, scope_id) values ($1, $2, $3) on conflict (org_id, scope, scope_id) do update set version = d.version + 1`, [orgId, scope, scopeId]);
+      await db.owner.query(
+        `update policies set valid_to = now() where org_id = $1 and scope = $2 and scope_id = $3 and valid_to is null`,
+        [orgId, scope, scopeId],
+      );
+      await db.owner.query(
+        `insert into policies (org_id, id, scope, scope_id, buffer, share_bp, cap, valid_from, actor) values ($1, $2, $3, $4, $5, $6, $7, now(), 'test')`,
+        [orgId, ids.uuid(), scope, scopeId, fields.buffer ?? null, fields.shareBp ?? null, fields.cap ?? null],
+      );
+      await db.owner.query(
+        `insert into dirty_policies as d (org_id, scope, scope_id) values ($1, $2, $3) on conflict (org_id, scope, scope_id) do update set version = d.version + 1`,
+        [orgId, scope, scopeId],
+      );
     },
     connect: (connectOptions) => connect(stage, connectOptions),
     async list(shop, listings) {
@@ -206,7 +301,16 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
       );
     },
     lane(shop, more = {}) {
-      const lane = createLane({ store: db.store, connection: shop.connection, opened: shop.opened, clock, random, ids, log: quiet, ...more });
+      const lane = createLane({
+        store: db.store,
+        connection: shop.connection,
+        opened: shop.opened,
+        clock,
+        random,
+        ids,
+        log: quiet,
+        ...more,
+      });
       stops.push(() => lane.stop());
       return lane;
     },
@@ -217,7 +321,8 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
         random,
         ids,
         log: quiet,
-        openConnection: async ({ connectionId }) => shops.find((shop) => shop.connection.connectionId === connectionId)?.opened ?? null,
+        openConnection: async ({ connectionId }) =>
+          shops.find((shop) => shop.connection.connectionId === connectionId)?.opened ?? null,
         stockSweepMs: 0,
         ...more,
       });
@@ -233,7 +338,10 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
       return rows[0] as TargetRow;
     },
     async attempts(shop) {
-      const { rows } = await db.owner.query(`select value, from_value, outcome, call_key from attempts where org_id = $1 and connection_id = $2 order by sent_at, id`, [orgId, shop.connection.connectionId]);
+      const { rows } = await db.owner.query(
+        `select value, from_value, outcome, call_key from attempts where org_id = $1 and connection_id = $2 order by sent_at, id`,
+        [orgId, shop.connection.connectionId],
+      );
       return rows;
     },
     async close() {
@@ -256,7 +364,10 @@ async function connect(stage: Stage, options: ConnectOptions): Promise<Shop> {
     [orgId, connectionId, manifest.platform, simulator.name, url, ids.uuid()],
   );
   for (const { channelLocation, locationId } of options.places)
-    await db.owner.query(`insert into connection_locations (org_id, connection_id, channel_location, location_id) values ($1, $2, $3, $4)`, [orgId, connectionId, channelLocation, locationId]);
+    await db.owner.query(
+      `insert into connection_locations (org_id, connection_id, channel_location, location_id) values ($1, $2, $3, $4)`,
+      [orgId, connectionId, channelLocation, locationId],
+    );
   const log: CallLogEntry[] = [];
   const transport = createTransport({
     clock,
@@ -265,12 +376,33 @@ async function connect(stage: Stage, options: ConnectOptions): Promise<Shop> {
     baseUrl: url,
     allowedHosts: [],
     allowCustomEndpoints: true,
-    budgets: createBudgets(clock, Object.fromEntries(Object.entries(manifest.budgets).map(([name, limits]) => [name, { ...limits, ratePerSecond: 10_000, capacity: 10_000 }]))),
+    budgets: createBudgets(
+      clock,
+      Object.fromEntries(
+        Object.entries(manifest.budgets).map(([name, limits]) => [
+          name,
+          { ...limits, ratePerSecond: 10_000, capacity: 10_000 },
+        ]),
+      ),
+    ),
     log: (entry) => log.push(entry),
   });
-  const channel = connector.open({ connectionId, kind: 'simulated', baseUrl: url, settings: options.settings, credentials: options.credentials, transport, clock, random: realRandom });
+  const channel = connector.open({
+    connectionId,
+    kind: 'simulated',
+    baseUrl: url,
+    settings: options.settings,
+    credentials: options.credentials,
+    transport,
+    clock,
+    random: realRandom,
+  });
   const control: Shop['control'] = async (path, body, method = body === undefined ? 'GET' : 'POST') => {
-    const response = await fetch(`${url}/_sim${path}`, { method, headers: { 'content-type': 'application/json' }, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+    const response = await fetch(`${url}/_sim${path}`, {
+      method,
+      headers: { 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
     const text = await response.text();
     if (!response.ok) throw new Error(`${path}: ${response.status} ${text}`);
     return text === '' ? {} : JSON.parse(text);
@@ -283,13 +415,17 @@ async function connect(stage: Stage, options: ConnectOptions): Promise<Shop> {
     log,
     control,
     async number(sku, place) {
-      const { items } = (await control('/state')) as unknown as { items: { sku: string; location: string; quantity: number }[] };
+      const { items } = (await control('/state')) as unknown as {
+        items: { sku: string; location: string; quantity: number }[];
+      };
       const item = items.find((one) => one.sku === sku && (place === undefined || one.location === place));
       if (!item) throw new Error(`no number of ${sku} at ${place}`);
       return item.quantity;
     },
     async order(sku, quantity, more = {}) {
-      const { id } = (await control('/orders', { lines: [{ sku, quantity }], status: 'paid', ...more })) as unknown as { id: string };
+      const { id } = (await control('/orders', { lines: [{ sku, quantity }], status: 'paid', ...more })) as unknown as {
+        id: string;
+      };
       return id;
     },
     async calls(operation) {
@@ -313,4 +449,3 @@ function withVendorDate(simulator: Simulator): Simulator {
     },
   };
 }
-

@@ -17,7 +17,13 @@ export interface TestShopify extends Shop {
 export async function shopifyShop(
   stage: Stage,
   catalog: Record<string, [main: number, east: number]>,
-  options: { name?: string; places?: ('MAIN' | 'EAST')[]; bulkRows?: number; callsInFlight?: number; policy?: 'DENY' | 'CONTINUE' } = {},
+  options: {
+    name?: string;
+    places?: ('MAIN' | 'EAST')[];
+    bulkRows?: number;
+    callsInFlight?: number;
+    policy?: 'DENY' | 'CONTINUE';
+  } = {},
 ): Promise<TestShopify> {
   const random = seededRandom(13);
   const name = options.name ?? 'shop-a';
@@ -34,17 +40,32 @@ export async function shopifyShop(
     clientSecret: 'hush-1',
     accessToken: 'shpat_test',
     locations: [{ name: 'MAIN', isDefault: true }, { name: 'EAST' }],
-    catalog: Object.entries(catalog).map(([sku, [main, east]]) => ({ sku, title: sku, quantities: { MAIN: main, EAST: east }, ...(options.policy && { inventoryPolicy: options.policy }) })),
+    catalog: Object.entries(catalog).map(([sku, [main, east]]) => ({
+      sku,
+      title: sku,
+      quantities: { MAIN: main, EAST: east },
+      ...(options.policy && { inventoryPolicy: options.policy }),
+    })),
   });
   const gid = (place: string) => simulator.locations().find((one) => one.name === place)?.externalId ?? '';
-  const manifest = { ...shopify.manifest, stock: { ...shopify.manifest.stock, ...(options.bulkRows && { bulkRows: options.bulkRows }), ...(options.callsInFlight && { callsInFlight: options.callsInFlight }) } };
+  const manifest = {
+    ...shopify.manifest,
+    stock: {
+      ...shopify.manifest.stock,
+      ...(options.bulkRows && { bulkRows: options.bulkRows }),
+      ...(options.callsInFlight && { callsInFlight: options.callsInFlight }),
+    },
+  };
   const shop = await stage.connect({
     connector: shopify,
     simulator,
     manifest,
     settings: { shopDomain: `${name}.myshopify.com` },
     credentials: { accessToken: 'shpat_test' },
-    places: places.map((place) => ({ channelLocation: gid(place), locationId: place === 'MAIN' ? stage.main : stage.east })),
+    places: places.map((place) => ({
+      channelLocation: gid(place),
+      locationId: place === 'MAIN' ? stage.main : stage.east,
+    })),
   });
   const { items } = (await shop.control('/state')) as unknown as { items: { sku: string; stockKey: string }[] };
   const stockKeys = new Map(items.map((one) => [one.sku, one.stockKey]));

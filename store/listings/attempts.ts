@@ -9,7 +9,7 @@
  */
 import { type Shown, writeAccepted, writeApplied, writeNotDone, writeStale } from '#core/stock/observe.ts';
 import type { Tx } from '../tx.ts';
-import { lockByIds, saveShown, type ShownRow, triesOfUnknown } from './shown.ts';
+import { lockByIds, type ShownRow, saveShown, triesOfUnknown } from './shown.ts';
 
 export interface LaneHold {
   orgId: string;
@@ -36,7 +36,13 @@ export interface AttemptDraft {
  * Commits the intent. @returns ids of the targets that may be sent now (the rest changed meanwhile), or null when the
  * lease is no longer ours.
  */
-export async function recordAttempts(tx: Tx, hold: LaneHold, callKey: string, drafts: readonly AttemptDraft[], now: number): Promise<Set<string> | null> {
+export async function recordAttempts(
+  tx: Tx,
+  hold: LaneHold,
+  callKey: string,
+  drafts: readonly AttemptDraft[],
+  now: number,
+): Promise<Set<string> | null> {
   const { rows } = await tx.query<{ held: boolean; ids: string[] }>(
     {
       name: 'attempts_record',
@@ -94,14 +100,33 @@ export interface AttemptResult {
 }
 
 /** Books what the vendor answered. @returns false when the lease was lost: everything of this call is then unknown. */
-export async function recordOutcomes(tx: Tx, hold: LaneHold, results: readonly AttemptResult[], now: number): Promise<boolean> {
-  const rows = await lockByIds(tx, hold.orgId, results.map(({ targetId }) => targetId));
+export async function recordOutcomes(
+  tx: Tx,
+  hold: LaneHold,
+  results: readonly AttemptResult[],
+  now: number,
+): Promise<boolean> {
+  const rows = await lockByIds(
+    tx,
+    hold.orgId,
+    results.map(({ targetId }) => targetId),
+  );
   const { rows: lane } = await tx.query(
-    { name: 'lane_held', text: `select 1 from lanes where org_id = $1 and connection_id = $2 and holder = $3 and generation = $4 and expires_at > clock_timestamp()` },
+    {
+      name: 'lane_held',
+      text: `select 1 from lanes where org_id = $1 and connection_id = $2 and holder = $3 and generation = $4 and expires_at > clock_timestamp()`,
+    },
     [hold.orgId, hold.connectionId, hold.holder, hold.generation],
   );
   const held = lane.length > 0;
-  const booked = held ? results : results.map((result) => ({ ...result, outcome: 'unknown' as const, state: 'unknown', reason: 'The lane lost its lease while this was on its way.' }));
+  const booked = held
+    ? results
+    : results.map((result) => ({
+        ...result,
+        outcome: 'unknown' as const,
+        state: 'unknown',
+        reason: 'The lane lost its lease while this was on its way.',
+      }));
   for (const result of booked) {
     const row = rows.find(({ id }) => id === result.targetId);
     if (row) bookOutcome(row, result, held);
@@ -134,8 +159,12 @@ function shownAfter(shown: Shown, result: AttemptResult, held: boolean): Shown {
       return writeStale(shown);
     case 'unknown': {
       // A webhook may have come in while the call was on its way; it proves nothing about the call.
-      const open = shown.pending ? shown : { ...shown, pending: { value: result.value, from: result.from, seq: result.seq, settledAt: null } };
-      return result.settlesAt === null ? open : writeAccepted(open, (result.vendorAt ?? shown.baseAt ?? 0) + result.settleMs);
+      const open = shown.pending
+        ? shown
+        : { ...shown, pending: { value: result.value, from: result.from, seq: result.seq, settledAt: null } };
+      return result.settlesAt === null
+        ? open
+        : writeAccepted(open, (result.vendorAt ?? shown.baseAt ?? 0) + result.settleMs);
     }
     case 'rejected':
     case 'not_applied':
@@ -144,7 +173,13 @@ function shownAfter(shown: Shown, result: AttemptResult, held: boolean): Shown {
   }
 }
 
-async function writeStates(tx: Tx, orgId: string, results: readonly AttemptResult[], held: boolean, now: number): Promise<void> {
+async function writeStates(
+  tx: Tx,
+  orgId: string,
+  results: readonly AttemptResult[],
+  held: boolean,
+  now: number,
+): Promise<void> {
   await tx.query(
     {
       name: 'attempts_finish',

@@ -9,7 +9,7 @@
  */
 import { applyEffect, applyUnplaced, expectedHighOf, expectedOf, unseenCovered } from '#core/stock/observe.ts';
 import type { Tx } from '../tx.ts';
-import { lockByStockKeys, saveShown, type ShownRow } from './shown.ts';
+import { lockByStockKeys, type ShownRow, saveShown } from './shown.ts';
 
 export interface ChannelEffect {
   stockKey: string;
@@ -44,7 +44,9 @@ export async function applyChannelEffects(
   for (const effect of real) {
     const group = rows.filter(({ stockKey }) => stockKey === effect.stockKey);
     // A level we do not keep (no target there) is not our number.
-    const elsewhere = effect.channelLocation !== null && !group.some(({ channelLocation }) => channelLocation === effect.channelLocation);
+    const elsewhere =
+      effect.channelLocation !== null &&
+      !group.some(({ channelLocation }) => channelLocation === effect.channelLocation);
     if (group.length === 0 || elsewhere) continue;
     for (const row of book(group, effect, unplaced)) touched.add(row);
   }
@@ -53,12 +55,20 @@ export async function applyChannelEffects(
   return { targets: touched.size };
 }
 
-function book(group: ShownRow[], effect: ChannelEffect, unplaced: Map<string, { units: number; at: number }>): ShownRow[] {
+function book(
+  group: ShownRow[],
+  effect: ChannelEffect,
+  unplaced: Map<string, { units: number; at: number }>,
+): ShownRow[] {
   const from = effect.earliestAt ?? effect.at;
   const place = placeOf(group, effect);
   if (place) {
     place.effectSeq += 1;
-    place.shown = applyEffect(place.shown, { units: effect.units, from, to: effect.at, seq: place.effectSeq }, place.compareAndSet);
+    place.shown = applyEffect(
+      place.shown,
+      { units: effect.units, from, to: effect.at, seq: place.effectSeq },
+      place.compareAndSet,
+    );
     // Its own later observation confirms; without one, look soon.
     place.lookSoon = true;
     return [place];
@@ -85,7 +95,8 @@ function book(group: ShownRow[], effect: ChannelEffect, unplaced: Map<string, { 
 }
 
 function placeOf(group: ShownRow[], effect: ChannelEffect): ShownRow | null {
-  if (effect.channelLocation !== null) return group.find(({ channelLocation }) => channelLocation === effect.channelLocation) ?? null;
+  if (effect.channelLocation !== null)
+    return group.find(({ channelLocation }) => channelLocation === effect.channelLocation) ?? null;
   if (group.length === 1) return group[0] ?? null;
   if (effect.units === null || effect.units < 0) return null;
   const offering = group.filter(({ shown }) => {
@@ -97,7 +108,12 @@ function placeOf(group: ShownRow[], effect: ChannelEffect): ShownRow | null {
   return offering.length === 1 && only && certain !== null && certain >= effect.units ? only : null;
 }
 
-async function addUnplaced(tx: Tx, orgId: string, connectionId: string, unplaced: Map<string, { units: number; at: number }>): Promise<void> {
+async function addUnplaced(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  unplaced: Map<string, { units: number; at: number }>,
+): Promise<void> {
   const keys = [...unplaced.keys()].sort();
   await tx.query(
     `insert into unplaced_effects (org_id, connection_id, stock_key, units, last_at)
@@ -105,6 +121,12 @@ async function addUnplaced(tx: Tx, orgId: string, connectionId: string, unplaced
      from unnest($3::text[], $4::int[], $5::float8[]) as k(stock_key, units, at)
      on conflict (org_id, connection_id, stock_key) do update
        set units = unplaced_effects.units + excluded.units, last_at = greatest(unplaced_effects.last_at, excluded.last_at)`,
-    [orgId, connectionId, keys, keys.map((key) => unplaced.get(key)?.units ?? 0), keys.map((key) => unplaced.get(key)?.at ?? 0)],
+    [
+      orgId,
+      connectionId,
+      keys,
+      keys.map((key) => unplaced.get(key)?.units ?? 0),
+      keys.map((key) => unplaced.get(key)?.at ?? 0),
+    ],
   );
 }

@@ -10,7 +10,7 @@ import type { Tx } from '../tx.ts';
 const marksAtOnce = 1_000;
 
 /** @returns connections that now have work, and whether marks may be left. */
-export async function expandDirty(tx: Tx, orgId: string, options: { now: number }): Promise<{ connectionIds: string[]; more: boolean }> {
+export async function expandDirty(tx: Tx, orgId: string): Promise<{ connectionIds: string[]; more: boolean }> {
   const { rows } = await tx.query<{ marks: number; policies: number; connection_ids: string[] | null }>(
     {
       name: 'expand_dirty',
@@ -57,7 +57,13 @@ export async function expandDirty(tx: Tx, orgId: string, options: { now: number 
     [orgId, marksAtOnce],
   );
   const [row] = rows as unknown as [
-    { marks: number; policies: number; connection_ids: string[] | null; variant_versions: unknown; policy_versions: unknown },
+    {
+      marks: number;
+      policies: number;
+      connection_ids: string[] | null;
+      variant_versions: unknown;
+      policy_versions: unknown;
+    },
   ];
   if (row.marks > 0) {
     await tx.query(

@@ -48,7 +48,13 @@ export async function acquireLane(
 }
 
 /** Only after every request of ours was answered or given up. */
-export async function releaseLane(tx: Tx, orgId: string, connectionId: string, holder: string, generation: number): Promise<void> {
+export async function releaseLane(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  holder: string,
+  generation: number,
+): Promise<void> {
   await tx.query(
     `update lanes set holder = null, expires_at = null, quiet_until = null
      where org_id = $1 and connection_id = $2 and holder = $3 and generation = $4`,

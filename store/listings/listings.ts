@@ -52,20 +52,36 @@ export async function upsertListings(
   context: ListingContext,
 ): Promise<ListingResult[]> {
   if (drafts.length === 0) return [];
-  const existing = await listingsByStockKeys(tx, orgId, connectionId, drafts.map(({ stockKey }) => stockKey));
+  const existing = await listingsByStockKeys(
+    tx,
+    orgId,
+    connectionId,
+    drafts.map(({ stockKey }) => stockKey),
+  );
   const owner = new Map<string, { variantId: string; sku: string | null }>();
   for (const row of existing) if (row.variant_id) owner.set(row.stock_key, { variantId: row.variant_id, sku: row.sku });
   const results: ListingResult[] = [];
   const rows = drafts.map((draft) => {
-    const known = existing.find((row) => row.external_id === draft.externalId && row.variant_external_id === draft.variantExternalId && row.stock_key === draft.stockKey);
+    const known = existing.find(
+      (row) =>
+        row.external_id === draft.externalId &&
+        row.variant_external_id === draft.variantExternalId &&
+        row.stock_key === draft.stockKey,
+    );
     const listingId = known?.id ?? context.ids.uuid();
     const wanted = draft.variantId ?? known?.variant_id ?? null;
     const other = owner.get(draft.stockKey);
-    const soleOwner = known?.variant_id != null && existing.filter((row) => row.stock_key === draft.stockKey && row.variant_id).length === 1;
+    const soleOwner =
+      known?.variant_id != null &&
+      existing.filter((row) => row.stock_key === draft.stockKey && row.variant_id).length === 1;
     const refused = wanted !== null && other !== undefined && other.variantId !== wanted && !soleOwner;
     const variantId = refused ? (known?.variant_id ?? null) : wanted;
     if (variantId) owner.set(draft.stockKey, { variantId, sku: null });
-    results.push(refused ? { kind: 'refused', listingId, reason: secondVariant(draft.stockKey, other?.sku ?? null) } : { kind: 'ok', listingId, variantId });
+    results.push(
+      refused
+        ? { kind: 'refused', listingId, reason: secondVariant(draft.stockKey, other?.sku ?? null) }
+        : { kind: 'ok', listingId, variantId },
+    );
     return { id: listingId, ...draft, variantId };
   });
   await tx.query(
@@ -78,14 +94,25 @@ export async function upsertListings(
        fulfilled_by = excluded.fulfilled_by, not_writable = excluded.not_writable, updated_at = to_timestamp($4::float8 / 1000.0)`,
     [orgId, connectionId, JSON.stringify(rows), context.now],
   );
-  await refreshTargets(tx, orgId, connectionId, rows.map(({ stockKey, channelLocations }) => ({ stockKey, channelLocations })), context);
+  await refreshTargets(
+    tx,
+    orgId,
+    connectionId,
+    rows.map(({ stockKey, channelLocations }) => ({ stockKey, channelLocations })),
+    context,
+  );
   return results;
 }
 
 const secondVariant = (stockKey: string, sku: string | null): string =>
   `The channel keeps one number for "${stockKey}" and it already shows ${sku ?? 'another SKU'}; a second SKU cannot be mapped to it.`;
 
-async function listingsByStockKeys(tx: Tx, orgId: string, connectionId: string, stockKeys: readonly string[]): Promise<ListingRow[]> {
+async function listingsByStockKeys(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  stockKeys: readonly string[],
+): Promise<ListingRow[]> {
   const { rows } = await tx.query<ListingRow>(
     `select l.id, l.external_id, l.variant_external_id, l.stock_key, l.variant_id, v.sku from listings l
      left join variants v on v.org_id = l.org_id and v.id = l.variant_id
@@ -112,7 +139,9 @@ export async function refreshTargets(
   );
   const mapped = places.rows.map(({ channel_location }) => channel_location);
   const wanted = keys.flatMap(({ stockKey, channelLocations }) =>
-    mapped.filter((place) => channelLocations === null || channelLocations.includes(place)).map((place) => ({ id: context.ids.uuid(), stockKey, place })),
+    mapped
+      .filter((place) => channelLocations === null || channelLocations.includes(place))
+      .map((place) => ({ id: context.ids.uuid(), stockKey, place })),
   );
   await tx.query(
     `insert into targets (org_id, id, connection_id, stock_key, channel_location, compare_and_set, state)
@@ -160,13 +189,28 @@ export async function mapListing(
   const others = await listingsByStockKeys(tx, orgId, listing.connection_id, [listing.stock_key]);
   const other = others.find((row) => row.id !== listingId && row.variant_id !== null && row.variant_id !== variantId);
   if (variantId !== null && other) return { kind: 'refused', reason: secondVariant(listing.stock_key, other.sku) };
-  await tx.query(`update listings set variant_id = $3, updated_at = to_timestamp($4::float8 / 1000.0) where org_id = $1 and id = $2`, [orgId, listingId, variantId, context.now]);
-  await refreshTargets(tx, orgId, listing.connection_id, [{ stockKey: listing.stock_key, channelLocations: [] }], context);
+  await tx.query(
+    `update listings set variant_id = $3, updated_at = to_timestamp($4::float8 / 1000.0) where org_id = $1 and id = $2`,
+    [orgId, listingId, variantId, context.now],
+  );
+  await refreshTargets(
+    tx,
+    orgId,
+    listing.connection_id,
+    [{ stockKey: listing.stock_key, channelLocations: [] }],
+    context,
+  );
   return { kind: variantId === null ? 'unmapped' : 'mapped' };
 }
 
 /** Pausing keeps what is dirty; resuming compares again. @returns false: no such listing. */
-export async function pauseListing(tx: Tx, orgId: string, listingId: string, paused: boolean, now: number): Promise<boolean> {
+export async function pauseListing(
+  tx: Tx,
+  orgId: string,
+  listingId: string,
+  paused: boolean,
+  now: number,
+): Promise<boolean> {
   const { rows } = await tx.query<{ connection_id: string; stock_key: string }>(
     `update listings set paused_at = case when $3 then coalesce(paused_at, to_timestamp($4::float8 / 1000.0)) end where org_id = $1 and id = $2 returning connection_id, stock_key`,
     [orgId, listingId, paused, now],
@@ -178,7 +222,13 @@ export async function pauseListing(tx: Tx, orgId: string, listingId: string, pau
 }
 
 /** @returns false: no such connection. */
-export async function pauseConnection(tx: Tx, orgId: string, connectionId: string, paused: boolean, now: number): Promise<boolean> {
+export async function pauseConnection(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  paused: boolean,
+  now: number,
+): Promise<boolean> {
   const { rowCount } = await tx.query(
     `update connections set paused_at = case when $3 then coalesce(paused_at, to_timestamp($4::float8 / 1000.0)) end where org_id = $1 and id = $2 and deleted_at is null`,
     [orgId, connectionId, paused, now],
@@ -189,7 +239,13 @@ export async function pauseConnection(tx: Tx, orgId: string, connectionId: strin
 }
 
 /** Targets follow the pauses of their connection and listings, wherever those were set. */
-export async function settlePauses(tx: Tx, orgId: string, connectionId: string, stockKeys: readonly string[] | null, now: number): Promise<number> {
+export async function settlePauses(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  stockKeys: readonly string[] | null,
+  now: number,
+): Promise<number> {
   const { rowCount } = await tx.query(
     {
       name: 'pauses_settle',

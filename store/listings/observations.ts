@@ -9,6 +9,7 @@ import type { Ids } from '#core/effects.ts';
 import { type Observed, observe, writeAccepted } from '#core/stock/observe.ts';
 import type { Tx } from '../tx.ts';
 import { lockByIds, lockByStockKeys, type ShownRow, saveShown, triesOfUnknown } from './shown.ts';
+import { announce } from './states.ts';
 
 export interface ChannelObservation {
   stockKey: string;
@@ -45,15 +46,24 @@ export async function recordObservations(
   observations: readonly ChannelObservation[],
   context: { ids: Ids; now: number },
 ): Promise<ObservationResult[]> {
-  const rows = await lockByStockKeys(tx, orgId, connectionId, [...new Set(observations.map(({ stockKey }) => stockKey))]);
+  const rows = await lockByStockKeys(tx, orgId, connectionId, [
+    ...new Set(observations.map(({ stockKey }) => stockKey)),
+  ]);
   const book = await Judgement.open(tx, orgId, connectionId, rows, context);
+  const changed: string[] = [];
   const results = observations.map((observation): ObservationResult => {
-    const row = rows.find(({ stockKey, channelLocation }) => stockKey === observation.stockKey && channelLocation === observation.channelLocation);
+    const row = rows.find(
+      ({ stockKey, channelLocation }) =>
+        stockKey === observation.stockKey && channelLocation === observation.channelLocation,
+    );
     if (!row) return { targetId: null, verdict: 'no_target', counted: false };
+    const before = row.shown.observed;
     const seen = book.judge(row, { value: observation.value, at: observation.vendorAt, askedAfter: false }, 'webhook');
+    if (row.shown.observed !== before) changed.push(row.id);
     return { targetId: row.id, verdict: seen.verdict, counted: seen.counted };
   });
   await book.save();
+  await announce(tx, orgId, changed);
   return results;
 }
 
@@ -63,6 +73,8 @@ export interface ReadObservation {
   vendorAt: number;
   /** `seen_version` when the read was asked for. */
   askedAt: number;
+  /** Another number than the one last observed: screens are told. */
+  changed: boolean;
 }
 
 export interface ReadResult {
@@ -82,9 +94,14 @@ export async function recordReads(
   reads: readonly ReadObservation[],
   context: { ids: Ids; now: number; settle?: { settleMs: number; rejectAfter: number } },
 ): Promise<Map<string, ReadResult>> {
-  const rows = await lockByIds(tx, orgId, reads.map(({ targetId }) => targetId));
+  const rows = await lockByIds(
+    tx,
+    orgId,
+    reads.map(({ targetId }) => targetId),
+  );
   const book = await Judgement.open(tx, orgId, connectionId, rows, context);
   const results = new Map<string, ReadResult>();
+  const changed: string[] = [];
   for (const read of reads) {
     const row = rows.find(({ id }) => id === read.targetId);
     if (!row) continue;
@@ -101,9 +118,16 @@ export async function recordReads(
         book.proven.set(row.id, 'proven_not_applied');
       }
     }
-    results.set(read.targetId, { verdict: seen.verdict, counted: seen.counted, gap: seen.gap, write: seen.write, rejected });
+    results.set(read.targetId, {
+      verdict: seen.verdict,
+      counted: seen.counted,
+      gap: seen.gap,
+      write: seen.write,
+      rejected,
+    });
   }
   await book.save();
+  await announce(tx, orgId, changed);
   return results;
 }
 
@@ -111,7 +135,11 @@ export async function recordReads(
  * The old number stands after a write without compare-and-set. Accepted: wait another settle time, and after several
  * call it rejected. Outcome unknown: one settle time is proof that it never arrived.
  */
-function endOfWaiting(row: ShownRow, now: number, settle: { settleMs: number; rejectAfter: number }): 'wait' | 'not_applied' | 'rejected' {
+function endOfWaiting(
+  row: ShownRow,
+  now: number,
+  settle: { settleMs: number; rejectAfter: number },
+): 'wait' | 'not_applied' | 'rejected' {
   const again = (tries: number): 'wait' => {
     row.settleTries = tries;
     row.settlesAt = now + Math.max(settle.settleMs, quickestSettleMs);
@@ -140,7 +168,13 @@ class Judgement {
   readonly #kept: Record<string, unknown>[] = [];
   readonly #touched = new Set<ShownRow>();
 
-  constructor(tx: Tx, orgId: string, connectionId: string, context: { ids: Ids; now: number }, unplaced: Map<string, { units: number; at: number; used: number }>) {
+  constructor(
+    tx: Tx,
+    orgId: string,
+    connectionId: string,
+    context: { ids: Ids; now: number },
+    unplaced: Map<string, { units: number; at: number; used: number }>,
+  ) {
     this.#tx = tx;
     this.#orgId = orgId;
     this.#connectionId = connectionId;
@@ -148,7 +182,13 @@ class Judgement {
     this.#unplaced = unplaced;
   }
 
-  static async open(tx: Tx, orgId: string, connectionId: string, rows: ShownRow[], context: { ids: Ids; now: number }): Promise<Judgement> {
+  static async open(
+    tx: Tx,
+    orgId: string,
+    connectionId: string,
+    rows: ShownRow[],
+    context: { ids: Ids; now: number },
+  ): Promise<Judgement> {
     const { rows: unplaced } = await tx.query<{ stock_key: string; units: number; last_at: Date }>(
       {
         name: 'unplaced_lock',
@@ -157,11 +197,17 @@ class Judgement {
       },
       [orgId, connectionId, [...new Set(rows.map(({ stockKey }) => stockKey))]],
     );
-    const byKey = new Map(unplaced.map((row) => [row.stock_key, { units: row.units, at: row.last_at.getTime(), used: 0 }]));
+    const byKey = new Map(
+      unplaced.map((row) => [row.stock_key, { units: row.units, at: row.last_at.getTime(), used: 0 }]),
+    );
     return new Judgement(tx, orgId, connectionId, context, byKey);
   }
 
-  judge(row: ShownRow, observation: { value: number; at: number; askedAfter: boolean }, source: 'read' | 'webhook'): Observed {
+  judge(
+    row: ShownRow,
+    observation: { value: number; at: number; askedAfter: boolean },
+    source: 'read' | 'webhook',
+  ): Observed {
     const before = row.shown;
     const unplaced = this.#unplaced.get(row.stockKey);
     const seen = observe(before, observation, {
@@ -179,10 +225,19 @@ class Judgement {
       row.settlesAt = null;
       row.settleTries = 0;
       if (seen.write) this.proven.set(row.id, seen.write === 'applied' ? 'proven_applied' : 'proven_not_applied');
-      if (source === 'webhook' && (seen.verdict !== 'as_expected' || before.unknown || before.pending)) row.dirty = true;
+      if (source === 'webhook' && (seen.verdict !== 'as_expected' || before.unknown || before.pending))
+        row.dirty = true;
     }
     if (seen.verdict !== 'as_expected' || before.observed !== observation.value) {
-      this.#kept.push({ id: this.#context.ids.uuid(), target_id: row.id, value: observation.value, vendor_at: observation.at, source, counted: seen.counted, verdict: seen.verdict });
+      this.#kept.push({
+        id: this.#context.ids.uuid(),
+        target_id: row.id,
+        value: observation.value,
+        vendor_at: observation.at,
+        source,
+        counted: seen.counted,
+        verdict: seen.verdict,
+      });
     }
     return seen;
   }

@@ -64,7 +64,12 @@ const columns = `t.id, t.connection_id, t.stock_key, t.channel_location, t.compa
   t.pending_value, t.pending_from, t.pending_seq, t.pending_settled_at, t.written_at, t.unseen, t.unseen_at, t.observed, t.observed_at,
   t.seen_version, t.settles_at, t.settle_tries, t.state`;
 
-export async function lockByStockKeys(tx: Tx, orgId: string, connectionId: string, stockKeys: readonly string[]): Promise<ShownRow[]> {
+export async function lockByStockKeys(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  stockKeys: readonly string[],
+): Promise<ShownRow[]> {
   const { rows } = await tx.query<Row>(
     {
       name: 'shown_lock_keys',
@@ -92,7 +97,12 @@ function toShownRow(row: Row): ShownRow {
   const pending: PendingWrite | null =
     row.pending_value === null
       ? null
-      : { value: row.pending_value, from: row.pending_from, seq: row.pending_seq ?? 0, settledAt: ms(row.pending_settled_at) };
+      : {
+          value: row.pending_value,
+          from: row.pending_from,
+          seq: row.pending_seq ?? 0,
+          settledAt: ms(row.pending_settled_at),
+        };
   return {
     id: row.id,
     connectionId: row.connection_id,
@@ -125,7 +135,12 @@ function toShownRow(row: Row): ShownRow {
 }
 
 /** Writes what core made of the locked rows, in one statement. `now`: our clock; default the database's. */
-export async function saveShown(tx: Tx, orgId: string, rows: readonly ShownRow[], options: { now?: number } = {}): Promise<void> {
+export async function saveShown(
+  tx: Tx,
+  orgId: string,
+  rows: readonly ShownRow[],
+  options: { now?: number } = {},
+): Promise<void> {
   if (rows.length === 0) return;
   await tx.query(
     {

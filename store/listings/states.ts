@@ -93,13 +93,29 @@ export async function raiseAlerts(tx: Tx, orgId: string, alerts: readonly Alert[
          on conflict (org_id, dedupe_key) where resolved_at is null do update set count = a.count + 1, last_at = excluded.last_at, message = excluded.message
          returning id, count)
        insert into events (org_id, type, key, version) select $1, 'alert', id::text, count from raised`,
-      [orgId, alert.id, alert.kind, alert.severity, alert.message, alert.subjectKind, alert.subjectId, JSON.stringify(alert.details ?? {}), now],
+      [
+        orgId,
+        alert.id,
+        alert.kind,
+        alert.severity,
+        alert.message,
+        alert.subjectKind,
+        alert.subjectId,
+        JSON.stringify(alert.details ?? {}),
+        now,
+      ],
     );
   }
 }
 
 /** What an alert was about is right again. */
-export async function resolveAlerts(tx: Tx, orgId: string, kind: string, subjectIds: readonly string[], now: number): Promise<void> {
+export async function resolveAlerts(
+  tx: Tx,
+  orgId: string,
+  kind: string,
+  subjectIds: readonly string[],
+  now: number,
+): Promise<void> {
   await tx.query(
     {
       name: 'alerts_resolve',

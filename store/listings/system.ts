@@ -15,33 +15,54 @@ export interface DueRow {
 }
 
 export async function dirtyOrgs(tx: Tx): Promise<string[]> {
-  const { rows } = await tx.query<{ org_id: string }>({ name: 'dirty_orgs', text: 'select org_id from system_dirty_orgs()' }, []);
+  const { rows } = await tx.query<{ org_id: string }>(
+    { name: 'dirty_orgs', text: 'select org_id from system_dirty_orgs()' },
+    [],
+  );
   return rows.map(({ org_id }) => org_id);
 }
 
 export async function lanesWithWork(tx: Tx, now: number): Promise<ConnectionIds[]> {
   const { rows } = await tx.query<ConnectionIds>(
-    { name: 'lanes_with_work', text: `select org_id as "orgId", connection_id as "connectionId" from system_lanes_with_work(to_timestamp($1::float8 / 1000.0))` },
+    {
+      name: 'lanes_with_work',
+      text: `select org_id as "orgId", connection_id as "connectionId" from system_lanes_with_work(to_timestamp($1::float8 / 1000.0))`,
+    },
     [now],
   );
   return rows;
 }
 
 export async function publishingConnections(tx: Tx): Promise<ConnectionIds[]> {
-  const { rows } = await tx.query<ConnectionIds>(`select org_id as "orgId", connection_id as "connectionId" from system_publishing_connections()`, []);
+  const { rows } = await tx.query<ConnectionIds>(
+    `select org_id as "orgId", connection_id as "connectionId" from system_publishing_connections()`,
+    [],
+  );
   return rows;
 }
 
 export async function dueNow(tx: Tx, now: number, limit: number): Promise<DueRow[]> {
   const { rows } = await tx.query<DueRow>(
-    { name: 'due_now', text: `select org_id as "orgId", kind, subject_id as "subjectId" from system_due(to_timestamp($1::float8 / 1000.0), $2)` },
+    {
+      name: 'due_now',
+      text: `select org_id as "orgId", kind, subject_id as "subjectId" from system_due(to_timestamp($1::float8 / 1000.0), $2)`,
+    },
     [now, limit],
   );
   return rows;
 }
 
-export async function postponeDue(tx: Tx, orgId: string, kind: string, subjectId: string, until: number): Promise<void> {
-  await tx.query(`update due set due_at = to_timestamp($4::float8 / 1000.0) where org_id = $1 and kind = $2 and subject_id = $3`, [orgId, kind, subjectId, until]);
+export async function postponeDue(
+  tx: Tx,
+  orgId: string,
+  kind: string,
+  subjectId: string,
+  until: number,
+): Promise<void> {
+  await tx.query(
+    `update due set due_at = to_timestamp($4::float8 / 1000.0) where org_id = $1 and kind = $2 and subject_id = $3`,
+    [orgId, kind, subjectId, until],
+  );
 }
 
 export async function clearDue(tx: Tx, orgId: string, kind: string, subjectId: string): Promise<void> {
@@ -55,12 +76,21 @@ export async function askStockSweep(tx: Tx, orgId: string, connectionId: string,
      update targets t set read_due = to_timestamp($3::float8 / 1000.0) from locked l where t.org_id = $1 and t.id = l.id`,
     [orgId, connectionId, now],
   );
-  await tx.query(`update connections set stock_swept_at = to_timestamp($3::float8 / 1000.0) where org_id = $1 and id = $2`, [orgId, connectionId, now]);
+  await tx.query(
+    `update connections set stock_swept_at = to_timestamp($3::float8 / 1000.0) where org_id = $1 and id = $2`,
+    [orgId, connectionId, now],
+  );
   return rowCount ?? 0;
 }
 
 /** True once per period and connection, whoever asks. */
-export async function takeStockSweep(tx: Tx, orgId: string, connectionId: string, now: number, everyMs: number): Promise<boolean> {
+export async function takeStockSweep(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  now: number,
+  everyMs: number,
+): Promise<boolean> {
   const { rowCount } = await tx.query(
     `update connections set stock_swept_at = to_timestamp($3::float8 / 1000.0)
      where org_id = $1 and id = $2 and deleted_at is null and paused_at is null and state = 'connected'

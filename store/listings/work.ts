@@ -6,8 +6,9 @@
  * read, gaps whose orders have been read past, writes a predecessor left open. A stock key's other targets are loaded
  * too: buffer and cap are spent once over all of them.
  */
-import { fewUnits } from '#core/stock/urgency.ts';
+
 import type { PolicyFields, PolicyScope } from '#core/stock/publishable.ts';
+import { fewUnits } from '#core/stock/urgency.ts';
 import type { Tx } from '../tx.ts';
 
 export interface WorkTarget {
@@ -158,7 +159,15 @@ const reload = { name: 'work_reload', text: loadSql(idsSql) };
 export async function loadWork(tx: Tx, orgId: string, connectionId: string, now: number, pick: Pick): Promise<Work> {
   const { rows } =
     pick.kind === 'claim'
-      ? await tx.query<Work>(claim, [orgId, connectionId, now, pick.exclude, pick.limit, pick.urgentOnly, pick.openWrites])
+      ? await tx.query<Work>(claim, [
+          orgId,
+          connectionId,
+          now,
+          pick.exclude,
+          pick.limit,
+          pick.urgentOnly,
+          pick.openWrites,
+        ])
       : await tx.query<Work>(reload, [orgId, connectionId, now, pick.ids]);
   return rows[0] as Work;
 }

@@ -1,0 +1,102 @@
+/**
+ * A lane's channel as a whole: when it may be called again, and what people are told.
+ *
+ *   rate limited  → that class waits as long as the vendor says
+ *   unreachable   → backs off, doubling with jitter to half a minute; said (state and one alert) after three in a row;
+ *                   the next answer ends it
+ *   unauthorized  → the connection's state and a critical alert; nothing is sent until it is renewed, nothing is lost
+ */
+import type { BudgetClass } from '#connectors/kit/ports.ts';
+import { raiseAlerts, resolveAlerts, setConnectionState } from '#store/listings/states.ts';
+import type { LaneOptions } from './publisher-types.ts';
+
+/** Unreachable is said after this many calls in a row failed to get there. */
+const failuresToSay = 3;
+const longestBackOffMs = 30_000;
+const all: readonly BudgetClass[] = ['urgent', 'bulk', 'read'];
+
+export class LaneHealth {
+  readonly #options: LaneOptions;
+  readonly #wake: () => void;
+  readonly #stopping: AbortSignal;
+  /** By class: not before this monotonic time. */
+  readonly #slowUntil: Record<BudgetClass, number> = { urgent: 0, bulk: 0, read: 0 };
+  #failures = 0;
+
+  constructor(options: LaneOptions, wake: () => void, stopping: AbortSignal) {
+    this.#options = options;
+    this.#wake = wake;
+    this.#stopping = stopping;
+  }
+
+  isSlow(kind: BudgetClass): boolean {
+    return this.#options.clock.monotonicMs() < this.#slowUntil[kind];
+  }
+
+  /** One more failure and it is said, or it is already. */
+  get unreachable(): boolean {
+    return this.#failures >= failuresToSay - 1;
+  }
+
+  slow(kinds: readonly BudgetClass[], forMs: number): void {
+    const { clock, random } = this.#options;
+    const until = clock.monotonicMs() + forMs * (1 + random.next() / 4);
+    for (const kind of kinds) this.#slowUntil[kind] = Math.max(this.#slowUntil[kind], until);
+    void clock.sleep(until - clock.monotonicMs(), this.#stopping).then(() => this.#wake());
+  }
+
+  pause(forMs: number): void {
+    this.slow(all, forMs);
+  }
+
+  async notReached(reason: string): Promise<void> {
+    const { clock, ids, log, store, connection } = this.#options;
+    const { orgId, connectionId } = connection;
+    this.#failures += 1;
+    this.slow(all, Math.min(longestBackOffMs, 100 * 2 ** this.#failures));
+    if (this.#failures !== failuresToSay) return;
+    log.warn({ ...connection, reason }, 'The channel cannot be reached.');
+    const alert = {
+      id: ids.uuid(),
+      kind: 'connection_unreachable',
+      severity: 'warning' as const,
+      message: `The channel cannot be reached: ${reason}`,
+      subjectKind: 'connection',
+      subjectId: connectionId,
+    };
+    await store.tenant(orgId, async (tx) => {
+      await setConnectionState(tx, orgId, connectionId, 'unreachable', reason, clock.now());
+      await raiseAlerts(tx, orgId, [alert], clock.now());
+    });
+  }
+
+  async reached(): Promise<void> {
+    const { clock, store, connection } = this.#options;
+    const { orgId, connectionId } = connection;
+    const said = this.#failures >= failuresToSay;
+    this.#failures = 0;
+    if (!said) return;
+    await store.tenant(orgId, async (tx) => {
+      await setConnectionState(tx, orgId, connectionId, 'connected', null, clock.now());
+      await resolveAlerts(tx, orgId, 'connection_unreachable', [connectionId], clock.now());
+    });
+  }
+
+  async unauthorized(reason: string): Promise<void> {
+    const { clock, ids, log, store, connection } = this.#options;
+    const { orgId, connectionId } = connection;
+    log.warn({ ...connection, reason }, 'The channel no longer accepts our authorisation.');
+    const alert = {
+      id: ids.uuid(),
+      kind: 'connection_unauthorized',
+      severity: 'critical' as const,
+      message: `The channel no longer accepts our authorisation: ${reason}. Nothing is published there until it is renewed; nothing is lost.`,
+      subjectKind: 'connection',
+      subjectId: connectionId,
+    };
+    await store.tenant(orgId, async (tx) => {
+      const changed = await setConnectionState(tx, orgId, connectionId, 'unauthorized', reason, clock.now());
+      if (changed) await raiseAlerts(tx, orgId, [alert], clock.now());
+    });
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * A lane's calls and notes, shaped from decisions: which rows travel together, what is committed before a call, what a
+ * reading comes to when nothing is to be sent. Pure.
+ */
+import type { Manifest, StockReading } from '#connectors/kit/ports.ts';
+import type { Ids } from '#core/effects.ts';
+import { isUrgent } from '#core/stock/urgency.ts';
+import type { AttemptDraft, AttemptResult } from '#store/listings/attempts.ts';
+import type { ReadObservation, ReadResult } from '#store/listings/observations.ts';
+import type { Alert, Finding } from '#store/listings/states.ts';
+import type { Work, WorkTarget } from '#store/listings/work.ts';
+import type { PlannedSend } from './lane-decision.ts';
+import type { SentRow } from './lane-outcome.ts';
+import type { SentCall } from './publisher-types.ts';
+
+export interface SendCall {
+  budget: 'urgent' | 'bulk';
+  sends: PlannedSend[];
+}
+
+/** Without compare-and-set no more is taken than can be read and written while the reading is fresh. */
+export const sliceOf = ({ stock }: Manifest): number =>
+  stock.compareAndSet ? Math.max(100, stock.bulkRows) : 4 * stock.callsInFlight;
+
+/** Without compare-and-set a write follows right after its read: those are read in calls as small as the writes. */
+export function readCalls(targets: readonly WorkTarget[], { stock }: Manifest, now: number): WorkTarget[][] {
+  const before = targets.filter(
+    (target) => !stock.compareAndSet && target.dirty && !(target.readDue !== null && target.readDue <= now),
+  );
+  const looks = targets.filter((target) => !before.includes(target));
+  return [...chunks(before, stock.urgentRows), ...chunks(looks, stock.readRows)];
+}
+
+/** Urgent first, in small calls; a call names one channel location where the vendor wants that. */
+export function sendCalls(sends: readonly PlannedSend[], { stock }: Manifest, maxRows: number): SendCall[] {
+  const ordered = [...sends].sort((a, b) => a.urgency - b.urgency);
+  return (['urgent', 'bulk'] as const).flatMap((budget) => {
+    const mine = ordered.filter((send) => isUrgent(send.urgency) === (budget === 'urgent'));
+    const places = stock.oneLocationPerCall ? [...new Set(mine.map(({ target }) => target.channelLocation))] : [null];
+    const rows = Math.min(maxRows, budget === 'urgent' ? stock.urgentRows : stock.bulkRows);
+    return places.flatMap((place) =>
+      chunks(
+        mine.filter(({ target }) => place === null || target.channelLocation === place),
+        rows,
+      ).map((chunk) => ({ budget, sends: chunk })),
+    );
+  });
+}
+
+function chunks<T>(items: readonly T[], size: number): T[][] {
+  const parts: T[][] = [];
+  for (let start = 0; start < items.length; start += size) parts.push(items.slice(start, start + size));
+  return parts;
+}
+
+export function draftOf({ attemptId, send }: SentRow): AttemptDraft {
+  return {
+    attemptId,
+    targetId: send.target.id,
+    value: send.value,
+    from: send.from,
+    seenVersion: send.target.seenVersion,
+    effectSeq: send.target.effectSeq,
+    derivation: send.steps,
+    desired: send.desired,
+    blind: send.blind,
+  };
+}
+
+export function sentCall(key: string, budget: 'urgent' | 'bulk', rows: readonly SentRow[]): SentCall {
+  return {
+    key,
+    budget,
+    rows: rows.map(({ send }) => ({
+      targetId: send.target.id,
+      stockKey: send.target.stockKey,
+      channelLocation: send.target.channelLocation,
+      value: send.value,
+      from: send.from,
+    })),
+  };
+}
+
+export interface FoundReading {
+  target: WorkTarget;
+  reading: StockReading | undefined;
+}
+
+export function pairReadings(targets: readonly WorkTarget[], readings: readonly StockReading[]): FoundReading[] {
+  return targets.map((target) => ({
+    target,
+    reading: readings.find(
+      ({ ref }) => ref.stockKey === target.stockKey && ref.channelLocation === target.channelLocation,
+    ),
+  }));
+}
+
+/** The numbers among the readings, as of what was known when they were asked for. */
+export function numbersRead(found: readonly FoundReading[]): ReadObservation[] {
+  return found.flatMap(({ target, reading }) =>
+    !reading || reading.kind === 'missing' || reading.value === null
+      ? []
+      : [
+          {
+            targetId: target.id,
+            value: reading.value,
+            vendorAt: reading.vendorAt,
+            askedAt: target.seenVersion,
+            changed: reading.value !== target.observed,
+          },
+        ],
+  );
+}
+
+export interface ReadOutcome {
+  findings: Finding[];
+  alerts: Alert[];
+  /** Targets with a number: decided again with it. */
+  numbers: { targetId: string; value: number; verdict: string }[];
+}
+
+export function afterReading(
+  found: readonly FoundReading[],
+  results: ReadonlyMap<string, ReadResult>,
+  ids: Ids,
+): ReadOutcome {
+  const outcome: ReadOutcome = { findings: [], alerts: [], numbers: [] };
+  const refused = (target: WorkTarget, reason: string) => {
+    outcome.findings.push(note(target, { state: 'rejected', reason, handled: true }));
+    outcome.alerts.push(refusal(ids, target.id, `The channel refuses the number of ${target.stockKey}: ${reason}`));
+  };
+  for (const { target, reading } of found) {
+    const result = results.get(target.id);
+    if (reading?.kind === 'read_only') {
+      const reason = 'The channel keeps this number itself.';
+      outcome.findings.push({ ...note(target, { state: 'read_only', reason, handled: true }), readOnly: true });
+    } else if (reading?.kind !== 'quantity') {
+      refused(target, reading?.reason ?? 'The channel does not know this number.');
+    } else if (result?.rejected) {
+      refused(
+        target,
+        `The channel accepted ${target.pendingValue ?? 'a number'} and still shows ${reading.value}: it was never applied.`,
+      );
+    } else {
+      outcome.numbers.push({ targetId: target.id, value: reading.value, verdict: result?.verdict ?? 'old' });
+    }
+  }
+  return outcome;
+}
+
+function note(target: WorkTarget, what: { state: string; reason: string; handled: boolean }): Finding {
+  return {
+    targetId: target.id,
+    desired: null,
+    steps: null,
+    state: what.state,
+    reason: what.reason,
+    handledVersion: what.handled ? target.dirtyVersion : null,
+    nextTryAt: null,
+    releaseUnseen: false,
+    readDue: 'clear',
+  };
+}
+
+const refusal = (ids: Ids, targetId: string, message: string, details: unknown = {}): Alert => ({
+  id: ids.uuid(),
+  kind: 'listing_rejected',
+  severity: 'warning',
+  message,
+  subjectKind: 'target',
+  subjectId: targetId,
+  details,
+});
+
+export function refusals(ids: Ids, results: readonly AttemptResult[]): Alert[] {
+  return results
+    .filter(({ outcome }) => outcome === 'rejected')
+    .map(({ targetId, reason, errorCode, value }) =>
+      refusal(ids, targetId, `The channel refuses this number: ${reason ?? 'no reason given'}`, {
+        code: errorCode,
+        value,
+      }),
+    );
+}
+
+/** Too many rounds without an end: something moves faster than we look. It stays dirty and waits. */
+export function postponed(work: Work, until: number): Finding[] {
+  const reason = 'The channel’s number changes faster than it can be compared; trying again.';
+  return work.targets
+    .filter(({ picked }) => picked)
+    .map((target) => ({
+      ...note(target, { state: 'pending', reason, handled: false }),
+      nextTryAt: until,
+      readDue: 'keep',
+    }));
+}
+
+/** Findings that change what people see. */
+export function visible(findings: readonly Finding[], targets: readonly WorkTarget[]): string[] {
+  const before = new Map(targets.map((target) => [target.id, target]));
+  return findings
+    .filter(({ targetId, state, desired, releaseUnseen }) => {
+      const target = before.get(targetId);
+      return !target || target.state !== state || (desired !== null && target.desired !== desired) || releaseUnseen;
+    })
+    .map(({ targetId }) => targetId);
+}
