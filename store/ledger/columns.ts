@@ -8,7 +8,9 @@ export function literal(values: readonly (string | number | boolean | null)[]): 
   return `{${values.map((value) => value ?? 'NULL').join(',')}}`;
 }
 
+const unsafe = /[\\"]/;
+
 /** Any text as an element of an array literal. */
 export function quoted(value: string): string {
-  return `"${value.replace(/[\\"]/g, '\\$&')}"`;
+  return unsafe.test(value) ? `"${value.replace(/[\\"]/g, '\\$&')}"` : `"${value}"`;
 }

@@ -106,4 +106,42 @@ describe('posting', () => {
     expect(await numbers(db.owner, world, v)).toEqual({ MAIN: [5, 0, 0] });
     expect((await due()).rows).toEqual([]);
   });
+
+  test('texts of people travel unchanged: quotes, backslashes, braces, line ends and the word NULL', async () => {
+    const { world, v } = await stocked(1);
+    const odd = 'a "b" \\ {c,d}\n\tNULL ü 🚲';
+    const receipt = command({
+      kind: 'receive' as const,
+      variantId: v,
+      locationId: world.main,
+      units: 1,
+      key: odd,
+      reason: 'NULL',
+      reference: odd,
+      actor: odd,
+    });
+    expect((await run(store, world, [receipt]))[0]?.kind).toBe('posted');
+    const { rows } = await db.owner.query(
+      'select effect_key, reason, reference, actor from movements where org_id = $1 and effect_key = $2',
+      [world.orgId, odd],
+    );
+    expect(rows).toEqual([{ effect_key: odd, reason: 'NULL', reference: odd, actor: odd }]);
+    expect((await run(store, world, [receipt]))[0]?.kind).toBe('duplicate');
+  });
+
+  test('a batch of none, of 201, or with units that are not whole is our mistake, and nothing is written', async () => {
+    const { world, v } = await stocked(1);
+    const one = (units: number) => command({ kind: 'receive' as const, variantId: v, locationId: world.main, units });
+    await expect(run(store, world, [])).rejects.toMatchObject({ code: 'assertion' });
+    await expect(
+      run(
+        store,
+        world,
+        Array.from({ length: 201 }, () => one(1)),
+      ),
+    ).rejects.toMatchObject({ code: 'assertion' });
+    for (const units of [0, -1, 1.5, 2 ** 31])
+      await expect(run(store, world, [one(1), one(units)])).rejects.toMatchObject({ code: 'assertion' });
+    expect(await numbers(db.owner, world, v)).toEqual({ MAIN: [1, 0, 0] });
+  });
 });

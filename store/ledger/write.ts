@@ -11,7 +11,7 @@ import type { Command, PositionNumbers, PostContext } from '#core/stock/movement
 import { available } from '#core/stock/position.ts';
 import type { Decided } from '#core/stock/posting.ts';
 import type { Tx } from '../tx.ts';
-import { literal, quoted } from './columns.ts';
+import { quoted } from './columns.ts';
 import type { LoadedShare } from './load.ts';
 import { toStored } from './result.ts';
 
@@ -75,16 +75,23 @@ const writeStatement = {
     .join(', ')})`,
 };
 
-/** Rows of one table, collected column by column. */
+/** Rows of one table as one array literal per column, appended as they come. */
 class Columns {
-  readonly values: Value[][];
+  private readonly values: string[];
+  rows = 0;
 
   constructor(width: number) {
-    this.values = Array.from({ length: width }, () => []);
+    this.values = new Array<string>(width).fill('');
   }
 
   add(...row: Value[]): void {
-    for (let i = 0; i < row.length; i += 1) this.values[i]?.push(row[i] as Value);
+    const comma = this.rows === 0 ? '' : ',';
+    for (let i = 0; i < row.length; i += 1) this.values[i] += `${comma}${row[i] ?? 'NULL'}`;
+    this.rows += 1;
+  }
+
+  get literals(): string[] {
+    return this.values.map((values) => `{${values}}`);
   }
 }
 
@@ -120,10 +127,10 @@ export async function write(tx: Tx, shares: readonly DecidedShare[], context: Po
   >;
   const draft: Draft = { ...columns, alerts: [], resolved: [], dues: [] };
   for (const share of shares) addShare(draft, share, context);
-  if (draft.commands.values[0]?.length === 0) return;
+  if (draft.commands.rows === 0) return;
   const rare = (rows: readonly unknown[]) => (rows.length > 0 ? JSON.stringify(rows) : null);
   const values = [
-    ...tables.flatMap((table) => draft[table].values.map(literal)),
+    ...tables.flatMap((table) => draft[table].literals),
     rare(draft.alerts),
     rare(draft.resolved),
     rare(draft.dues),

@@ -84,7 +84,8 @@ create table commitments (
   created_at timestamptz not null default clock_timestamp(),
   primary key (org_id, line_id, variant_id, location_id)
 );
-create index commitments_open on commitments (org_id, variant_id, location_id, seq) where open > 0;
+-- Few distinct keys on purpose: equal ones are stored once, and what is found is sorted by seq in memory.
+create index commitments_open on commitments (org_id, variant_id) where open > 0;
 call tenant_table('commitments', 'select, insert, update');
 
 -- A claim for a while. hold_id: our own hold's id, or the order line it stands for (a channel's pending order).
@@ -105,7 +106,7 @@ create table holds (
   created_at timestamptz not null default clock_timestamp(),
   primary key (org_id, hold_id, variant_id, location_id)
 );
-create index holds_open on holds (org_id, variant_id, location_id, seq) where open > 0;
+create index holds_open on holds (org_id, variant_id) where open > 0;
 call tenant_table('holds', 'select, insert, update');
 
 -- Units of an order line (or hold) that no goods stand behind; filled in sequence by whatever frees goods.
