@@ -33,12 +33,12 @@ import type { FetchWork } from './fetch-order.ts';
 import { importOrders, type OrderGroup, type OrderOutcome } from './import-order.ts';
 import { failureOf, retryOf } from './inbox-retry.ts';
 import type { IntakeOptions } from './intake.ts';
-import { createPulse } from './pulse.ts';
+import { createPulse, type Pulse } from './pulse.ts';
 import { split } from './receive-event.ts';
 
 export interface DrainOptions extends IntakeOptions {
   /** Reads an order and stores the answer; never throws, not awaited. */
-  fetch(work: FetchWork): void;
+  ask(work: FetchWork): void;
 }
 
 export interface Drain {
@@ -52,6 +52,12 @@ export interface Drain {
 /** A read may take this long before another is begun. */
 const FETCH_MS = 60_000;
 
+interface Worker {
+  pulse: Pulse;
+  /** Waits for work. */
+  idle: boolean;
+}
+
 interface Batch {
   settlements: Settlement[];
   fetches: FetchWork[];
@@ -60,7 +66,7 @@ interface Batch {
 
 export function createDrain(options: DrainOptions): Drain {
   const { store, clock, random, log, workers = 3, batchKeys = 100, pollMs = 100, retryMs = 1_000 } = options;
-  const pulse = createPulse(clock);
+  const crew: Worker[] = Array.from({ length: workers }, () => ({ pulse: createPulse(clock), idle: false }));
   const stopping = new AbortController();
   let loops: Promise<void>[] = [];
 
@@ -86,7 +92,7 @@ export function createDrain(options: DrainOptions): Drain {
   async function committed(batch: Batch, keys: number): Promise<void> {
     await options.hooks?.afterCommit?.(keys);
     if (batch.applied > 0) options.onCommitted?.();
-    for (const work of batch.fetches) options.fetch(work);
+    for (const work of batch.fetches) options.ask(work);
   }
 
   async function bisect(keys: readonly SequenceKey[], error: unknown): Promise<void> {
@@ -134,27 +140,41 @@ export function createDrain(options: DrainOptions): Drain {
     );
   }
 
-  async function loop(): Promise<void> {
+  /** The first one looks for the work of other processes; the others are woken when there is more than one can carry. */
+  async function loop(worker: Worker, first: boolean): Promise<void> {
     while (!stopping.signal.aborted) {
-      const { beats } = pulse;
+      const { beats } = worker.pulse;
       try {
-        if ((await step()) === 0) await pulse.wait(beats, pollMs, stopping.signal);
+        const claimed = await step();
+        if (claimed >= batchKeys) wake();
+        if (claimed > 0) continue;
+        worker.idle = true;
+        await worker.pulse.wait(beats, first ? pollMs : pollMs * 20, stopping.signal);
       } catch (error) {
         log.error({ ...failureOf(error) }, 'the inbox cannot be drained');
         await clock.sleep(Math.max(pollMs, retryMs) * (0.5 + random.next()), stopping.signal);
+      } finally {
+        worker.idle = false;
       }
     }
   }
 
+  /** One event needs one worker; when none is idle, all look once more before they rest. */
+  function wake(): void {
+    const rested = crew.find(({ idle }) => idle);
+    for (const { pulse } of rested ? [rested] : crew) pulse.wake();
+    if (rested) rested.idle = false;
+  }
+
   return {
     start() {
-      if (loops.length === 0) loops = Array.from({ length: workers }, loop);
+      if (loops.length === 0) loops = crew.map((worker, n) => loop(worker, n === 0));
     },
     async stop() {
       stopping.abort();
       await Promise.all(loops);
     },
-    wake: pulse.wake,
+    wake,
     async run() {
       while ((await step()) > 0);
     },

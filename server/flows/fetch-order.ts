@@ -52,7 +52,7 @@ export function createFetcher(options: FetcherOptions) {
     while (running.size < AT_ONCE && !stopping.signal.aborted) {
       const work = queue.shift();
       if (!work) return;
-      const task: Promise<void> = fetch(work)
+      const task: Promise<void> = serve(work)
         .catch((error: unknown) =>
           log.error(
             { connectionId: work.key.connectionId, externalId: work.key.externalId, ...failureOf(error) },
@@ -68,7 +68,7 @@ export function createFetcher(options: FetcherOptions) {
     }
   }
 
-  async function fetch(work: FetchWork): Promise<void> {
+  async function serve(work: FetchWork): Promise<void> {
     const { key } = work;
     let body: Buffer | null;
     try {

@@ -104,7 +104,7 @@ export interface Intake {
 export function createIntake(options: IntakeOptions): Intake {
   const receiver = createReceiver({ ...options, onStored: () => drain.wake() });
   const fetcher = createFetcher({ ...options, onStored: () => drain.wake() });
-  const drain = createDrain({ ...options, fetch: (work) => fetcher.run(work) });
+  const drain = createDrain({ ...options, ask: (work) => fetcher.run(work) });
   const sweeps = createSweeps({
     ...options,
     receive: (deliveries) => receiver.storeNow(deliveries),

@@ -66,6 +66,8 @@ interface Pending {
 
 /** Rows per statement. */
 const BATCH = 500;
+/** Commits of deliveries under way at once. */
+const COMMITS = 2;
 /** How long a connection found for a webhook is remembered: a changed secret is believed this late at most. */
 const REMEMBER_MS = 2_000;
 const MAX_KEY = 500;
@@ -119,7 +121,7 @@ export function createReceiver(options: ReceiverOptions) {
     return new Promise((resolveOne, reject) => {
       waiting.push({ row: rowOf(delivery), resolve: resolveOne, reject });
       if (waiting.length >= BATCH) flush();
-      else if (!gathering) {
+      else if (!gathering && running.size < COMMITS) {
         gathering = true;
         void clock.sleep(windowMs, stopping.signal).then(flush);
       }
@@ -155,10 +157,14 @@ export function createReceiver(options: ReceiverOptions) {
 
   function flush(): void {
     gathering = false;
-    const batch = waiting;
-    waiting = [];
-    if (batch.length === 0) return;
-    const work: Promise<void> = commit(batch).finally(() => running.delete(work));
+    // While two commits are under way the next one gathers: it leaves when one of them is done.
+    if (waiting.length === 0 || running.size >= COMMITS) return;
+    const batch = waiting.slice(0, BATCH);
+    waiting = waiting.slice(BATCH);
+    const work: Promise<void> = commit(batch).finally(() => {
+      running.delete(work);
+      flush();
+    });
     running.add(work);
   }
 
@@ -217,7 +223,7 @@ export function createReceiver(options: ReceiverOptions) {
     async stop(): Promise<void> {
       stopping.abort();
       flush();
-      await Promise.all(running);
+      while (running.size > 0) await Promise.all(running);
     },
   };
 }

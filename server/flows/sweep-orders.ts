@@ -86,7 +86,7 @@ export function createSweeps(options: SweepOptions) {
     const { orgId, connectionId } = connection;
     const rest = (begun.get(connectionId) ?? Number.NEGATIVE_INFINITY) + GAP_MS - clock.monotonicMs();
     if (rest > 0) await clock.sleep(rest, stopping.signal);
-    for (let tries = 0; !stopping.signal.aborted && tries < LEASE_MS / GAP_MS; tries += 1) {
+    for (let tries = 0; !stopping.signal.aborted && tries < (2 * LEASE_MS) / GAP_MS; tries += 1) {
       begun.set(connectionId, clock.monotonicMs());
       const now = clock.now();
       const start = await store.tenant(orgId, (tx) => takeSweep(tx, orgId, connectionId, now, now + LEASE_MS));
