@@ -102,7 +102,10 @@ export interface Confirm extends Keyed {
   lines?: { variantId: VariantId; units: Quantity }[];
 }
 
-/** The clock asks: releases an own hold whose time has passed; else `nothing` (not_due, channel_hold, closed). */
+/**
+ * The clock asks: releases an own hold whose time has passed; else `nothing` (not_due, channel_hold, closed).
+ * The key of a hold that may be placed again under its id names the time too: "hold:{id}:expire:{expiresAt}".
+ */
 export interface Expire extends Keyed {
   kind: 'expire';
   holdId: HoldId;

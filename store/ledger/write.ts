@@ -140,7 +140,7 @@ export async function write(tx: Tx, shares: readonly DecidedShare[], context: Po
     await tx.query(writeStatement, values);
   } catch (error) {
     const { code, constraint } = error as { code?: string; constraint?: string };
-    if (code !== '23505') throw error;
+    if (code !== '23505' || constraint !== 'ledger_effects_pkey') throw error;
     throw new StoreError('store.conflict', 'Another transaction posted the same effect first.', { constraint }, error);
   }
 }
