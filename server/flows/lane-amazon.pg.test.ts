@@ -99,12 +99,14 @@ test('race 7: while a write settles the old number is neither drift nor proof, a
   expect(await mug(shop)).toMatchObject({ desired: 6, accepted: 6, expected: null, state: 'settling' });
   expect(await shop.number('MUG')).toBe(10);
   const sent = await patches(shop);
+  const looked = (await shop.calls('getListingsItem')).length;
   for (let look = 0; look < 4; look += 1) {
     stage.clock.advance(1_000);
     await publisher.requestStockSweep(shop.connection);
     await publisher.drain();
   }
   expect(await patches(shop)).toBe(sent);
+  expect((await shop.calls('getListingsItem')).length).toBe(looked + 4);
   expect(await mug(shop)).toMatchObject({ observed: 10, unseen: 0, state: 'settling' });
   await shop.control('/clock', { advanceMs: 121_000 });
   stage.clock.advance(121_000);
@@ -222,6 +224,7 @@ test('race 5: a lane frozen before its send wakes after its lease: what it sent 
   // The vendor took the late 5. The frozen lane knows it lost its lease, and says so.
   expect(await shop.number('MUG')).toBe(5);
   expect(await mug(shop)).toMatchObject({ expected: null });
+  expect((await stage.attempts(shop)).find(({ value }) => value === 5)?.outcome).toBe('unknown');
   stage.clock.advance(10_000);
   await second.drain();
   expect(await shop.number('MUG')).toBe(2);

@@ -205,6 +205,10 @@ function decideOne(
       });
       return;
     case 'wait': {
+      if (due(target, context) && settling) {
+        decisions.reads.push(target);
+        return;
+      }
       const away = work.connection?.state === 'unreachable';
       const onItsWay = settling !== null && goal === settling.value;
       const state = settling ? 'settling' : away ? 'unreachable' : 'unknown';
@@ -216,7 +220,7 @@ function decideOne(
           reason,
           handled: onItsWay,
           nextTryAt: onItsWay ? null : next.until,
-          readDue: 'keep',
+          readDue: next.until,
         }),
       );
       return;

@@ -38,6 +38,11 @@ export class LaneHealth {
     return this.#failures >= failuresToSay - 1;
   }
 
+  /** What the database says of the connection: a predecessor may have called it unreachable. */
+  told(state: string): void {
+    if (state === 'unreachable' && this.#failures === 0) this.#failures = failuresToSay;
+  }
+
   slow(kinds: readonly BudgetClass[], forMs: number): void {
     const { clock, random } = this.#options;
     const until = clock.monotonicMs() + forMs * (1 + random.next() / 4);

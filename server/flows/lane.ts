@@ -9,6 +9,7 @@ import {
   raiseAlerts,
   recordFindings,
   resolveAlerts,
+  settleUnauthorized,
 } from '#store/listings/states.ts';
 import { loadWork, type Work, type WorkTarget } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
@@ -167,7 +168,11 @@ class ConnectionLane implements Lane {
     );
     if (this.#dead || !work.connection) return false;
     this.#askForOrders(work.connection.unseen);
-    if (work.connection.state === 'unauthorized') return false;
+    this.#health.told(work.connection.state);
+    if (work.connection.state === 'unauthorized') {
+      await this.#tx((tx) => settleUnauthorized(tx, hold.orgId, hold.connectionId, clock.now()));
+      return false;
+    }
     if (work.connection.paused) {
       await this.#tx((tx) => settlePauses(tx, hold.orgId, hold.connectionId, null, clock.now()));
       return false;

@@ -317,6 +317,34 @@ describe('pauses keep what waits', () => {
   });
 });
 
+describe('a stop that somebody else set and ended', () => {
+  test.each([
+    ['a pause', `update connections set paused_at = now()`, `update connections set paused_at = null`, 'paused'],
+    ['a paused listing', `update listings set paused_at = now()`, `update listings set paused_at = null`, 'paused'],
+    [
+      'a lost authorisation',
+      `update connections set state = 'unauthorized', state_reason = 'uninstalled'`,
+      `update connections set state = 'connected'`,
+      'unauthorized',
+    ],
+  ])('%s stops the target in a named state and ends by itself', async (_, stop, end, state) => {
+    await stage.variant('CUP');
+    await stage.stock('CUP', 5);
+    const shop = await shopifyShop(stage, { CUP: [5, 0] }, { places: ['MAIN'] });
+    const publisher = stage.publisher([shop]);
+    await publisher.drain();
+    await db.owner.query(`${stop} where org_id = $1`, [stage.orgId]);
+    await stage.sell('CUP', 2);
+    await publisher.drain();
+    expect(await stage.target(shop, shop.item('CUP'), shop.main)).toMatchObject({ state, dirty: true });
+    expect(await shop.number('CUP', shop.main)).toBe(5);
+    await db.owner.query(`${end} where org_id = $1`, [stage.orgId]);
+    await publisher.drain();
+    expect(await shop.number('CUP', shop.main)).toBe(3);
+    expect(await stage.target(shop, shop.item('CUP'), shop.main)).toMatchObject({ state: 'in_sync', dirty: false });
+  });
+});
+
 describe('a channel in trouble', () => {
   test('unreachable: said after three failures with one alert, everything kept, right again by itself', async () => {
     await stage.variant('CUP');

@@ -150,3 +150,20 @@ export async function setConnectionState(
   );
   return true;
 }
+
+/** Whoever found out that the authorisation has ended: its targets stand in that state. */
+export async function settleUnauthorized(tx: Tx, orgId: string, connectionId: string, now: number): Promise<void> {
+  await tx.query(
+    {
+      name: 'unauthorized_settle',
+      text: `
+    with locked as materialized (
+      select t.id, c.state_reason from targets t join connections c on c.org_id = $1 and c.id = $2 and c.state = 'unauthorized'
+      where t.org_id = $1 and t.connection_id = $2 and t.state not in ('unauthorized', 'read_only', 'paused', 'unmapped', 'shadow')
+      order by t.id for update of t)
+    update targets t set state = 'unauthorized', reason = l.state_reason, state_at = to_timestamp($3::float8 / 1000.0), version = t.version + 1
+    from locked l where t.org_id = $1 and t.id = l.id`,
+    },
+    [orgId, connectionId, now],
+  );
+}

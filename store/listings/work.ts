@@ -85,12 +85,17 @@ export type Pick =
   | { kind: 'claim'; limit: number; exclude: readonly string[]; urgentOnly: boolean; openWrites: boolean }
   | { kind: 'ids'; ids: readonly string[] };
 
+/** The pause or the lost authorisation that stopped it still stands; judged by its cause, whoever set or ended that. */
+const notStopped = `not (t.state = 'unauthorized' and c.state = 'unauthorized')
+         and not (t.state = 'paused' and (c.paused_at is not null or exists (select from listings l
+           where l.org_id = $1 and l.connection_id = $2 and l.stock_key = t.stock_key and l.paused_at is not null)))`;
+
 const claimSql = `
   picked as materialized (
     select id, min(rank) as rank, min(since) as since from (
       (select t.id, case when t.dirty_hint <= 0 or t.dirty_since < n.at - interval '30 s' then 0 when t.dirty_hint <= ${fewUnits} then 1 else 2 end as rank, t.dirty_since as since
-       from targets t, n where t.org_id = $1 and t.connection_id = $2 and t.dirty_version > t.handled_version and t.variant_id is not null
-         and t.state not in ('paused', 'unauthorized') and not t.read_only and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[])
+       from targets t, n, c where t.org_id = $1 and t.connection_id = $2 and t.dirty_version > t.handled_version and t.variant_id is not null
+         and ${notStopped} and not t.read_only and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[])
          and (not $6 or t.dirty_hint <= ${fewUnits} or t.dirty_since < n.at - interval '30 s')
        order by 2, t.dirty_since limit $5)
       union all
@@ -99,11 +104,15 @@ const claimSql = `
       union all
       (select t.id, 3, t.unseen_at from targets t, n, c
        where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0 and date_trunc('second', c.orders_read_to) > t.unseen_at and not $6
-         and t.state not in ('paused', 'unauthorized') and t.id <> all($4::uuid[]) limit $5)
+         and ${notStopped} and t.id <> all($4::uuid[]) limit $5)
       union all
-      (select t.id, 2, null from targets t, n
+      (select t.id, 2, null from targets t, n, c
        where $7 and t.org_id = $1 and t.connection_id = $2 and t.pending_value is not null and t.settles_at is null
-         and t.state not in ('paused', 'unauthorized') and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[]) limit $5)
+         and ${notStopped} and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[]) limit $5)
+      union all
+      (select t.id, 2, t.state_at from targets t, c
+       where t.org_id = $1 and t.connection_id = $2 and t.state in ('paused', 'unauthorized') and not $6 and ${notStopped}
+         and t.id <> all($4::uuid[]) limit $5)
     ) every group by id order by rank, since nulls last limit $5)`;
 
 const idsSql = `picked as materialized (select id from targets where org_id = $1 and connection_id = $2 and id = any($4::uuid[]))`;

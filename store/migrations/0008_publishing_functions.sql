@@ -23,7 +23,12 @@ create function system_lanes_with_work(p_now timestamptz) returns table (org_id 
     exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.dirty_version > t.handled_version)
     or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.read_due <= p_now)
     or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.unseen > 0)
-    or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.pending_value is not null))
+    or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.pending_value is not null)
+    -- What stopped these has ended: they are compared again.
+    or (c.state <> 'unauthorized' and exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.state = 'unauthorized'))
+    or (c.paused_at is null and exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.state = 'paused'
+      and not exists (select from public.listings l where l.org_id = t.org_id and l.connection_id = t.connection_id and l.stock_key = t.stock_key
+        and l.paused_at is not null))))
 $$;
 
 -- Whatever depends on time and is due.
