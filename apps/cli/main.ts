@@ -1,26 +1,11 @@
-/** The `syncstate` command under the pinned Node. */
-import { readConfig, ConfigError } from '#server/config.ts';
-import { run, StartRefused, type Role } from '#server/main.ts';
+/** The `syncstate` command under the pinned Node (apps/cli/syncstate.mjs): parses, runs one command, ends with its exit code. */
+import { version } from '#server/version.ts';
+import { createCli } from './cli.ts';
+import { startCommands } from './start.ts';
 
-const [role = 'start'] = process.argv.slice(2);
+// A reader that has seen enough (`syncstate export movements | head`) ends the command quietly.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
-async function start(): Promise<void> {
-  const running = await run(role as Role, readConfig());
-  const stop = (): void => {
-    const hurry = setTimeout(() => process.exit(0), 4_500);
-    hurry.unref();
-    void running.stop().then(() => process.exit(0));
-  };
-  process.once('SIGTERM', stop);
-  process.once('SIGINT', stop);
-  process.stdout.write(`SyncState is running: ${running.url}\n`);
-  if (running.openLink !== null) process.stdout.write(`Open ${running.openLink}\n`);
-}
-
-try {
-  await start();
-} catch (error) {
-  const known = error instanceof StartRefused || error instanceof ConfigError;
-  process.stderr.write(`${known ? error.message : error instanceof Error ? error.stack : String(error)}\n`);
-  process.exit(1);
-}
+const cli = createCli(version);
+startCommands(cli);
+process.exit(await cli.run(process.argv.slice(2)));
