@@ -3,7 +3,16 @@
  * Knows no page and keeps no state; the web app and scripts pass where the server is and which key to use.
  */
 import { ApiError, problemOf, unreachable } from './problem.ts';
-import type { BufferAnswer, Connection, InventoryItem, InventoryPage, Movement, Order, Page } from './types.ts';
+import type {
+  AlertPage,
+  BufferAnswer,
+  Connection,
+  InventoryItem,
+  InventoryPage,
+  Movement,
+  Order,
+  Page,
+} from './types.ts';
 
 export interface ApiOptions {
   /** '' for the page's own server, else e.g. http://127.0.0.1:3000, without a slash at the end. */
@@ -23,6 +32,8 @@ export interface Api {
   connections(signal?: AbortSignal): Promise<Page<Connection>>;
   orders(query: { limit?: number; cursor?: string | undefined }, signal?: AbortSignal): Promise<Page<Order>>;
   order(id: string, signal?: AbortSignal): Promise<Order>;
+  unreadAlerts(signal?: AbortSignal): Promise<AlertPage>;
+  markAlertRead(id: string): Promise<{ ok: boolean; id: string }>;
   /** A simulated buyer buys at a simulated connection. 409 `domain.not_simulated` on a live one, `domain.refused_by_channel` when the shop refuses. */
   buy(connectionId: string, lines: readonly { sku: string; quantity: number }[]): Promise<{ order: string }>;
 }
@@ -37,6 +48,8 @@ export const usedPaths = [
   ['get', '/api/orders'],
   ['get', '/api/orders/{id}'],
   ['post', '/api/connections/{id}/purchases'],
+  ['get', '/api/alerts/unread'],
+  ['post', '/api/alerts/{id}/read'],
   ['get', '/api/events'],
 ] as const;
 
@@ -95,6 +108,8 @@ export function createClient({ baseUrl, key, fetch: send = globalThis.fetch }: A
     movements: (query, signal) => call('GET', `/api/movements${queryText(query)}`, { signal }),
     connections: (signal) => call('GET', '/api/connections', { signal }),
     orders: (query, signal) => call('GET', `/api/orders${queryText(query)}`, { signal }),
+    unreadAlerts: (signal) => call('GET', '/api/alerts/unread?limit=50', { signal }),
+    markAlertRead: (id) => call('POST', `/api/alerts/${segment(id)}/read`, { body: {} }),
     order: (id, signal) => call('GET', `/api/orders/${segment(id)}`, { signal }),
     buy: (connectionId, lines) =>
       call('POST', `/api/connections/${segment(connectionId)}/purchases`, { body: { lines } }),

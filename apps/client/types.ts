@@ -133,6 +133,27 @@ export interface Order {
   lines: OrderLine[];
 }
 
+export interface Alert {
+  id: string;
+  kind: string;
+  severity: 'info' | 'warning' | 'critical';
+  message: string;
+  subject: { kind: string; id: string } | null;
+  count: number;
+  details: Record<string, unknown>;
+  createdAt: string;
+  lastAt: string;
+  readAt: string | null;
+  resolvedAt: string | null;
+}
+
+export interface AlertPage {
+  count: number;
+  unreadCount: number;
+  items: Alert[];
+  nextCursor: string | null;
+}
+
 export interface Page<Item> {
   items: Item[];
   nextCursor: string | null;

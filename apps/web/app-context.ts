@@ -1,6 +1,8 @@
 /** What every part of the signed-in page needs: the client, the live follower, and the shared clock. */
+import { useQuery } from '@tanstack/react-query';
 import { createContext, useContext, useSyncExternalStore } from 'react';
 import type { Api } from '../client/api.ts';
+import type { Connection } from '../client/types.ts';
 import type { Live, LiveState } from './live.ts';
 
 export interface AppParts {
@@ -14,6 +16,27 @@ export function useApp(): AppParts {
   const parts = useContext(AppContext);
   if (!parts) throw new Error('useApp outside the signed-in page');
   return parts;
+}
+
+/** Asked for again by itself, as a net under the events; the stream usually is first. */
+export function useConnectionsQuery() {
+  const { api } = useApp();
+  return useQuery({
+    queryKey: ['connections'],
+    queryFn: ({ signal }) => api.connections(signal),
+    refetchInterval: 5_000,
+  });
+}
+
+const none: readonly Connection[] = [];
+export const useConnections = (): readonly Connection[] => useConnectionsQuery().data?.items ?? none;
+
+/** The location's own code for a channel's name of it; several where several of ours are one place there. */
+export function placeName(connection: Connection | undefined, channelLocation: string): string {
+  const mapped = connection?.locations.filter(({ externalId }) => externalId === channelLocation) ?? [];
+  return mapped.length > 0
+    ? mapped.map(({ code }) => code).join(' + ')
+    : (channelLocation.split('/').pop() ?? channelLocation);
 }
 
 export function useLiveState(): LiveState {

@@ -4,7 +4,7 @@ import { notifications } from '@mantine/notifications';
 import { IconShoppingCart } from '@tabler/icons-react';
 import { useMutation } from '@tanstack/react-query';
 import type { Connection, InventoryItem } from '../client/types.ts';
-import { useApp } from './app-context.ts';
+import { useApp, useConnections } from './app-context.ts';
 import { problemText } from './problem-notice.tsx';
 
 /** Simulated shops that offer the SKU and sell from stock we keep. */
@@ -16,8 +16,9 @@ export function shopsFor(item: InventoryItem, connections: readonly Connection[]
   );
 }
 
-export function BuyMenu({ item, connections }: { item: InventoryItem; connections: readonly Connection[] }) {
+export function BuyMenu({ item }: { item: InventoryItem }) {
   const { api, live } = useApp();
+  const connections = useConnections();
   const purchase = useMutation({
     mutationFn: (shop: Connection) => api.buy(shop.id, [{ sku: item.sku, quantity: 1 }]),
     onSuccess: ({ order }, shop) => {
@@ -62,7 +63,7 @@ export function BuyMenu({ item, connections }: { item: InventoryItem; connection
       </Tooltip>
     );
   return (
-    <Menu position="bottom-end" withinPortal>
+    <Menu position="bottom-end" withinPortal withInitialFocusPlaceholder={false}>
       <Menu.Target>{button}</Menu.Target>
       <Menu.Dropdown>
         <Menu.Label>A simulated buyer buys 1 at</Menu.Label>

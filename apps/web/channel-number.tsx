@@ -1,18 +1,18 @@
 /** A channel's number of a SKU as a cell, and everything behind it on hover or focus. */
 import { HoverCard, Text } from '@mantine/core';
 import type { InventoryItem, Listing } from '../client/types.ts';
-import { fullTimeText } from './app-context.ts';
+import { fullTimeText, placeName, useConnections } from './app-context.ts';
 import { Changing } from './changing.tsx';
 import { type ChannelCell, channelCell, numbersText, signed } from './channel-cell.ts';
 import { targetStatus } from './status.ts';
 
 const shown = (value: number | null): string => (value === null ? '—' : String(value));
 
-function TargetFacts({ target }: { target: Listing }) {
+function TargetFacts({ target, place }: { target: Listing; place: string }) {
   return (
     <tr>
       <th scope="row">
-        <bdi dir="ltr">{target.channelLocation.split('/').pop()}</bdi>
+        <bdi dir="ltr">{place}</bdi>
       </th>
       <td>{shown(target.desired)}</td>
       <td>{shown(target.expected)}</td>
@@ -24,6 +24,12 @@ function TargetFacts({ target }: { target: Listing }) {
 
 export function ChannelFacts({ cell, name }: { cell: ChannelCell; name: string }) {
   const status = targetStatus(cell.state);
+  const connections = useConnections();
+  const placeOf = (target: Listing) =>
+    placeName(
+      connections.find(({ id }) => id === target.connectionId),
+      target.channelLocation,
+    );
   const newest = Math.max(...cell.targets.map((target) => Date.parse(target.updatedAt)));
   return (
     <div className="facts">
@@ -45,7 +51,7 @@ export function ChannelFacts({ cell, name }: { cell: ChannelCell; name: string }
         </thead>
         <tbody>
           {cell.targets.map((target) => (
-            <TargetFacts key={`${target.id} ${target.channelLocation}`} target={target} />
+            <TargetFacts key={`${target.id} ${target.channelLocation}`} target={target} place={placeOf(target)} />
           ))}
         </tbody>
       </table>

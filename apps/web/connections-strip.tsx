@@ -4,16 +4,17 @@ import type { Connection } from '../client/types.ts';
 import { useNow } from './app-context.ts';
 import { connectionStatus } from './status.ts';
 import { SimulatedTag, StatusTag } from './status-tag.tsx';
-import { ageText, count } from './verdict.ts';
+import { ageText, count, waitingOf } from './verdict.ts';
 
 function Waiting({ connection }: { connection: Connection }) {
   const now = useNow();
-  if (connection.waiting === 0) return <span className="dimmed">nothing waits</span>;
+  const waiting = waitingOf(connection);
+  if (waiting === 0) return <span className="dimmed">nothing waits</span>;
   const age =
     connection.oldestWaiting === null ? '' : `, oldest ${ageText(now - Date.parse(connection.oldestWaiting))}`;
   return (
     <span>
-      {count(connection.waiting, 'change waits', 'changes wait')}
+      {count(waiting, 'change waits', 'changes wait')}
       {age}
     </span>
   );

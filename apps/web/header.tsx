@@ -70,14 +70,14 @@ function LiveChip() {
   );
 }
 
-export function HeaderBar({ simulated }: { simulated: boolean }) {
+export function HeaderBar({ simulated, phone }: { simulated: boolean; phone: boolean }) {
   return (
-    <Group h="100%" px="lg" justify="space-between" wrap="nowrap" gap="sm">
+    <Group h="100%" px="lg" justify="space-between" wrap="nowrap" gap="sm" className="app-bar">
       <Group gap="md" wrap="nowrap">
         <Brand />
-        {simulated ? <SimulatedTag /> : null}
+        {simulated ? <SimulatedTag short={phone} /> : null}
       </Group>
-      <Group gap="sm" wrap="nowrap">
+      <Group gap="xs" wrap="nowrap">
         <LiveChip />
         <ColorSchemeSwitch />
         <Tooltip label="Forget the key on this tab">

@@ -2,11 +2,12 @@
 import { AppShell, Button, CloseButton, Text, TextInput } from '@mantine/core';
 import { useDebouncedCallback, useMediaQuery } from '@mantine/hooks';
 import { IconPackage, IconSearch } from '@tabler/icons-react';
-import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query';
+import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
 import { useNavigate, useSearch } from '@tanstack/react-router';
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import type { Connection, InventoryPage } from '../client/types.ts';
-import { clockText, useApp, useLiveState } from './app-context.ts';
+import { AlertsBanner } from './alerts-banner.tsx';
+import { clockText, useApp, useConnectionsQuery, useLiveState } from './app-context.ts';
 import { ConnectionsStrip } from './connections-strip.tsx';
 import { FeedPanel } from './feed-panel.tsx';
 import { HeaderBar } from './header.tsx';
@@ -107,16 +108,11 @@ function EmptyStock({ search, onClear }: { search: string | undefined; onClear()
 }
 
 export function HomePage() {
-  const { api } = useApp();
   const { q, sku } = useSearch({ from: '/' });
   const navigate = useNavigate({ from: '/' });
   const phone = useMediaQuery('(max-width: 767px)', undefined, { getInitialValueInEffect: false });
   const liveState = useLiveState();
-  const connections = useQuery({
-    queryKey: ['connections'],
-    queryFn: ({ signal }) => api.connections(signal),
-    refetchInterval: 5_000,
-  });
+  const connections = useConnectionsQuery();
   const stock = useStock(q);
 
   const items = useMemo(() => stock.data?.pages.flatMap((page) => page.items) ?? [], [stock.data]);
@@ -148,7 +144,7 @@ export function HomePage() {
         Skip to the stock
       </a>
       <AppShell.Header>
-        <HeaderBar simulated={linked.some(({ kind }) => kind === 'simulated')} />
+        <HeaderBar simulated={linked.some(({ kind }) => kind === 'simulated')} phone={phone} />
       </AppShell.Header>
       <AppShell.Main id="main" className={stale ? 'page outdated' : 'page'}>
         {connections.isError && !connections.data ? (
@@ -163,6 +159,7 @@ export function HomePage() {
             <ConnectionsStrip connections={connections.data?.items ?? null} />
           </>
         )}
+        <AlertsBanner />
         <div className="columns">
           <section className="stock" aria-labelledby="stock-title">
             <div className="stock-bar">

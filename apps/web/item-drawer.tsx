@@ -1,14 +1,24 @@
 /** A SKU opened beside the list (`?sku=`): where its units are, what each channel knows, what moved last. */
 import { Drawer, Skeleton, Stack, Table, Text, Title } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
-import type { Connection, InventoryItem, Movement } from '../client/types.ts';
-import { clockText, fullTimeText, useApp } from './app-context.ts';
+import type { Connection, InventoryItem, Movement, Position } from '../client/types.ts';
+import { clockText, fullTimeText, placeName, useApp } from './app-context.ts';
 import { Changing } from './changing.tsx';
 import { ProblemNotice } from './problem-notice.tsx';
 import { targetStatus } from './status.ts';
 import { StatusTag } from './status-tag.tsx';
 
 const shown = (value: number | null): string => (value === null ? '—' : String(value));
+
+type Bucket = Exclude<keyof Position, 'location'>;
+const always: readonly Bucket[] = ['sellable', 'committed', 'reserved', 'available'];
+const seldom: readonly Bucket[] = ['damaged', 'quarantine', 'expired', 'incoming'];
+
+/** The numbers worth a column: those that every position has, and those that are not 0 everywhere. */
+const bucketsOf = (positions: readonly Position[]): readonly Bucket[] => [
+  ...always,
+  ...seldom.filter((bucket) => positions.some((at) => at[bucket] !== 0)),
+];
 
 function Positions({ item }: { item: InventoryItem }) {
   if (item.bundle)
@@ -42,31 +52,28 @@ function Positions({ item }: { item: InventoryItem }) {
     );
   if (item.positions.length === 0)
     return <Text size="sm">No location holds this SKU yet. Receive or count units, or import stock.</Text>;
+  const buckets = bucketsOf(item.positions);
   return (
     <Table tabularNums className="facts-table">
       <Table.Thead>
         <Table.Tr>
           <Table.Th scope="col">Location</Table.Th>
-          <Table.Th scope="col">Sellable</Table.Th>
-          <Table.Th scope="col">Committed</Table.Th>
-          <Table.Th scope="col">Reserved</Table.Th>
-          <Table.Th scope="col">Available</Table.Th>
-          <Table.Th scope="col">Damaged</Table.Th>
-          <Table.Th scope="col">Quarantine</Table.Th>
-          <Table.Th scope="col">Incoming</Table.Th>
+          {buckets.map((bucket) => (
+            <Table.Th key={bucket} scope="col" className="bucket">
+              {bucket}
+            </Table.Th>
+          ))}
         </Table.Tr>
       </Table.Thead>
       <Table.Tbody>
         {item.positions.map((at) => (
           <Table.Tr key={at.location}>
-            <Table.Td>{at.location}</Table.Td>
-            <Table.Td>{at.sellable}</Table.Td>
-            <Table.Td>{at.committed}</Table.Td>
-            <Table.Td>{at.reserved}</Table.Td>
-            <Table.Td>{at.available}</Table.Td>
-            <Table.Td>{at.damaged}</Table.Td>
-            <Table.Td>{at.quarantine}</Table.Td>
-            <Table.Td>{at.incoming}</Table.Td>
+            <Table.Th scope="row" className="row-head">
+              {at.location}
+            </Table.Th>
+            {buckets.map((bucket) => (
+              <Table.Td key={bucket}>{at[bucket]}</Table.Td>
+            ))}
           </Table.Tr>
         ))}
       </Table.Tbody>
@@ -85,18 +92,21 @@ function Listings({ item, connections }: { item: InventoryItem; connections: rea
           <Table.Th scope="col">Expected</Table.Th>
           <Table.Th scope="col">Accepted</Table.Th>
           <Table.Th scope="col">Observed</Table.Th>
-          <Table.Th scope="col">State</Table.Th>
+          <Table.Th scope="col" className="state-cell">
+            State
+          </Table.Th>
         </Table.Tr>
       </Table.Thead>
       <Table.Tbody>
         {item.listings.map((listing) => {
           const at = Date.parse(listing.updatedAt);
+          const connection = connections.find(({ id }) => id === listing.connectionId);
           return (
             <Table.Tr key={`${listing.id} ${listing.channelLocation}`}>
               <Table.Th scope="row" className="row-head">
-                {connections.find((one) => one.id === listing.connectionId)?.name ?? listing.platform}
+                {connection?.name ?? listing.platform}
                 <Text size="xs" c="dimmed">
-                  <bdi dir="ltr">{listing.channelLocation.split('/').pop()}</bdi>
+                  <bdi dir="ltr">{placeName(connection, listing.channelLocation)}</bdi>
                 </Text>
               </Table.Th>
               <Table.Td>{shown(listing.desired)}</Table.Td>

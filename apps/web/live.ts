@@ -61,7 +61,7 @@ export function createLive({
     skus: new Set<string>(),
     listings: new Set<string>(),
     orders: new Map<string, LiveEvent>(),
-    alerts: false,
+    alerts: new Map<string, LiveEvent>(),
   };
   let serving = false;
 
@@ -147,16 +147,34 @@ export function createLive({
       });
   }
 
+  async function readAlerts(named: ReadonlyMap<string, LiveEvent>): Promise<void> {
+    const unread = await api.unreadAlerts().catch(() => null);
+    if (!unread) return;
+    queries.setQueryData(['alerts'], unread);
+    for (const alert of unread.items) {
+      const event = named.get(alert.id);
+      // An alert is told of once more when what it was about is right again.
+      if (event && alert.resolvedAt === null)
+        feed.add({
+          id: `alert:${alert.id}:${event.version}`,
+          at: Date.parse(event.at),
+          role: alert.severity === 'critical' ? 'bad' : 'warn',
+          text: alert.message,
+        });
+    }
+  }
+
   async function serveOnce(): Promise<void> {
     const rows = new Map(shownRows().map((item) => [item.sku, item]));
     const skus = new Set(waiting.skus);
     const listings = new Set(waiting.listings);
     const orders = [...waiting.orders];
-    if (waiting.alerts) void queries.invalidateQueries({ queryKey: ['alerts'] });
+    const alerts = new Map(waiting.alerts);
+
     waiting.skus.clear();
     waiting.listings.clear();
     waiting.orders.clear();
-    waiting.alerts = false;
+    waiting.alerts.clear();
     for (const item of rows.values()) {
       if (item.bundle?.components.some(({ sku }) => skus.has(sku)) || item.listings.some(({ id }) => listings.has(id)))
         skus.add(item.sku);
@@ -166,11 +184,12 @@ export function createLive({
       skus.size > manySkus
         ? queries.invalidateQueries({ queryKey: ['inventory'] })
         : Promise.all([...skus].map((sku) => readSku(sku, rows.get(sku)))),
+      alerts.size > 0 ? readAlerts(alerts) : null,
       ...orders.slice(-5).map(([id, event]) => readOrder(id, event)),
     ]);
   }
 
-  const hasWaiting = () => waiting.skus.size + waiting.listings.size + waiting.orders.size > 0 || waiting.alerts;
+  const hasWaiting = () => waiting.skus.size + waiting.listings.size + waiting.orders.size + waiting.alerts.size > 0;
 
   async function serve(): Promise<void> {
     if (serving) return;
@@ -192,7 +211,7 @@ export function createLive({
       movedAt.set(event.sku, Date.parse(event.at));
     } else if (event.type === 'listing' && event.id !== undefined) waiting.listings.add(event.id);
     else if (event.type === 'order' && event.id !== undefined) waiting.orders.set(event.id, event);
-    else if (event.type === 'alert') waiting.alerts = true;
+    else if (event.type === 'alert' && event.id !== undefined) waiting.alerts.set(event.id, event);
     else return;
     void serve();
   }

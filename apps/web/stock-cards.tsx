@@ -41,7 +41,7 @@ export function StockCards({ items, connections, busy, onOpen }: StockCardsProps
             <span className="card-buffer">
               <span className="dimmed">Buffer</span> <BufferEditor item={item} />
             </span>
-            <BuyMenu item={item} connections={connections} />
+            <BuyMenu item={item} />
           </div>
         </li>
       ))}

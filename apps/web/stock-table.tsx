@@ -28,14 +28,22 @@ interface StockTableProps {
   onOpen(sku: string): void;
 }
 
-function columnsFor(connections: readonly Connection[], onOpen: (sku: string) => void) {
+/** A channel's column: what it is called decides, so that news about the connection does not rebuild open cells. */
+type Channel = Pick<Connection, 'id' | 'name'>;
+
+function useChannels(connections: readonly Connection[]): readonly Channel[] {
+  const names = JSON.stringify(connections.map(({ id, name }) => ({ id, name })));
+  return useMemo(() => JSON.parse(names) as Channel[], [names]);
+}
+
+function columnsFor(channels: readonly Channel[], onOpen: (sku: string) => void) {
   const goods = (id: 'onHand' | 'committed' | 'reserved', header: string) =>
     helper.display({
       id,
       header,
       // A bundle has no goods of its own; its parts have.
       cell: ({ row }) =>
-        row.original.bundle ? <span className="dimmed">bundle</span> : <Changing value={row.original[id]} />,
+        row.original.bundle ? <NoGoods word={id === 'onHand'} /> : <Changing value={row.original[id]} />,
     });
   return helper.columns([
     helper.display({
@@ -61,19 +69,23 @@ function columnsFor(connections: readonly Connection[], onOpen: (sku: string) =>
       cell: ({ row }) => <Changing value={row.original.available} />,
     }),
     helper.display({ id: 'buffer', header: 'Buffer', cell: ({ row }) => <BufferEditor item={row.original} /> }),
-    ...connections.map((connection) =>
+    ...channels.map((channel) =>
       helper.display({
-        id: `channel:${connection.id}`,
-        header: connection.name,
-        cell: ({ row }) => <ChannelNumber item={row.original} connectionId={connection.id} name={connection.name} />,
+        id: `channel:${channel.id}`,
+        header: channel.name,
+        cell: ({ row }) => <ChannelNumber item={row.original} connectionId={channel.id} name={channel.name} />,
       }),
     ),
     helper.display({
       id: 'buy',
       header: 'Buy',
-      cell: ({ row }) => <BuyMenu item={row.original} connections={connections} />,
+      cell: ({ row }) => <BuyMenu item={row.original} />,
     }),
   ]);
+}
+
+function NoGoods({ word }: { word: boolean }) {
+  return word ? <span className="dimmed">bundle</span> : <span className="sr-only">none of its own</span>;
 }
 
 /** How far the table's body lies below the top of the document. */
@@ -92,7 +104,8 @@ function useOffset(element: React.RefObject<HTMLElement | null>): number {
 }
 
 export function StockTable({ items, totalSkus, connections, busy, onOpen }: StockTableProps) {
-  const columns = useMemo(() => columnsFor(connections, onOpen), [connections, onOpen]);
+  const channels = useChannels(connections);
+  const columns = useMemo(() => columnsFor(channels, onOpen), [channels, onOpen]);
   const data = useMemo(() => [...items], [items]);
   const table = useTable({ features, columns, data, getRowId: (item) => item.sku });
   const rows = table.getRowModel().rows;

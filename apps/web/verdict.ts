@@ -1,5 +1,6 @@
 /**
  * The one sentence at the top: are all channels in step, and if not, which one, since when, and what it means.
+ * An unmapped listing belongs to no SKU here, so there is no number it should show: the channel's line counts it instead.
  * Pure; made from /api/connections alone, so that it is right also for SKUs that are not on the screen.
  */
 import type { Connection } from '../client/types.ts';
@@ -30,6 +31,10 @@ function targetsWhere(connection: Connection, test: (state: string) => boolean):
   return Object.entries(connection.targets).reduce((total, [state, n]) => total + (test(state) ? n : 0), 0);
 }
 
+/** Changes that can be sent. What is not mapped has no number to send, however long it is marked: it is counted as unmapped. */
+export const waitingOf = (connection: Connection): number =>
+  Math.max(0, connection.waiting - (connection.targets.unmapped ?? 0));
+
 function clauseOf(connection: Connection, now: number): { role: Role; text: string } | null {
   const { name } = connection;
   const frozen = `its ${count(connection.listings, 'listing keeps its old number', 'listings keep their old numbers')}`;
@@ -38,19 +43,19 @@ function clauseOf(connection: Connection, now: number): { role: Role; text: stri
   if (connection.state === 'unauthorized') return { role: 'bad', text: `${name} needs sign-in: ${frozen}.` };
   if (connection.state === 'unreachable') return { role: 'bad', text: `${name} does not answer: ${frozen}.` };
   if (connection.paused) {
-    const waiting =
-      connection.waiting === 0 ? '' : `; ${count(connection.waiting, 'change waits', 'changes wait')}${since}`;
+    const waits = waitingOf(connection);
+    const waiting = waits === 0 ? '' : `; ${count(waits, 'change waits', 'changes wait')}${since}`;
     return { role: 'neutral', text: `${name} is paused${waiting}.` };
   }
   const stuck = Object.entries(connection.targets).filter(
-    ([state, n]) => n > 0 && !isQuiet(state) && !isOnItsWay(state),
+    ([state, n]) => n > 0 && !isQuiet(state) && !isOnItsWay(state) && state !== 'unmapped',
   );
   if (stuck.length > 0) {
     const parts = stuck.map(([state, n]) => `${n} ${targetStatus(state).word.toLowerCase()}`);
     const bad = stuck.some(([state]) => targetStatus(state).role === 'bad');
     return { role: bad ? 'bad' : 'warn', text: `${name}: ${parts.join(', ')}.` };
   }
-  const moving = Math.max(connection.waiting, targetsWhere(connection, isOnItsWay));
+  const moving = Math.max(waitingOf(connection), targetsWhere(connection, isOnItsWay));
   if (moving > 0)
     return {
       role: 'info',
