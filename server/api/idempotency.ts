@@ -55,7 +55,7 @@ export async function beginIdempotent(deps: ApiDeps, request: FastifyRequest, re
       'The first request with this Idempotency-Key is still running. Try again in a moment.',
     );
   reply.header('idempotency-replayed', 'true').code(claim.status).serializer(JSON.stringify);
-  if (claim.status >= 400) reply.type('application/problem+json');
+  reply.type(claim.status >= 400 ? 'application/problem+json' : 'application/json; charset=utf-8');
   return reply.send(claim.response);
 }
 

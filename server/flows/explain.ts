@@ -1,11 +1,18 @@
 /**
  * Explain this number: the calculation of a listing's publishable numbers as it runs in the lane, and what the channel
  * knows beside it. Nothing is computed twice: the steps are the lane's own.
+ *
+ * At a past time the same calculation runs on what was then: goods and claims from the ledger's own history, bundle parts
+ * and policies from their versions. Which listing stands for which SKU, and which locations of ours feed a channel
+ * location, are today's: they are not versioned. What the channel knew then is not told (`channel` is null).
  */
+import type { VariantId } from '#core/ids.ts';
 import type { Step } from '#core/stock/publishable.ts';
-import { readExplained } from '#store/views/explain.ts';
-import { loadWork } from '#store/listings/work.ts';
+import { availabilityAsOf } from '#store/ledger/read.ts';
+import { loadWork, type Work, type WorkVariant } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
+import { readExplained } from '#store/views/explain.ts';
+import { type PastPart, readPartsAt, readPoliciesAt } from '#store/views/past.ts';
 import { numbersOf } from './lane-decision.ts';
 
 export interface ExplainedTarget {
@@ -17,8 +24,8 @@ export interface ExplainedTarget {
   channelLocation: string;
   desired: number;
   steps: Step[];
-  /** What the channel's own number is made of. */
-  channel: {
+  /** What the channel's own number is made of; null for a past time. */
+  channel: null | {
     base: number | null;
     baseAt: string | null;
     expected: number | null;
@@ -34,18 +41,76 @@ export interface ExplainedTarget {
 }
 
 /** Every target of the SKU's listings (or of one listing), in the order of connections and locations. Null: unknown SKU or listing. */
-export async function explain(tx: Tx, orgId: string, sku: string, listingId: string | null, now: number): Promise<ExplainedTarget[] | null> {
+export async function explain(
+  tx: Tx,
+  orgId: string,
+  sku: string,
+  listingId: string | null,
+  now: number,
+  at: number | null = null,
+): Promise<ExplainedTarget[] | null> {
   const rows = await readExplained(tx, orgId, sku, listingId);
   if (rows === null) return null;
   const explained: ExplainedTarget[] = [];
   for (const connectionId of new Set(rows.map((row) => row.connectionId))) {
     const here = rows.filter((row) => row.connectionId === connectionId);
-    const work = await loadWork(tx, orgId, connectionId, now, { kind: 'ids', ids: here.map(({ targetId }) => targetId) });
-    const numbers = numbersOf(work);
+    const work = await loadWork(tx, orgId, connectionId, now, {
+      kind: 'ids',
+      ids: here.map(({ targetId }) => targetId),
+    });
+    const numbers = numbersOf(at === null ? work : await pastWork(tx, orgId, work, connectionId, at));
     for (const { targetId, ...row } of here) {
       const number = numbers.get(targetId);
-      explained.push({ ...row, desired: number?.desired ?? 0, steps: number?.steps ?? [] });
+      explained.push({
+        ...row,
+        channel: at === null ? row.channel : null,
+        desired: number?.desired ?? 0,
+        steps: number?.steps ?? [],
+      });
     }
   }
   return explained;
+}
+
+/** The same work with the goods, claims, parts and policies of a past time. */
+async function pastWork(tx: Tx, orgId: string, work: Work, connectionId: string, at: number): Promise<Work> {
+  const wholes = work.variants.map(({ id }) => id);
+  const parts = await readPartsAt(tx, orgId, wholes, at);
+  const goods = [...new Set([...wholes, ...parts.map(({ variantId }) => variantId)])];
+  const available = new Map<string, Record<string, number>>();
+  for (const row of await availabilityAsOf(tx, orgId, goods as VariantId[], at)) {
+    if (row.locationId === null) continue;
+    const places = available.get(row.variantId) ?? {};
+    places[row.locationId] = row.sellable - row.committed - row.reserved;
+    available.set(row.variantId, places);
+  }
+  const subjects = [
+    orgId,
+    connectionId,
+    ...goods,
+    ...work.listings.map(({ id }) => id),
+    ...work.targets.map(({ id }) => id),
+  ];
+  const policies = await readPoliciesAt(tx, orgId, subjects, at);
+  const bufferOf = (id: string) =>
+    policies.find(({ scope, scopeId }) => scope === 'variant' && scopeId === id)?.fields.buffer ?? 0;
+  const past = (variant: WorkVariant): WorkVariant => {
+    const own = parts.filter(({ whole }) => whole === variant.id);
+    const isBundle = own.length > 0;
+    const made: readonly Omit<PastPart, 'whole'>[] = isBundle
+      ? own
+      : [{ variantId: variant.id, sku: variant.sku, units: 1 }];
+    return {
+      ...variant,
+      isBundle,
+      parts: made.map(({ variantId, sku, units }) => ({
+        variantId,
+        sku,
+        units,
+        buffer: isBundle ? bufferOf(variantId) : 0,
+        available: available.get(variantId) ?? {},
+      })),
+    };
+  };
+  return { ...work, variants: work.variants.map(past), policies };
 }
