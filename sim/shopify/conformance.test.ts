@@ -13,7 +13,7 @@ const skus = ['TEE', 'MUG / blue #1', 'CAP'];
 describeConformance({
   name: 'Shopify',
   writeOperation: 'inventorySetQuantities',
-  readOperation: 'nodes',
+  readOperation: 'stockLevels',
   orders: 60,
   async open() {
     const clock = realClock();
