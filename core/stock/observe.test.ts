@@ -157,6 +157,16 @@ describe('race 3: what overlaps an absolute write', () => {
     expect(there).toMatchObject({ verdict: 'as_expected', gap: 0, unplacedUsed: 0 });
   });
 
+  test('3c: a level that was read once explains no later gap by units of unknown place', () => {
+    const unplaced = { units: 1, at: s(4) };
+    const looked = observe(applyUnplaced(showing(5, 0), sale(1, 4)), read(5, 6), { ...cas, unplaced }).shown;
+    expect(observe(looked, hook(4, 9), { ...cas, unplaced })).toMatchObject({
+      verdict: 'unseen_sale',
+      gap: 1,
+      unplacedUsed: 0,
+    });
+  });
+
   test('3c: a restock of unknown place is possible everywhere, so no sale can hide behind it', () => {
     const level = applyUnplaced(showing(5, 0), sale(-1, 4));
     expect(expectedHighOf(level)).toBe(6);

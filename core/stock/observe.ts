@@ -344,8 +344,9 @@ function based(
   found: { verdict: Verdict; gap: number; keep: ShownEffect[]; context: ObservationContext; write: Observed['write'] },
 ): Observed {
   const { unplaced } = found.context;
-  const unplacedUsed =
-    unplaced && instant(unplaced.at) <= instant(at) ? Math.min(found.gap, Math.max(0, unplaced.units)) : 0;
+  // Only the first look after such units explains a gap by them; later it could hide another sale.
+  const explains = shown.unknown && unplaced !== null && instant(unplaced.at) <= instant(observation.at);
+  const unplacedUsed = explains ? Math.min(found.gap, Math.max(0, unplaced.units)) : 0;
   const unseen = shown.unseen + found.gap - unplacedUsed;
   return {
     shown: {

@@ -276,7 +276,7 @@ class Judgement {
     );
   }
 
-  /** Units of unknown place that showed are gone; the rest too, once every level was read after them. */
+  /** Units of unknown place that showed are gone; the rest too, once every level was read: what shows later is a gap. */
   async #settleUnplaced(): Promise<void> {
     if (this.#unplaced.size === 0) return;
     const entries = [...this.#unplaced].sort(([a], [b]) => (a < b ? -1 : 1));
@@ -289,7 +289,7 @@ class Judgement {
     await this.#tx.query(
       `delete from unplaced_effects u where u.org_id = $1 and u.connection_id = $2 and u.stock_key = any($3)
          and (u.units <= 0 or not exists (select from targets t where t.org_id = u.org_id and t.connection_id = u.connection_id
-           and t.stock_key = u.stock_key and (t.unknown or t.base_at is null or t.base_at <= u.last_at)))`,
+           and t.stock_key = u.stock_key and (t.unknown or t.base_at is null)))`,
       [this.#orgId, this.#connectionId, entries.map(([key]) => key)],
     );
   }

@@ -2,7 +2,7 @@
  * Work of a lane: a claimed slice of targets with everything their numbers follow from, in one statement, so that a
  * slice is one moment in time.
  *
- * Claimed, in this order: dirty by the stored hint (0, few, other; old ones first after half a minute), numbers to be
+ * Claimed, in this order: dirty by the stored hint (0, few, other; a part of the slice for what waited half a minute), numbers to be
  * read, gaps whose orders have been read past, writes a predecessor left open. A stock key's other targets are loaded
  * too: buffer and cap are spent once over all of them.
  */
@@ -93,11 +93,18 @@ const notStopped = `not (t.state = 'unauthorized' and c.state = 'unauthorized')
 const claimSql = `
   picked as materialized (
     select id, min(rank) as rank, min(since) as since from (
-      (select t.id, case when t.dirty_hint <= 0 or t.dirty_since < n.at - interval '30 s' then 0 when t.dirty_hint <= ${fewUnits} then 1 else 2 end as rank, t.dirty_since as since
+      (select t.id, case when t.dirty_hint <= 0 then 0 when t.dirty_hint <= ${fewUnits} then 1 else 2 end as rank, t.dirty_since as since
        from targets t, n, c where t.org_id = $1 and t.connection_id = $2 and t.dirty_version > t.handled_version and t.variant_id is not null
          and ${notStopped} and not t.read_only and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[])
-         and (not $6 or t.dirty_hint <= ${fewUnits} or t.dirty_since < n.at - interval '30 s')
-       order by 2, t.dirty_since limit $5)
+         and (not $6 or t.dirty_hint <= ${fewUnits})
+       order by t.dirty_hint limit $5)
+      union all
+      -- What has waited long is always among the slice, so that nothing starves behind a stream of urgent work.
+      (select t.id, 1, t.dirty_since
+       from targets t, n, c where t.org_id = $1 and t.connection_id = $2 and t.dirty_version > t.handled_version and t.variant_id is not null
+         and t.dirty_since < n.at - interval '30 s' and not $6
+         and ${notStopped} and not t.read_only and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[])
+       order by t.dirty_since limit greatest(1, $5 / 4))
       union all
       (select t.id, 3, t.read_due from targets t, n
        where t.org_id = $1 and t.connection_id = $2 and t.read_due <= n.at and not $6 and t.state <> 'unauthorized' and t.id <> all($4::uuid[]) order by t.read_due limit $5)
@@ -113,7 +120,7 @@ const claimSql = `
       (select t.id, 2, t.state_at from targets t, c
        where t.org_id = $1 and t.connection_id = $2 and t.state in ('paused', 'unauthorized') and not $6 and ${notStopped}
          and t.id <> all($4::uuid[]) limit $5)
-    ) every group by id order by rank, since nulls last limit $5)`;
+    ) every group by id order by 2, 3 nulls last limit greatest(1, $5 * 5 / 4))`;
 
 const idsSql = `picked as materialized (select id from targets where org_id = $1 and connection_id = $2 and id = any($4::uuid[]))`;
 

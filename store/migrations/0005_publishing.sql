@@ -71,6 +71,7 @@ create table targets (
 );
 create index targets_by_variant on targets (org_id, variant_id);
 create index targets_dirty on targets (org_id, connection_id, dirty_hint) where dirty_version > handled_version;
+create index targets_dirty_age on targets (org_id, connection_id, dirty_since) where dirty_version > handled_version;
 create index targets_read_due on targets (org_id, connection_id, read_due) where read_due is not null;
 create index targets_pending on targets (org_id, connection_id) where pending_value is not null;
 create index targets_stopped on targets (org_id, connection_id) where state in ('paused', 'unauthorized');
