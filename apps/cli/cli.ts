@@ -6,8 +6,8 @@
  * `{ "error": … }` on stdout.
  */
 import { Command, CommanderError } from 'commander';
-import { ConfigError } from '#server/config.ts';
 import { CodedError } from '#core/errors.ts';
+import { ConfigError } from '#server/config.ts';
 import { CommandError, createOutput, type Exit, type Output } from './output.ts';
 import { type GlobalOptions, type Session, withSession } from './session.ts';
 
@@ -20,7 +20,10 @@ export interface Invocation<Options> {
 export interface Cli {
   readonly program: Command;
   /** The handler of a command that needs no database, or opens it itself. */
-  on<Options = object>(command: Command, handle: (invocation: Invocation<Options>) => Promise<Exit | undefined | void>): void;
+  on<Options = object>(
+    command: Command,
+    handle: (invocation: Invocation<Options>) => Promise<Exit | undefined | void>,
+  ): void;
   /** The handler of a command that works on the database. */
   withSession<Options = object>(
     command: Command,
@@ -109,7 +112,8 @@ export function describe(error: unknown): { code: string; text: string } {
     return { code: error.code, text };
   }
   // Known by its name: importing its class would load the whole server.
-  if (error instanceof Error && error.constructor.name === 'StartRefused') return { code: 'start.refused', text: error.message };
+  if (error instanceof Error && error.constructor.name === 'StartRefused')
+    return { code: 'start.refused', text: error.message };
   return { code: 'cli.fault', text: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }
 
@@ -117,7 +121,8 @@ export function describe(error: unknown): { code: string; text: string } {
 function databaseTrouble(code: string): string | null {
   if (['ECONNREFUSED', 'ENOENT', 'ENOTFOUND', 'ETIMEDOUT', 'EHOSTUNREACH', 'EAI_AGAIN'].includes(code))
     return `The database cannot be reached (${code}). Is it running, and is DATABASE_URL right?`;
-  if (code === '28P01' || code === '28000') return 'The database refuses the login. Is the password in DATABASE_URL right?';
+  if (code === '28P01' || code === '28000')
+    return 'The database refuses the login. Is the password in DATABASE_URL right?';
   if (code === '3D000') return 'The database named in DATABASE_URL does not exist. Make it first: createdb.';
   return null;
 }

@@ -92,7 +92,11 @@ function* filesUnder(folder) {
 /** Builds apps/web into apps/web/dist unless the stamp there names exactly these sources. */
 export function ensureWeb() {
   const hash = createHash('sha256');
-  for (const path of [...filesUnder(join(root, 'apps/web')), ...filesUnder(join(root, 'apps/client')), join(root, 'package-lock.json')])
+  for (const path of [
+    ...filesUnder(join(root, 'apps/web')),
+    ...filesUnder(join(root, 'apps/client')),
+    join(root, 'package-lock.json'),
+  ])
     hash.update(relative(root, path)).update('\0').update(readFileSync(path)).update('\0');
   const stamp = hash.digest('hex');
   const stampFile = join(root, 'apps/web/dist/.stamp');
@@ -100,7 +104,14 @@ export function ensureWeb() {
   say('Building the web app …');
   const done = spawnSync(
     pinnedNode(),
-    [join(root, 'node_modules/vite/bin/vite.js'), 'build', '--logLevel', 'warn', '--config', join(root, 'apps/web/vite.config.ts')],
+    [
+      join(root, 'node_modules/vite/bin/vite.js'),
+      'build',
+      '--logLevel',
+      'warn',
+      '--config',
+      join(root, 'apps/web/vite.config.ts'),
+    ],
     { cwd: root, stdio: ['ignore', 2, 2] },
   );
   if (done.status !== 0) {

@@ -69,7 +69,9 @@ export function table(titles: readonly string[], rows: readonly (readonly Cell[]
   };
   const lines = [titles.map(String), ...rows.map((row) => row.map(text))];
   const widths = titles.map((_, column) => Math.max(...lines.map((line) => [...(line[column] ?? '')].length)));
-  const right = titles.map((_, column) => rows.length > 0 && rows.every((row) => typeof row[column] === 'number' || row[column] === null));
+  const right = titles.map(
+    (_, column) => rows.length > 0 && rows.every((row) => typeof row[column] === 'number' || row[column] === null),
+  );
   return lines.map((line) =>
     line
       .map((cell, column) => {

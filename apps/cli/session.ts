@@ -74,7 +74,8 @@ export function configOf(options: GlobalOptions): Config {
 }
 
 export async function openDatabase(config: Config, note: (line: string) => void): Promise<Database> {
-  if (config.databaseUrl !== null) return { ownerUrl: config.databaseUrl, reached: 'url', close: async () => undefined };
+  if (config.databaseUrl !== null)
+    return { ownerUrl: config.databaseUrl, reached: 'url', close: async () => undefined };
   const dataDir = resolve(config.dataDir);
   const until = performance.now() + patienceMs;
   for (;;) {
@@ -167,7 +168,11 @@ export function chooseOrganization(organizations: readonly Organization[], named
     );
   }
   const [only, second] = organizations;
-  if (!only) throw new CommandError('cli.no_organization', 'There is no organization yet. Make one: syncstate org create "My shop"');
+  if (!only)
+    throw new CommandError(
+      'cli.no_organization',
+      'There is no organization yet. Make one: syncstate org create "My shop"',
+    );
   if (second) throw usage(`There are several organizations: name one with --org. There are: ${list}`);
   return only;
 }

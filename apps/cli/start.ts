@@ -42,11 +42,14 @@ async function serve(role: Role, options: GlobalOptions, output: Output): Promis
   if (role === 'start') refuseIfInUse(resolve(config.dataDir));
   const { run } = await import('#server/main.ts');
   const running = await run(role, config);
-  output.result({ role, url: running.url, openLink: running.openLink, pid: process.pid, dataDir: resolve(config.dataDir) }, (print) => {
-    print(running.url === null ? 'SyncState works.' : `SyncState is running: ${running.url}`);
-    if (running.openLink !== null) print(`Open ${running.openLink} (the key in the link signs you in to the demo)`);
-    else if (running.url !== null) print('Sign in with an API key: syncstate key create <name>');
-  });
+  output.result(
+    { role, url: running.url, openLink: running.openLink, pid: process.pid, dataDir: resolve(config.dataDir) },
+    (print) => {
+      print(running.url === null ? 'SyncState works.' : `SyncState is running: ${running.url}`);
+      if (running.openLink !== null) print(`Open ${running.openLink} (the key in the link signs you in to the demo)`);
+      else if (running.url !== null) print('Sign in with an API key: syncstate key create <name>');
+    },
+  );
   await stopped;
   await running.stop();
   return 0;
@@ -76,6 +79,10 @@ function signalled(): Promise<void> {
 
 function refuseIfInUse(dataDir: string): void {
   const lock = lockDataDir(dataDir);
-  if (lock.kind === 'in_use') throw new CommandError('start.in_use', `${lock.message} It was left alone; stop it first, or start with another SYNCSTATE_DATA_DIR.`);
+  if (lock.kind === 'in_use')
+    throw new CommandError(
+      'start.in_use',
+      `${lock.message} It was left alone; stop it first, or start with another SYNCSTATE_DATA_DIR.`,
+    );
   lock.release();
 }

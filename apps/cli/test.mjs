@@ -33,7 +33,9 @@ if (existsSync('test-results/vitest.json')) {
   const failed = Math.max(result.numFailedTests, code === 0 ? 0 : 1);
   const pending = result.numPendingTests + (result.numTodoTests ?? 0);
   skipped = result.testResults.flatMap((file) =>
-    file.assertionResults.filter((test) => test.status !== 'passed' && test.status !== 'failed').map((test) => test.fullName),
+    file.assertionResults
+      .filter((test) => test.status !== 'passed' && test.status !== 'failed')
+      .map((test) => test.fullName),
   );
   line = `${result.numPassedTests} passed, ${failed} failed, ${pending} skipped`;
 }
@@ -44,17 +46,28 @@ process.exit(code);
 
 /** The browser tests need a Chromium. Found: used. Else apt on Debian as root, Playwright's elsewhere, else the run fails and says so. */
 function ensureChromium() {
-  const found = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', process.env.CHROMIUM_PATH ?? ''].some(
-    (path) => path !== '' && existsSync(path),
-  );
+  const found = [
+    '/usr/bin/chromium',
+    '/usr/bin/chromium-browser',
+    '/usr/bin/google-chrome',
+    process.env.CHROMIUM_PATH ?? '',
+  ].some((path) => path !== '' && existsSync(path));
   if (found) return;
   process.stderr.write('Installing Chromium for the browser tests …\n');
   if (process.platform === 'linux' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
     const quiet = { stdio: ['ignore', 2, 2], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
     spawnSync('apt-get', ['update', '-qq'], quiet);
-    if (spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], quiet).status === 0) return;
-  } else if (spawnSync(process.execPath, [join(root, 'node_modules/playwright-core/cli.js'), 'install', 'chromium'], { stdio: ['ignore', 2, 2] }).status === 0) return;
-  process.stderr.write('No Chromium found and none could be installed: the browser tests cannot run. Install chromium, or set CHROMIUM_PATH.\n');
+    if (spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], quiet).status === 0)
+      return;
+  } else if (
+    spawnSync(process.execPath, [join(root, 'node_modules/playwright-core/cli.js'), 'install', 'chromium'], {
+      stdio: ['ignore', 2, 2],
+    }).status === 0
+  )
+    return;
+  process.stderr.write(
+    'No Chromium found and none could be installed: the browser tests cannot run. Install chromium, or set CHROMIUM_PATH.\n',
+  );
   writeFileSync(join(root, 'test-results/summary.txt'), '0 passed, 1 failed, 0 skipped\n');
   process.stdout.write('0 passed, 1 failed, 0 skipped\n');
   process.exit(1);

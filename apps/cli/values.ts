@@ -10,7 +10,8 @@ export function parseTime(text: string, now: number): number {
   const given = text.trim();
   const zoned = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?)?$/.exec(given);
   const at = zoned ? Date.parse(zoned[1] === undefined || zoned[4] !== undefined ? given : `${given}Z`) : Number.NaN;
-  if (Number.isNaN(at)) throw new InvalidArgumentError('A time is 2026-11-21T09:00:00Z, 2026-11-21 or an age such as 30m, 2h, 3d.');
+  if (Number.isNaN(at))
+    throw new InvalidArgumentError('A time is 2026-11-21T09:00:00Z, 2026-11-21 or an age such as 30m, 2h, 3d.');
   return at;
 }
 
@@ -22,7 +23,8 @@ export const wholeNumber =
   (least: number, most: number) =>
   (text: string): number => {
     const value = /^[+-]?\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= least && value <= most)) throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+    if (!(value >= least && value <= most))
+      throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
     return value;
   };
 
@@ -39,12 +41,16 @@ export function parseLine(text: string): SkuUnits {
 }
 
 /** For repeatable options. */
-export const lineOption = (text: string, before: SkuUnits[] | undefined): SkuUnits[] => [...(before ?? []), parseLine(text)];
+export const lineOption = (text: string, before: SkuUnits[] | undefined): SkuUnits[] => [
+  ...(before ?? []),
+  parseLine(text),
+];
 
 /** "MAIN=gid://…" → pairs. */
 export function pairOption(text: string, before: [string, string][] | undefined): [string, string][] {
   const [left = '', right = ''] = text.split(/=(.*)/s);
-  if (left.trim() === '' || right.trim() === '') throw new InvalidArgumentError('It must be OURS=THEIRS, for example MAIN=DEFAULT.');
+  if (left.trim() === '' || right.trim() === '')
+    throw new InvalidArgumentError('It must be OURS=THEIRS, for example MAIN=DEFAULT.');
   return [...(before ?? []), [left.trim(), right.trim()]];
 }
 
@@ -55,7 +61,10 @@ export const isUuid = (text: string): boolean => uuid.test(text);
  * What a person means among named things: the exact id or name; else the only one whose name (any case) or id begins so,
  * else the only one whose name contains it. Null: none; a list: several.
  */
-export function pickByName<T extends { id: string; name: string }>(things: readonly T[], named: string): T | null | T[] {
+export function pickByName<T extends { id: string; name: string }>(
+  things: readonly T[],
+  named: string,
+): T | null | T[] {
   const wanted = named.trim().toLowerCase();
   const by = (test: (thing: T) => boolean): T[] => things.filter(test);
   const tests: ((thing: T) => boolean)[] = [
