@@ -51,6 +51,8 @@ export interface Application {
   kind: 'apply';
   isNew: boolean;
   order: Order;
+  /** Those of its lines that are new or differ from what is stored. */
+  changedLines: OrderLine[];
   commands: Command[];
   effects: OrderEffect[];
   notes: OrderNote[];
@@ -115,6 +117,7 @@ export function decideImport(stored: Order | null, incoming: IncomingOrder, cont
     kind: 'apply',
     isNew: stored === null,
     order,
+    changedLines: lines.filter((line) => !sameLine(before.get(line.externalId), line)),
     commands,
     effects: effectsOf(stored, order, incoming),
     notes: notesOf(stored, order, incoming, commands.length > 0, unmapped),
@@ -168,7 +171,16 @@ export function completeMapping(
     kind: 'mapped',
     message: `${changed} line${changed === 1 ? '' : 's'} found their SKU and ${changed === 1 ? 'is' : 'are'} booked`,
   };
-  return { kind: 'apply', isNew: false, order, commands, effects: [], notes: [note], unmapped };
+  return {
+    kind: 'apply',
+    isNew: false,
+    order,
+    changedLines: lines.filter((line, n) => line !== stored.lines[n]),
+    commands,
+    effects: [],
+    notes: [note],
+    unmapped,
+  };
 }
 
 function mergeLine(
@@ -238,6 +250,12 @@ function bookFrom(
     leaving: Math.max(0, shipped - posted),
   };
   return { line: { ...line, claimed: target, explosion: components }, booking };
+}
+
+/** Field by field; a frozen explosion is the very object that was stored. */
+function sameLine(before: OrderLine | undefined, after: OrderLine): boolean {
+  if (!before) return false;
+  return (Object.keys(after) as (keyof OrderLine)[]).every((field) => before[field] === after[field]);
 }
 
 /** A line the channel no longer shows: nothing more is owed of it, and what its number did is not known. */

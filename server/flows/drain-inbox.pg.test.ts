@@ -253,5 +253,6 @@ test('a thousand orders of five organizations are applied in batches, each once'
     expect(await see.numbers(org, 'B')).toEqual({ sellable: 150, committed: 150, reserved: 0, short: 50 });
   expect(first.log).toEqual([]);
   console.info(`orders drained per second: ${perSecond}`);
-  expect(perSecond).toBeGreaterThan(100);
+  // A yardstick that only a broken plan misses; the figures belong to the benches.
+  expect(perSecond).toBeGreaterThan(30);
 });

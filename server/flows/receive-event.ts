@@ -9,7 +9,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Clock, Ids } from '#core/effects.ts';
-import { CodedError } from '#core/errors.ts';
+import { CodedError, StoreError } from '#core/errors.ts';
 import { getConnection } from '#store/connections/connections.ts';
 import { findWebhookConnection } from '#store/connections/resolve.ts';
 import {
@@ -177,7 +177,9 @@ export function createReceiver(options: ReceiverOptions) {
       options.onStored();
       for (const [i, { resolve: answer }] of batch.entries()) answer(results[i] ?? { kind: 'duplicate' });
     } catch (error) {
-      const parts = split(batch, ({ row }) => row.orgId);
+      // Without a database every part would fail alike; the channel sends again.
+      const outage = error instanceof StoreError && error.code === 'store.unavailable';
+      const parts = outage ? null : split(batch, ({ row }) => row.orgId);
       if (parts === null) for (const { reject } of batch) reject(error);
       else for (const part of parts) await commit(part);
     }

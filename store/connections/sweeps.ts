@@ -79,7 +79,7 @@ export async function unappliedOrders(
     {
       name: 'sweeps_unapplied',
       text: `select count(*) filter (where state = 'waiting')::int as waiting, count(*) filter (where state = 'dead')::int as dead
-        from inbox where org_id = $1 and connection_id = $2 and kind = 'order' and state in ('waiting', 'dead')
+        from inbox where org_id is not distinct from $1 and connection_id = $2 and kind = 'order' and state in ('waiting', 'dead')
           and (received_at <= to_timestamp($3::float8 / 1000.0) or source = 'fetch')`,
     },
     [orgId, connectionId, storedBy],

@@ -24,16 +24,13 @@ export interface Settlement {
 export async function settleRows(tx: Tx, settlements: readonly Settlement[]): Promise<void> {
   if (settlements.length === 0) return;
   await tx.query(
-    {
-      name: 'inbox_settle',
-      text: `update inbox i set state = s.state, fetching = s.fetching,
+    `update inbox i set state = s.state, fetching = s.fetching,
         next_at = case when s.state = 'waiting' then to_timestamp(s.at / 1000.0) else i.next_at end,
         done_at = case when s.state = 'waiting' then null else to_timestamp(s.at / 1000.0) end,
         attempts = coalesce(s.attempts, i.attempts), repeats = coalesce(s.repeats, i.repeats), error_code = s.error_code, error = s.error
       from unnest($1::uuid[], $2::uuid[], $3::text[], $4::float8[], $5::boolean[], $6::int[], $7::int[], $8::text[], $9::text[])
         as s (org_id, id, state, at, fetching, attempts, repeats, error_code, error)
       where i.org_id = s.org_id and i.id = s.id and i.state = 'waiting'`,
-    },
     [
       settlements.map((row) => row.orgId),
       settlements.map((row) => row.id),
@@ -56,13 +53,10 @@ export async function supersedeDead(
 ): Promise<{ orgId: string; id: string }[]> {
   if (keys.length === 0) return [];
   const { rows } = await tx.query<{ orgId: string; id: string }>(
-    {
-      name: 'inbox_supersede_dead',
-      text: `update inbox i set state = 'superseded', done_at = to_timestamp($5::float8 / 1000.0)
+    `update inbox i set state = 'superseded', done_at = to_timestamp($5::float8 / 1000.0)
       from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) as k (org_id, connection_id, kind, external_id)
-      where i.org_id = k.org_id and i.connection_id = k.connection_id and i.kind = k.kind and i.external_id = k.external_id and i.state = 'dead'
+      where i.org_id is not distinct from k.org_id and i.connection_id = k.connection_id and i.kind = k.kind and i.external_id = k.external_id and i.state = 'dead'
       returning i.org_id as "orgId", i.id`,
-    },
     [
       keys.map((key) => key.orgId),
       keys.map((key) => key.connectionId),

@@ -40,8 +40,11 @@ create table inbox (
   primary key (org_id, id),
   foreign key (org_id, connection_id) references connections (org_id, id)
 );
-create index inbox_waiting on inbox (next_at, org_id, connection_id, kind, external_id) where state = 'waiting';
-create index inbox_open_key on inbox (org_id, connection_id, kind, external_id) where state in ('waiting', 'dead');
+-- By time only: with the key's columns in it the planner would read the whole backlog through it to find one key.
+create index inbox_waiting on inbox (next_at) where state = 'waiting';
+-- Not led by org_id, and asked for with `org_id is not distinct from`: while the table has no statistics yet, an index that
+-- starts with org_id looks as good as this one to the planner, and every key would read the whole organization.
+create index inbox_open_key on inbox (connection_id, kind, external_id, received_at, id) where state in ('waiting', 'dead');
 -- Led by the hash: also answers "was this body accepted for another connection".
 create index inbox_body on inbox (body_hash, connection_id);
 create index inbox_dead on inbox (org_id, received_at) where state = 'dead';
@@ -78,6 +81,8 @@ create table orders (
   unique nulls not distinct (org_id, connection_id, external_id),
   foreign key (org_id, connection_id) references connections (org_id, id)
 );
+-- For the import; not led by org_id for the reason given at inbox_open_key.
+create index orders_by_external on orders (connection_id, external_id);
 create index orders_recent on orders (org_id, placed_at desc, id desc);
 create index orders_unmapped on orders (org_id, connection_id) where unmapped;
 call tenant_table('orders');
@@ -112,6 +117,7 @@ create table order_lines (
   foreign key (org_id, listing_id) references listings (org_id, id),
   foreign key (org_id, variant_id) references variants (org_id, id)
 );
+create index order_lines_by_order on order_lines (order_id);
 create index order_lines_unmapped on order_lines (org_id, order_id) where variant_id is null;
 call tenant_table('order_lines');
 

@@ -39,12 +39,9 @@ const lineColumns = `l.order_id as "orderId", l.id, l.external_id as "externalId
 export async function lockOrders(tx: Tx, keys: readonly OrderKey[]): Promise<Map<string, StoredOrder>> {
   if (keys.length === 0) return new Map();
   const { rows } = await tx.query<OrderRow>(
-    {
-      name: 'orders_lock',
-      text: `select ${orderColumns} from unnest($1::uuid[], $2::uuid[], $3::text[]) as k (org_id, connection_id, external_id)
-        join orders o on o.org_id = k.org_id and o.connection_id = k.connection_id and o.external_id = k.external_id
+    `select ${orderColumns} from unnest($1::uuid[], $2::uuid[], $3::text[]) as k (org_id, connection_id, external_id)
+        join orders o on o.org_id is not distinct from k.org_id and o.connection_id = k.connection_id and o.external_id = k.external_id
         order by o.org_id, o.id for update of o`,
-    },
     [keys.map((key) => key.orgId), keys.map((key) => key.connectionId), keys.map((key) => key.externalId)],
   );
   return withLines(tx, rows);
@@ -70,11 +67,8 @@ export async function lockUnmappedOrders(
 async function withLines(tx: Tx, rows: readonly OrderRow[]): Promise<Map<string, StoredOrder>> {
   if (rows.length === 0) return new Map();
   const { rows: lines } = await tx.query<LineRow>(
-    {
-      name: 'orders_lines',
-      text: `select ${lineColumns} from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
-        join order_lines l on l.org_id = k.org_id and l.order_id = k.id order by l.id`,
-    },
+    `select ${lineColumns} from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
+        join order_lines l on l.org_id is not distinct from k.org_id and l.order_id = k.id order by l.id`,
     [rows.map((row) => row.orgId), rows.map((row) => row.id)],
   );
   const byOrder = new Map<string, OrderLine[]>();
@@ -106,13 +100,10 @@ export async function knownVersions(
 ): Promise<Set<string>> {
   if (versions.length === 0) return new Set();
   const { rows } = await tx.query<{ external_id: string }>(
-    {
-      name: 'orders_known',
-      text: `select o.external_id from unnest($3::text[], $4::float8[], $5::text[]) as v (external_id, at, hash)
-        join orders o on o.org_id = $1 and o.connection_id = $2 and o.external_id = v.external_id
+    `select o.external_id from unnest($3::text[], $4::float8[], $5::text[]) as v (external_id, at, hash)
+        join orders o on o.org_id is not distinct from $1 and o.connection_id = $2 and o.external_id = v.external_id
         where o.channel_version > to_timestamp(v.at / 1000.0)
            or (o.channel_version = to_timestamp(v.at / 1000.0) and o.content_hash = decode(v.hash, 'hex'))`,
-    },
     [
       orgId,
       connectionId,
@@ -134,13 +125,10 @@ export async function lockTargets(
 ): Promise<void> {
   if (keys.length === 0) return;
   await tx.query(
-    {
-      name: 'orders_lock_targets',
-      text: `select 1 from targets t
+    `select 1 from targets t
         where t.org_id = any ($4::uuid[]) and (t.org_id, t.connection_id, t.stock_key) in
           (select k.org_id, k.connection_id, k.stock_key from unnest($1::uuid[], $2::uuid[], $3::text[]) as k (org_id, connection_id, stock_key))
         order by t.id for update`,
-    },
     [
       keys.map((key) => key.orgId),
       keys.map((key) => key.connectionId),

@@ -39,9 +39,7 @@ export interface Mappings {
 
 const fields = ['stock_key', 'variant', 'sku'] as const;
 
-const load = {
-  name: 'orders_mapping',
-  text: `
+const load = `
 with wanted as (select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) as w (org_id, connection_id, field, value)),
 found as (
   select w.*, l.id, l.stock_key, l.variant_id from wanted w join listings l on l.org_id = w.org_id and l.connection_id = w.connection_id and l.stock_key = w.value
@@ -58,8 +56,7 @@ select f.connection_id as "connectionId", f.field, f.value, f.id as "listingId",
     select jsonb_agg(jsonb_build_object('variantId', b.component_id, 'units', b.units) order by b.component_id)
     from bundle_components b where b.org_id = f.org_id and b.variant_id = f.variant_id and b.valid_to is null) end as components
 from found f left join variants v on v.org_id = f.org_id and v.id = f.variant_id
-order by f.id`,
-};
+order by f.id`;
 
 export async function loadMappings(tx: Tx, wanted: readonly Wanted[]): Promise<Mappings> {
   const asked = new Map<string, [orgId: string, connectionId: string, field: string, value: string]>();
@@ -141,14 +138,11 @@ export async function loadPreferences(
   connections: readonly { orgId: string; connectionId: string }[],
 ): Promise<Map<string, PreferredLocation>> {
   const { rows } = await tx.query<{ connectionId: string; channelLocation: string; locationId: LocationId }>(
-    {
-      name: 'orders_places',
-      text: `select cl.connection_id as "connectionId", cl.channel_location as "channelLocation", cl.location_id as "locationId"
+    `select cl.connection_id as "connectionId", cl.channel_location as "channelLocation", cl.location_id as "locationId"
         from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
         join connection_locations cl on cl.org_id = k.org_id and cl.connection_id = k.id
         join locations lo on lo.org_id = cl.org_id and lo.id = cl.location_id
         where lo.serves_orders order by lo.is_default desc, lo.priority, lo.code`,
-    },
     [connections.map((key) => key.orgId), connections.map((key) => key.connectionId)],
   );
   const preferences = new Map<string, PreferredLocation>();

@@ -1,5 +1,5 @@
 /** Writing applied order versions: orders, their lines, their history and the feed, each in one statement for the whole batch. */
-import type { Order, OrderNote } from '#core/order/order.ts';
+import type { Order, OrderLine, OrderNote } from '#core/order/order.ts';
 import type { Tx } from '../tx.ts';
 
 export interface AppliedOrder {
@@ -8,6 +8,8 @@ export interface AppliedOrder {
   connectionId: string | null;
   isNew: boolean;
   order: Order;
+  /** Of its lines those to be written; default: all. */
+  changedLines?: readonly OrderLine[];
   notes: readonly OrderNote[];
 }
 
@@ -28,24 +30,26 @@ const insertOrders = {
   from jsonb_to_recordset($1::jsonb) as o ${orderShape}`,
 };
 
-const updateOrders = {
-  name: 'orders_update',
-  text: `update orders t set number = o.number, status = o.status, payment = o.payment, fulfillment = o.fulfillment, fulfilled_by = o.fulfilled_by,
+const updateOrders = `update orders t set number = o.number, status = o.status, payment = o.payment, fulfillment = o.fulfillment, fulfilled_by = o.fulfilled_by,
     channel_version = to_timestamp(o.version / 1000.0), content_hash = decode(o.content_hash, 'hex'), revision = o.revision, pending = o.pending,
     unmapped = o.unmapped, currency = o.currency, total_minor = o.total_minor, test = o.test, updated_at = to_timestamp($2::float8 / 1000.0)
   from jsonb_to_recordset($1::jsonb) as o ${orderShape}
-  where t.org_id = o.org_id and t.id = o.id`,
-};
+  where t.org_id = o.org_id and t.id = o.id`;
 
-const upsertLines = {
-  name: 'orders_lines_upsert',
-  text: `insert into order_lines (org_id, id, order_id, external_id, listing_id, variant_id, channel_sku, stock_key, variant_external_id, title, ordered,
+const putLines = `insert into order_lines (org_id, id, order_id, external_id, listing_id, variant_id, channel_sku, stock_key, variant_external_id, title, ordered,
     wanted, shipped, claimed, taken, channel_location, bundle_parent, explosion)
   select org_id, id, order_id, external_id, listing_id, variant_id, channel_sku, stock_key, variant_external_id, title, ordered,
     wanted, shipped, claimed, taken, channel_location, bundle_parent, explosion
   from jsonb_to_recordset($1::jsonb) as l (org_id uuid, id uuid, order_id uuid, external_id text, listing_id uuid, variant_id uuid, channel_sku text,
     stock_key text, variant_external_id text, title text, ordered int, wanted int, shipped int, claimed int, taken int, channel_location text,
-    bundle_parent boolean, explosion jsonb)
+    bundle_parent boolean, explosion jsonb)`;
+
+/** Of new orders: there is nothing to conflict with. */
+const insertLines = { name: 'orders_lines_insert', text: putLines };
+
+const upsertLines = {
+  name: 'orders_lines_upsert',
+  text: `${putLines}
   on conflict (org_id, id) do update set listing_id = excluded.listing_id, variant_id = excluded.variant_id, channel_sku = excluded.channel_sku,
     stock_key = excluded.stock_key, variant_external_id = excluded.variant_external_id, title = excluded.title, ordered = excluded.ordered,
     wanted = excluded.wanted, shipped = excluded.shipped, claimed = excluded.claimed, taken = excluded.taken,
@@ -74,8 +78,9 @@ export async function writeOrders(
   const known = applied.filter(({ isNew }) => !isNew);
   if (fresh.length > 0) await tx.query(insertOrders, [JSON.stringify(fresh.map(orderRow)), context.now]);
   if (known.length > 0) await tx.query(updateOrders, [JSON.stringify(known.map(orderRow)), context.now]);
-  const lines = applied.flatMap(lineRows);
-  if (lines.length > 0) await tx.query(upsertLines, [JSON.stringify(lines)]);
+  const [newLines, knownLines] = [fresh.flatMap(lineRows), known.flatMap(lineRows)];
+  if (newLines.length > 0) await tx.query(insertLines, [JSON.stringify(newLines)]);
+  if (knownLines.length > 0) await tx.query(upsertLines, [JSON.stringify(knownLines)]);
   const notes = applied.flatMap(({ orgId, order, notes: list }) =>
     list.map((note, n) => ({
       org_id: orgId,
@@ -115,8 +120,8 @@ function orderRow({ orgId, connectionId, order }: AppliedOrder): Record<string, 
   };
 }
 
-function lineRows({ orgId, order }: AppliedOrder): Record<string, unknown>[] {
-  return order.lines.map((line) => ({
+function lineRows({ orgId, order, changedLines }: AppliedOrder): Record<string, unknown>[] {
+  return (changedLines ?? order.lines).map((line) => ({
     org_id: orgId,
     id: line.id,
     order_id: order.id,
