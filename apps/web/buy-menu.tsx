@@ -5,7 +5,7 @@ import { IconShoppingCart } from '@tabler/icons-react';
 import { useMutation } from '@tanstack/react-query';
 import type { Connection, InventoryItem } from '../client/types.ts';
 import { useApp, useConnections } from './app-context.ts';
-import { problemText } from './problem-notice.tsx';
+import { problemText } from './problem-text.ts';
 
 /** Simulated shops that offer the SKU and sell from stock we keep. */
 export function shopsFor(item: InventoryItem, connections: readonly Connection[]): Connection[] {

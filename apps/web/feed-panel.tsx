@@ -26,7 +26,7 @@ function usePoliteCount(total: number): string {
 export function FeedPanel() {
   const { live } = useApp();
   const entries = useSyncExternalStore(live.feed.subscribe, live.feed.get);
-  const said = usePoliteCount(entries.length);
+  const said = usePoliteCount(live.feed.told());
   return (
     <section className="feed" aria-labelledby="feed-title">
       <Title order={2} id="feed-title" className="section-title">

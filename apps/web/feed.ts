@@ -14,6 +14,7 @@ const limit = 100;
 
 export function createFeed() {
   let entries: readonly FeedEntry[] = [];
+  let told = 0;
   const listeners = new Set<() => void>();
   return {
     get: (): readonly FeedEntry[] => entries,
@@ -21,8 +22,11 @@ export function createFeed() {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    /** An entry of a known id takes the old one's place. */
-    add(entry: FeedEntry): void {
+    /** How many entries were added since the page opened, those of before left out. */
+    told: (): number => told,
+    /** An entry of a known id takes the old one's place. `old`: it happened before the page opened. */
+    add(entry: FeedEntry, old = false): void {
+      if (!old && !entries.some(({ id }) => id === entry.id)) told += 1;
       entries = [entry, ...entries.filter(({ id }) => id !== entry.id)].sort((a, b) => b.at - a.at).slice(0, limit);
       for (const listener of listeners) listener();
     },

@@ -1,31 +1,16 @@
-/** Routes, in code. What the address says is checked: a wrong value falls back instead of breaking the page. */
+/** Routes, in code, and what belongs to one key. */
 import { QueryCache, QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { createRootRoute, createRoute, createRouter, Outlet } from '@tanstack/react-router';
 import { useEffect, useMemo, useSyncExternalStore } from 'react';
 import { createClient } from '../client/api.ts';
 import { ApiError } from '../client/problem.ts';
+import { homeSearch } from './address.ts';
 import { AppContext } from './app-context.ts';
 import { orderText } from './feed.ts';
 import { HomePage } from './home-page.tsx';
 import { KeyPage } from './key-page.tsx';
 import { createLive } from './live.ts';
 import { session } from './session.ts';
-
-export interface HomeSearch {
-  /** Words searched for. */
-  q?: string | undefined;
-  /** The SKU opened beside the list. */
-  sku?: string | undefined;
-}
-
-const words = (value: unknown, longest: number): string | undefined => {
-  const text = typeof value === 'number' ? String(value) : value;
-  return typeof text === 'string' && text.trim() !== '' && text.length <= longest ? text : undefined;
-};
-
-export function homeSearch(raw: Record<string, unknown>): HomeSearch {
-  return { q: words(raw.q, 200), sku: words(raw.sku, 400) };
-}
 
 const isRefusal = (error: unknown): boolean => error instanceof ApiError && error.status === 401;
 
@@ -64,12 +49,15 @@ function SignedIn({ apiKey }: { apiKey: string }) {
       .then(([orders, connections]) => {
         const names = new Map(connections.items.map(({ id, name }) => [id, name]));
         for (const order of orders.items)
-          parts.live.feed.add({
-            id: `order:${order.id}:before`,
-            at: Date.parse(order.placedAt),
-            role: 'neutral',
-            text: orderText(order, names.get(order.connectionId ?? '') ?? null),
-          });
+          parts.live.feed.add(
+            {
+              id: `order:${order.id}:before`,
+              at: Date.parse(order.placedAt),
+              role: 'neutral',
+              text: orderText(order, names.get(order.connectionId ?? '') ?? null),
+            },
+            true,
+          );
       })
       .catch((error: unknown) => {
         if (isRefusal(error)) session.refuse();

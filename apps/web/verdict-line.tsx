@@ -4,7 +4,7 @@ import { IconAlertTriangle, IconCircleArrowRight, IconCircleCheck, IconCircleX, 
 import type { Connection } from '../client/types.ts';
 import { useNow } from './app-context.ts';
 import type { Role } from './theme.ts';
-import { verdictOf } from './verdict.ts';
+import { evidenceOf, verdictOf } from './verdict.ts';
 
 const icons: Record<Role, typeof IconSquare> = {
   ok: IconCircleCheck,
@@ -37,7 +37,8 @@ export function VerdictLine({
         <Glyph size={26} aria-hidden />
         <span>{verdict.sentence}</span>
       </Title>
-      <ul className="clauses" aria-label="What is not in step">
+      <ul className="clauses" aria-label="Why">
+        {verdict.role === 'ok' ? <li className="dimmed">{evidenceOf(connections)}</li> : null}
         {verdict.clauses.map((clause) => (
           <li key={clause.connectionId} data-role={clause.role}>
             {clause.text}

@@ -64,6 +64,12 @@ function clauseOf(connection: Connection, now: number): { role: Role; text: stri
   return null;
 }
 
+/** What stands behind "all in step". */
+export function evidenceOf(connections: readonly Connection[]): string {
+  const listings = connections.reduce((total, { listings: n, unmapped }) => total + n - unmapped, 0);
+  return `${count(listings, 'listing shows', 'listings show')} the number ${listings === 1 ? 'it' : 'they'} should; nothing is on its way.`;
+}
+
 const heaviness: Record<Role, number> = { bad: 3, warn: 2, neutral: 1, info: 0, ok: 0, simulated: 0 };
 
 export function verdictOf(connections: readonly Connection[], now: number): Verdict {
