@@ -15,6 +15,7 @@ import {
   resolvePolicy,
 } from '#core/stock/publishable.ts';
 import { type Urgency, urgency } from '#core/stock/urgency.ts';
+import { lookMs } from '#store/listings/shown.ts';
 import type { Finding } from '#store/listings/states.ts';
 import type { Work, WorkTarget } from '#store/listings/work.ts';
 
@@ -190,6 +191,11 @@ function decideOne(
       decisions.reads.push(target);
       return;
     case 'send':
+      // Claimed to be looked at: a write follows from what is seen.
+      if (due(target, context) && !target.dirty) {
+        decisions.reads.push(target);
+        return;
+      }
       decisions.sends.push({
         target,
         value: next.value,
@@ -233,10 +239,19 @@ function decideOne(
             ...with_,
             ...inSync(desired, goal, unseen),
             handled: true,
-            readDue: read ? 'clear' : 'keep',
+            readDue: nextLook(target, read !== undefined, context),
           }),
         );
   }
+}
+
+/** Whatever was lost on the way: a number that was not observed as it should be by now is looked at. */
+function nextLook(target: WorkTarget, read: boolean, { now, manifest }: DecisionContext): Finding['readDue'] {
+  const seen = target.observed !== null && Math.max(0, target.observed) === Math.max(0, target.expected ?? -1);
+  if (seen) return read ? 'clear' : 'keep';
+  return target.readDue !== null && target.readDue > now
+    ? 'keep'
+    : now + (manifest.stock.compareAndSet ? lookMs : 3 * lookMs);
 }
 
 function waitingFor(target: WorkTarget, settling: { value: number } | null, away: boolean): string {
@@ -288,5 +303,6 @@ function finding(
     nextTryAt: what.nextTryAt ?? null,
     releaseUnseen: what.releaseUnseen ?? false,
     readDue: what.readDue,
+    version: target.version,
   };
 }

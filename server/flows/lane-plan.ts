@@ -131,14 +131,16 @@ export function afterReading(
   };
   for (const { target, reading } of found) {
     const result = results.get(target.id);
+    // A number that was read has been recorded since the target was loaded.
+    const at = result ? { ...target, version: target.version + 1 } : target;
     if (reading?.kind === 'read_only') {
       const reason = 'The channel keeps this number itself.';
-      outcome.findings.push({ ...note(target, { state: 'read_only', reason, handled: true }), readOnly: true });
+      outcome.findings.push({ ...note(at, { state: 'read_only', reason, handled: true }), readOnly: true });
     } else if (reading?.kind !== 'quantity') {
-      refused(target, reading?.reason ?? 'The channel does not know this number.');
+      refused(at, reading?.reason ?? 'The channel does not know this number.');
     } else if (result?.rejected) {
       refused(
-        target,
+        at,
         `The channel accepted ${target.pendingValue ?? 'a number'} and still shows ${reading.value}: it was never applied.`,
       );
     } else {
@@ -159,6 +161,7 @@ function note(target: WorkTarget, what: { state: string; reason: string; handled
     nextTryAt: null,
     releaseUnseen: false,
     readDue: 'clear',
+    version: target.version,
   };
 }
 

@@ -196,7 +196,7 @@ async function writeStates(
       accepted_at = case when r.outcome in ('applied', 'accepted') then to_timestamp($3::float8 / 1000.0) else t.accepted_at end,
       handled_version = case when $4 and r.outcome in ('applied', 'accepted', 'rejected') then greatest(t.handled_version, r."dirtyVersion") else t.handled_version end,
       dirty_since = case when $4 and r.outcome in ('applied', 'accepted', 'rejected') and t.dirty_version = r."dirtyVersion" then null else t.dirty_since end,
-      read_due = case when r."settlesAt" is null then t.read_due else to_timestamp(r."settlesAt" / 1000.0) end,
+      read_due = case when r.outcome = 'rejected' then null when r."settlesAt" is null then t.read_due else to_timestamp(r."settlesAt" / 1000.0) end,
       next_try_at = to_timestamp(r."nextTryAt" / 1000.0), tries = case when r.outcome in ('applied', 'accepted') then 0 else t.tries + 1 end
     from r where t.org_id = $1 and t.id = r."targetId"`,
     },

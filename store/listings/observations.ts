@@ -220,7 +220,8 @@ class Judgement {
     if (unplaced) unplaced.used += seen.unplacedUsed;
     if (seen.counted || seen.verdict === 'settling' || seen.verdict === 'as_expected') row.observedSource = source;
     if (seen.verdict === 'same_instant') row.lookNow = true;
-    else if (seen.counted || seen.verdict === 'as_expected') row.looked = true;
+    // An effect later than this reading still waits for its own look.
+    else if ((seen.counted || seen.verdict === 'as_expected') && seen.shown.effects.length === 0) row.looked = true;
     if (seen.counted) {
       row.settlesAt = null;
       row.settleTries = 0;

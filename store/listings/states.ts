@@ -17,6 +17,8 @@ export interface Finding {
   releaseUnseen: boolean;
   /** The reading that was due is done or not needed; a number = look again then. */
   readDue: 'keep' | 'clear' | number;
+  /** The row's version this follows from: a look that somebody asked for since is kept. */
+  version: number;
   readOnly?: boolean;
 }
 
@@ -33,7 +35,7 @@ export async function recordFindings(tx: Tx, orgId: string, findings: readonly F
       name: 'findings_record',
       text: `
     with r as (select * from jsonb_to_recordset($2::jsonb) as r("targetId" uuid, desired int, steps jsonb, state text, reason text,
-      "handledVersion" bigint, "nextTryAt" float8, "releaseUnseen" boolean, "readAt" float8, "keepRead" boolean, "readOnly" boolean)),
+      "handledVersion" bigint, "nextTryAt" float8, "releaseUnseen" boolean, "readAt" float8, "keepRead" boolean, "readOnly" boolean, version bigint)),
     n as (select to_timestamp($3::float8 / 1000.0) as at),
     -- A gap that was added since is not released: judged on the locked row.
     locked as materialized (
@@ -48,7 +50,7 @@ export async function recordFindings(tx: Tx, orgId: string, findings: readonly F
       handled_version = case when r."handledVersion" is null then t.handled_version else greatest(t.handled_version, r."handledVersion") end,
       dirty_since = case when r."handledVersion" >= t.dirty_version then null else t.dirty_since end,
       next_try_at = to_timestamp(r."nextTryAt" / 1000.0),
-      read_due = case when r."keepRead" then t.read_due else to_timestamp(r."readAt" / 1000.0) end,
+      read_due = case when r."keepRead" or t.version <> r.version then coalesce(t.read_due, to_timestamp(r."readAt" / 1000.0)) else to_timestamp(r."readAt" / 1000.0) end,
       unseen = case when l.released and r."releaseUnseen" then 0 else t.unseen end,
       unseen_at = case when l.released and r."releaseUnseen" then null else t.unseen_at end,
       read_only = coalesce(r."readOnly", t.read_only), version = t.version + 1

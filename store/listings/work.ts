@@ -39,6 +39,8 @@ export interface WorkTarget {
   dirtySince: number | null;
   readDue: number | null;
   tries: number;
+  /** Counts every change but dirty marks. */
+  version: number;
 }
 
 export interface WorkListing {
@@ -148,7 +150,7 @@ const loadSql = (pick: string) => `
       'pendingValue', t.pending_value, 'settlesAt', round(extract(epoch from t.settles_at) * 1000), 'observed', t.observed, 'desired', t.desired,
       'accepted', t.accepted, 'state', t.state, 'readOnly', t.read_only, 'seenVersion', t.seen_version, 'effectSeq', t.effect_seq,
       'dirtyVersion', t.dirty_version, 'dirty', t.dirty_version > t.handled_version,
-      'dirtySince', round(extract(epoch from t.dirty_since) * 1000), 'readDue', round(extract(epoch from t.read_due) * 1000), 'tries', t.tries)) from ts t), '[]') as targets,
+      'dirtySince', round(extract(epoch from t.dirty_since) * 1000), 'readDue', round(extract(epoch from t.read_due) * 1000), 'tries', t.tries, 'version', t.version)) from ts t), '[]') as targets,
     coalesce((select jsonb_agg(jsonb_build_object('id', l.id, 'stockKey', l.stock_key, 'variantId', l.variant_id, 'paused', l.paused_at is not null,
       'notWritable', l.not_writable, 'fulfilledBy', l.fulfilled_by) order by l.id) from ls l), '[]') as listings,
     coalesce((select jsonb_agg(jsonb_build_object('id', v.id, 'sku', v.sku, 'isBundle', v.is_bundle, 'parts', coalesce((
