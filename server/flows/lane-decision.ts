@@ -148,7 +148,13 @@ function settle(decisions: Decisions, target: WorkTarget, standing: Standing, co
   if (standing.readable && due(target, context)) decisions.reads.push(target);
   else
     decisions.findings.push(
-      finding(target, { state: standing.state, reason: standing.reason, handled: standing.handled, readDue: 'clear' }),
+      finding(target, {
+        state: standing.state,
+        reason: standing.reason,
+        handled: standing.handled,
+        readDue: 'clear',
+        releaseUnseen: target.unseenReleased,
+      }),
     );
 }
 

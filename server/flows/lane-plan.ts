@@ -64,6 +64,7 @@ export function draftOf({ attemptId, send }: SentRow): AttemptDraft {
     derivation: send.steps,
     desired: send.desired,
     blind: send.blind,
+    releaseUnseen: send.target.unseenReleased,
   };
 }
 

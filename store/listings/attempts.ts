@@ -30,6 +30,8 @@ export interface AttemptDraft {
   desired: number;
   /** Written blind: what stood there counts as presumed sold. */
   blind: boolean;
+  /** Orders were read past the gap: it was no sale. */
+  releaseUnseen: boolean;
 }
 
 /**
@@ -50,7 +52,7 @@ export async function recordAttempts(
     with held as materialized (
       select generation from lanes where org_id = $1 and connection_id = $2 and holder = $3 and generation = $4 and expires_at > clock_timestamp()),
     r as (select * from jsonb_to_recordset($5::jsonb) as r("attemptId" uuid, "targetId" uuid, value int, "from" int, "seenVersion" bigint,
-      "effectSeq" bigint, derivation jsonb, desired int, blind boolean)),
+      "effectSeq" bigint, derivation jsonb, desired int, blind boolean, "releaseUnseen" boolean)),
     locked as materialized (
       select t.id from targets t join r on r."targetId" = t.id where t.org_id = $1 and exists (select from held) order by t.id for update of t),
     begun as (
@@ -58,8 +60,9 @@ export async function recordAttempts(
         pending_value = r.value, pending_seq = t.effect_seq, pending_settled_at = null,
         pending_from = case when t.pending_value is null then r."from" else greatest(coalesce(r."from", 0), t.pending_value, coalesce(t.pending_from, 0)) end,
         expected = null, expected_high = greatest(t.expected_high, r.value, coalesce(r."from", 0)),
-        unseen = t.unseen + case when r.blind then greatest(0, coalesce(t.expected_high, 0)) else 0 end,
-        unseen_at = case when r.blind and coalesce(t.expected_high, 0) > 0 then greatest(t.unseen_at, to_timestamp($7::float8 / 1000.0)) else t.unseen_at end,
+        unseen = case when r."releaseUnseen" then 0 else t.unseen end + case when r.blind then greatest(0, coalesce(t.expected_high, 0)) else 0 end,
+        unseen_at = case when r.blind and coalesce(t.expected_high, 0) > 0 then greatest(t.unseen_at, to_timestamp($7::float8 / 1000.0))
+          when r."releaseUnseen" then null else t.unseen_at end,
         desired = r.desired, desired_at = to_timestamp($7::float8 / 1000.0), desired_steps = r.derivation,
         settles_at = null, state = 'sent', state_at = case when t.state = 'sent' then t.state_at else to_timestamp($7::float8 / 1000.0) end, reason = null, version = t.version + 1
       from r, locked l where t.org_id = $1 and t.id = r."targetId" and l.id = t.id and t.seen_version = r."seenVersion" and t.effect_seq = r."effectSeq"

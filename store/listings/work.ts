@@ -117,6 +117,7 @@ const claimSql = `
       union all
       (select t.id, 2, null from targets t, n, c
        where $7 and t.org_id = $1 and t.connection_id = $2 and t.pending_value is not null and t.settles_at is null
+         and t.variant_id is not null and not t.read_only and t.state <> 'shadow'
          and ${notStopped} and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[]) limit $5)
       union all
       (select t.id, 2, t.state_at from targets t, c
