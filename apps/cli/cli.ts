@@ -17,17 +17,17 @@ export interface Invocation<Options> {
   output: Output;
 }
 
+/** The exit code 1 or 2; anything else, nothing for one, is 0. */
+export type Done = Promise<unknown>;
+
 export interface Cli {
   readonly program: Command;
   /** The handler of a command that needs no database, or opens it itself. */
-  on<Options = object>(
-    command: Command,
-    handle: (invocation: Invocation<Options>) => Promise<Exit | undefined | void>,
-  ): void;
+  on<Options = object>(command: Command, handle: (invocation: Invocation<Options>) => Done): void;
   /** The handler of a command that works on the database. */
   withSession<Options = object>(
     command: Command,
-    handle: (session: Session, invocation: Invocation<Options>) => Promise<Exit | undefined | void>,
+    handle: (session: Session, invocation: Invocation<Options>) => Done,
   ): void;
 }
 
@@ -62,7 +62,7 @@ export function createCli(version: string): ParsedCli {
         options: options as never,
         output: createOutput(options.json === true),
       });
-      exit = code ?? 0;
+      exit = code === 1 || code === 2 ? code : 0;
     });
   };
   return {

@@ -11,7 +11,7 @@ import { type InventoryItem, type InventoryPosition, readItems } from '#store/vi
 import { type MovementItem, readMovements } from '#store/views/movements.ts';
 import { type OrderItem, type OrderLineItem, readOrders } from '#store/views/orders.ts';
 import { type Cli, examples } from './cli.ts';
-import { findConnection } from './connections.ts';
+import { findConnection } from './connection-lookup.ts';
 import { type Column, csvHeader, csvRecord } from './csv.ts';
 import { CommandError, count, type Exit, type Output } from './output.ts';
 import { actor, type Session } from './session.ts';

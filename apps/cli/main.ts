@@ -10,6 +10,7 @@ import { maintenanceCommands } from './maintenance.ts';
 import { simulateCommands } from './simulate.ts';
 import { startCommands } from './start.ts';
 import { stockCommands } from './stock.ts';
+import { syncCommands } from './sync.ts';
 
 // A reader that has seen enough (`syncstate export movements | head`) ends the command quietly.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
@@ -19,6 +20,7 @@ startCommands(cli);
 maintenanceCommands(cli);
 accessCommands(cli);
 connectionCommands(cli);
+syncCommands(cli);
 fileCommands(cli);
 stockCommands(cli);
 attentionCommands(cli);

@@ -1,7 +1,7 @@
 /** simulate: being the buyer, the shop owner or the trouble at a simulated channel, through its control under /_sim. */
 import type { Command } from 'commander';
 import { type Cli, examples, type Invocation } from './cli.ts';
-import { findConnection } from './connections.ts';
+import { findConnection } from './connection-lookup.ts';
 import { CommandError, table, usage } from './output.ts';
 import type { Session } from './session.ts';
 import { lineOption, parseLine, type SkuUnits, wholeNumber } from './values.ts';

@@ -10,11 +10,12 @@ import { resolve } from 'node:path';
 import { lockDataDir } from '#store/embedded/lock.ts';
 import { type Cli, examples } from './cli.ts';
 import { CommandError, type Output } from './output.ts';
-import { configOf, type GlobalOptions } from './session.ts';
+import { clock, configOf, type GlobalOptions } from './session.ts';
 
 type Role = 'start' | 'server' | 'worker';
 
 const hurryMs = 4_500;
+const patienceMs = 800;
 
 export function startCommands(cli: Cli): void {
   const { program } = cli;
@@ -39,7 +40,7 @@ async function serve(role: Role, options: GlobalOptions, output: Output): Promis
   const stopped = signalled();
   const config = serverConfig(options);
   // Before the server's code is loaded: a second start is told at once.
-  if (role === 'start') refuseIfInUse(resolve(config.dataDir));
+  if (role === 'start') await refuseIfInUse(resolve(config.dataDir));
   const { run } = await import('#server/main.ts');
   const running = await run(role, config);
   output.result(
@@ -77,12 +78,17 @@ function signalled(): Promise<void> {
   });
 }
 
-function refuseIfInUse(dataDir: string): void {
-  const lock = lockDataDir(dataDir);
-  if (lock.kind === 'in_use')
-    throw new CommandError(
-      'start.in_use',
-      `${lock.message} It was left alone; stop it first, or start with another SYNCSTATE_DATA_DIR.`,
-    );
-  lock.release();
+/** A command that found no server holds the folder for a moment, too: worth a short wait, no more. */
+async function refuseIfInUse(dataDir: string): Promise<void> {
+  const until = performance.now() + patienceMs;
+  for (;;) {
+    const lock = lockDataDir(dataDir);
+    if (lock.kind === 'locked') return lock.release();
+    if (performance.now() > until)
+      throw new CommandError(
+        'start.in_use',
+        `${lock.message} It was left alone; stop it first, or start with another SYNCSTATE_DATA_DIR.`,
+      );
+    await clock.sleep(100);
+  }
 }
