@@ -76,7 +76,7 @@ export interface Demo {
   writes(place: Place, since?: number): Promise<SimulatorCall[]>;
   /** Number of the last call so far. */
   mark(place: Place): Promise<number>;
-  /** Everything that comes in is applied and every target stands in a quiet state. */
+  /** Everything that came in is applied (what waits for a channel to show it aside) and every target stands in a quiet state. */
   quiet(withinMs?: number): Promise<void>;
   until(predicate: () => Promise<boolean> | boolean, withinMs?: number): Promise<void>;
   /** A delivery to a shop's webhook address, signed as the shop signs. */
@@ -222,7 +222,7 @@ export async function startDemo(environment: Record<string, string> = {}): Promi
     quiet: (withinMs) =>
       until(async () => {
         const { rows } = await db.owner.query<{ busy: boolean }>(
-          `select exists (select 1 from inbox where state = 'waiting') or exists (select 1 from dirty_variants) or exists (select 1 from dirty_policies) as busy`,
+          `select exists (select 1 from inbox where state = 'waiting' and error is null) or exists (select 1 from dirty_variants) or exists (select 1 from dirty_policies) as busy`,
         );
         if (rows[0]?.busy !== false) return false;
         const { body } = await api<Backlog>('/api/connections');
