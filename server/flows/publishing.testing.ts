@@ -355,7 +355,7 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
 async function connect(stage: Stage, options: ConnectOptions): Promise<Shop> {
   const { db, orgId, clock, host, ids } = stage;
   const { connector, simulator } = options;
-  host.mount(withVendorDate(simulator));
+  host.mount(simulator);
   const url = host.url(simulator.name);
   const connectionId = ids.uuid();
   const manifest = options.manifest ?? connector.manifest;
@@ -434,18 +434,6 @@ async function connect(stage: Stage, options: ConnectOptions): Promise<Shop> {
     },
     async fault(fault) {
       await control('/faults', fault);
-    },
-  };
-}
-
-/** The vendor's answers carry the vendor's time, which its readings are dated by. */
-function withVendorDate(simulator: Simulator): Simulator {
-  return {
-    ...simulator,
-    async handle(call) {
-      const outcome = await simulator.handle(call);
-      if (outcome.kind !== 'reply') return outcome;
-      return { ...outcome, headers: { date: new Date(simulator.core.clock.now()).toUTCString(), ...outcome.headers } };
     },
   };
 }

@@ -64,6 +64,13 @@ describe('the simulator host', () => {
   });
   afterEach(() => host.close());
 
+  it('dates its answers by the simulator’s clock, also after it was advanced', async () => {
+    await control('/clock', { advanceMs: 3_600_000 });
+    const { headers } = await fetch(`${url}/thing`);
+    const ahead = Date.parse(headers.get('date') ?? '') - Date.now();
+    expect(Math.round(ahead / 60_000)).toBe(60);
+  });
+
   const control = async (path: string, body?: unknown, method = body === undefined ? 'GET' : 'POST') => {
     const response = await fetch(`${url}/_sim${path}`, {
       method,

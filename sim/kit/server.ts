@@ -61,7 +61,7 @@ export async function createSimulatorHost(options: { clock: Clock; port?: number
       return sendJson(response, reply.status, reply.body);
     }
     const call = vendorCall(request, response, { path, query, body, baseUrl: `${origin}/${name}` });
-    await finish(response, await simulator.handle(call));
+    await finish(response, await simulator.handle(call), simulator.core.clock.now());
   }
 
   function vendorCall(
@@ -84,13 +84,18 @@ export async function createSimulatorHost(options: { clock: Clock; port?: number
     };
   }
 
-  async function finish(response: ServerResponse, outcome: Outcome): Promise<void> {
+  /** The Date header is the simulator's time: clients take it for the vendor's clock. */
+  async function finish(response: ServerResponse, outcome: Outcome, now: number): Promise<void> {
     if (outcome.kind === 'hang') {
       await options.clock.sleep(outcome.holdMs, closing.signal);
       response.destroy();
       return;
     }
-    response.writeHead(outcome.status, { ...outcome.headers, 'content-length': Buffer.byteLength(outcome.body) });
+    response.writeHead(outcome.status, {
+      date: new Date(now).toUTCString(),
+      ...outcome.headers,
+      'content-length': Buffer.byteLength(outcome.body),
+    });
     response.end(outcome.body);
   }
 
