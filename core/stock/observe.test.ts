@@ -119,6 +119,41 @@ describe('race 2: compare-and-set after an unseen sale', () => {
   });
 });
 
+describe('units given back that we learn of late', () => {
+  const back = (units: number, from: number, at: number) => ({ units: -units, from: s(from), to: s(at), seq: 2 });
+
+  test('a restock that base already held uncovers the sales that hid behind it', () => {
+    // 97; 3 given back at 2 and 3 sold at 5, both not yet imported: the number looks as expected.
+    const seen = observe(showing(97, 0), read(97, 8), cas);
+    expect(seen).toMatchObject({ verdict: 'as_expected', gap: 0 });
+    const restocked = applyEffect(seen.shown, back(3, 1, 2), true);
+    expect(restocked).toMatchObject({ unseen: 3, unseenAt: s(8), surplus: 0 });
+    // What we want grows by 3, what is sent does not.
+    expect(goalOf(100, restocked.unseen)).toBe(97);
+    expect(brief(applyEffect(restocked, sale(3, 5), true))).toEqual({ expected: 97, unseen: 0 });
+  });
+
+  test('a restock seen first as a number too high explains it, and hides nothing', () => {
+    const seen = observe(showing(97, 0), hook(100, 5), cas);
+    expect(seen).toMatchObject({ verdict: 'higher', shown: { surplus: 3, surplusAt: s(5) } });
+    expect(brief(applyEffect(seen.shown, back(3, 1, 5), true))).toEqual({ expected: 100, unseen: 0 });
+    const healed = writeApplied(beginWrite(seen.shown, { value: 97, from: 100, seq: 0 }), {
+      value: 97,
+      seq: 0,
+      at: s(6),
+    });
+    const imported = applyEffect(healed, back(3, 1, 5), true);
+    expect(brief(imported)).toEqual({ expected: 97, unseen: 0 });
+    expect(imported).toMatchObject({ surplus: 0, surplusAt: null });
+  });
+
+  test('somebody’s edit of an earlier time explains no later restock', () => {
+    const edited = observe(showing(97, 0), hook(100, 5), cas).shown;
+    const later = observe(edited, read(100, 20), cas).shown;
+    expect(applyEffect(later, back(3, 8, 9), true)).toMatchObject({ unseen: 3, surplus: 3 });
+  });
+});
+
 describe('race 3: what overlaps an absolute write', () => {
   const accepted = (value: number, from: number, settled: number) =>
     writeAccepted(beginWrite(showing(from, 0), { value, from, seq: 0 }), s(settled));

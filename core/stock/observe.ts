@@ -10,8 +10,10 @@
  * read simply became the new base, the gap would be forgotten and the next raise would sell those units twice.
  *
  * Effect (an order version changed what the channel took, between vendor times `from` and `to`)
- *   1. A sale that may be from before unseen's time consumes unseen: it was already seen as the gap.
- *   2. The rest: provably before base → contained in base, nothing to do.
+ *   1. A sale that may be from before unseen's time consumes unseen: it was already seen as the gap. A restock that may
+ *      be from before surplus' time consumes surplus: it was already seen as units too many.
+ *   2. The rest: provably before base → contained in base. A sale: nothing to do. A restock: base was proved without it,
+ *      so as many units were sold that we do not know yet, and the two hid each other: they are unseen.
  *      Provably after → counts.
  *      Same instant as base, at the vendor's resolution:
  *        with compare-and-set → counts: base equalled what the known effects explain, so an unknown sale is later, and a
@@ -27,7 +29,8 @@
  *   Effects after t are not in it; effects of the same instant may be. So a counted number is compared with a range:
  *     inside   → new base; what the range left open stays an effect after it
  *     below    → new base; the gap goes first to units whose location was unknown, the rest is added to unseen
- *     above    → new base, verdict `higher`: never "sales"; policy decides
+ *     above    → new base, verdict `higher`: never "sales"; policy decides. The units too many are kept as *surplus*:
+ *                a restock of that time whose order we import later has explained them
  *   The upper end of the range may be vague without harm: known sales must all show in the end, and one that did not
  *   shows as the next gap. Only vagueness about base (`sure: false`) can hide a sale, and that is excluded from the range.
  *
@@ -77,6 +80,9 @@ export interface Shown {
   writtenAt: number | null;
   unseen: number;
   unseenAt: number | null;
+  /** Units by which a proved number was above all we knew, as of a vendor time. */
+  surplus: number;
+  surplusAt: number | null;
   observed: number | null;
   observedAt: number | null;
 }
@@ -90,6 +96,8 @@ export const nothingShown: Shown = {
   writtenAt: null,
   unseen: 0,
   unseenAt: null,
+  surplus: 0,
+  surplusAt: null,
   observed: null,
   observedAt: null,
 };
@@ -132,13 +140,33 @@ const withoutUnseen = (shown: Shown, units: number): Shown => {
   return { ...shown, unseen, unseenAt: unseen === 0 ? null : shown.unseenAt };
 };
 
+/** How many of these units given back were already seen as too many. */
+function surplusCovered(shown: Shown, effect: { units: number; from: number }): number {
+  if (effect.units >= 0 || shown.surplusAt === null) return 0;
+  return instant(effect.from) <= instant(shown.surplusAt) ? Math.min(shown.surplus, -effect.units) : 0;
+}
+
+const withoutSurplus = (shown: Shown, units: number): Shown => {
+  const surplus = shown.surplus - units;
+  return { ...shown, surplus, surplusAt: surplus === 0 ? null : shown.surplusAt };
+};
+
+/** Base was proved without these units given back: as many sales hid behind them. */
+const withHidden = (shown: Shown, units: number, at: number): Shown => ({
+  ...shown,
+  unseen: shown.unseen + units,
+  unseenAt: Math.max(shown.unseenAt ?? at, at),
+});
+
 export function applyEffect(shown: Shown, effect: NewEffect, compareAndSet: boolean): Shown {
   if (effect.units === null) return { ...shown, unknown: true };
   const covered = unseenCovered(shown, effect);
-  const after = covered > 0 ? withoutUnseen(shown, covered) : shown;
-  const units = effect.units - covered;
+  const returned = surplusCovered(shown, { units: effect.units, from: effect.from });
+  const after = returned > 0 ? withoutSurplus(shown, returned) : covered > 0 ? withoutUnseen(shown, covered) : shown;
+  const units = effect.units - covered + returned;
   if (units === 0 || after.base === null || after.baseAt === null) return after;
-  if (instant(effect.to) < instant(after.baseAt) - 1) return after;
+  if (instant(effect.to) < instant(after.baseAt) - 1)
+    return units < 0 ? withHidden(after, -units, after.baseAt) : after;
   const sure =
     instant(effect.from) > instant(after.baseAt) ||
     compareAndSet ||
@@ -279,7 +307,9 @@ function judgeRange(
   const value = shownAs(observation.value);
   if (value > shownAs(range.high)) {
     const keep = [...range.later, ...range.open.filter(({ units }) => units > 0)];
-    return based(shown, observation, at, { verdict: 'higher', gap: 0, keep, context, write });
+    const more = value - shownAs(range.high);
+    const surplus = { ...shown, surplus: shown.surplus + more, surplusAt: at };
+    return based(surplus, observation, at, { verdict: 'higher', gap: 0, keep, context, write });
   }
   const gap = Math.max(0, shownAs(range.low) - value);
   const keep = [...leftOpen(range, value), ...range.later];

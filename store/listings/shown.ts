@@ -46,6 +46,8 @@ interface Row {
   written_at: Date | null;
   unseen: number;
   unseen_at: Date | null;
+  surplus: number;
+  surplus_at: Date | null;
   observed: number | null;
   observed_at: Date | null;
   seen_version: number;
@@ -61,7 +63,7 @@ export const triesOfUnknown = -1;
 export const lookMs = 1_500;
 
 const columns = `t.id, t.connection_id, t.stock_key, t.channel_location, t.compare_and_set, t.base, t.base_at, t.effects, t.effect_seq, t.unknown,
-  t.pending_value, t.pending_from, t.pending_seq, t.pending_settled_at, t.written_at, t.unseen, t.unseen_at, t.observed, t.observed_at,
+  t.pending_value, t.pending_from, t.pending_seq, t.pending_settled_at, t.written_at, t.unseen, t.unseen_at, t.surplus, t.surplus_at, t.observed, t.observed_at,
   t.seen_version, t.settles_at, t.settle_tries, t.state`;
 
 export async function lockByStockKeys(
@@ -118,6 +120,8 @@ function toShownRow(row: Row): ShownRow {
       writtenAt: ms(row.written_at),
       unseen: row.unseen,
       unseenAt: ms(row.unseen_at),
+      surplus: row.surplus,
+      surplusAt: ms(row.surplus_at),
       observed: row.observed,
       observedAt: ms(row.observed_at),
     },
@@ -151,6 +155,7 @@ export async function saveShown(
       pending_value = r.pending_value, pending_from = r.pending_from, pending_seq = r.pending_seq,
       pending_settled_at = to_timestamp(r.pending_settled_at / 1000.0), written_at = to_timestamp(r.written_at / 1000.0),
       unseen = r.unseen, unseen_at = to_timestamp(r.unseen_at / 1000.0),
+      surplus = r.surplus, surplus_at = to_timestamp(r.surplus_at / 1000.0),
       observed = r.observed, observed_at = to_timestamp(r.observed_at / 1000.0),
       observed_source = coalesce(r.observed_source, t.observed_source),
       seen_version = t.seen_version + (t.base is distinct from r.base or t.base_at is distinct from to_timestamp(r.base_at / 1000.0)
@@ -165,6 +170,7 @@ export async function saveShown(
       version = t.version + 1
     from jsonb_to_recordset($2::jsonb) as r(id uuid, base int, base_at float8, effects jsonb, effect_seq bigint, unknown boolean,
       pending_value int, pending_from int, pending_seq bigint, pending_settled_at float8, written_at float8, unseen int, unseen_at float8,
+      surplus int, surplus_at float8,
       observed int, observed_at float8, observed_source text, expected int, expected_high int, settles_at float8, settle_tries int,
       look text, look_ms int, dirty boolean),
       (select coalesce(to_timestamp($3::float8 / 1000.0), clock_timestamp()) as at) n
@@ -190,6 +196,8 @@ function fromShownRow(row: ShownRow): Record<string, unknown> {
     written_at: shown.writtenAt,
     unseen: shown.unseen,
     unseen_at: shown.unseenAt,
+    surplus: shown.surplus,
+    surplus_at: shown.surplusAt,
     observed: shown.observed,
     observed_at: shown.observedAt,
     observed_source: row.observedSource,

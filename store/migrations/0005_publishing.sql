@@ -38,6 +38,9 @@ create table targets (
   -- Presumed sales we have not imported, as of a vendor time; survives our own writes.
   unseen integer not null default 0 check (unseen >= 0),
   unseen_at timestamptz,
+  -- Units by which a proved number was above all we knew: a restock of that time, imported later, explains them.
+  surplus integer not null default 0 check (surplus >= 0),
+  surplus_at timestamptz,
   -- Last desired number, what was compared and sent for it, and its derivation (the explain steps); last accepted write.
   desired integer,
   desired_at timestamptz,
