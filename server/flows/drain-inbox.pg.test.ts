@@ -141,6 +141,25 @@ test('after a dead version the next one of the order is applied, and the dead le
   expect(await see.all('select 1 from alerts where org_id = $1 and resolved_at is null', [org.orgId])).toEqual([]);
 });
 
+test('a dead letter that a person retries after the cause is gone is applied, and its alert closes', async () => {
+  const { org, connection, intake } = await setting();
+  await org.stock('A', 5);
+  await intake.receive(deliveryOf(connection, order('1', at(), [line('A', 2)])));
+  await db.owner.query(`alter table orders add constraint broken check (org_id <> '${org.orgId}')`);
+  for (let i = 0; i < 3; i += 1) {
+    await intake.drain();
+    await db.owner.query(`update inbox set next_at = now() - interval '1 second' where org_id = $1`, [org.orgId]);
+  }
+  expect(await see.all('select state, error_code from inbox where org_id = $1', [org.orgId])).toEqual([
+    { state: 'dead', error_code: 'database.23514' },
+  ]);
+  await db.owner.query('alter table orders drop constraint broken');
+  await db.owner.query(`update inbox set state = 'waiting' where org_id = $1`, [org.orgId]);
+  await intake.drain();
+  expect(await see.numbers(org, 'A')).toMatchObject({ committed: 2 });
+  expect(await see.all('select kind from alerts where org_id = $1 and resolved_at is null', [org.orgId])).toEqual([]);
+});
+
 test('a dead body that the channel sends again gets another chance', async () => {
   const { org, connection, webhook, intake } = await setting();
   const body = restOrder(6, at(), [{ id: 60, sku: 'A', quantity: 1 }]);

@@ -13,7 +13,7 @@ import type { Connector } from '#connectors/kit/ports.ts';
 import { AssertionFault, StoreError } from '#core/errors.ts';
 import { type FoldedEvent, foldOrder } from '#core/order/fold.ts';
 import type { IncomingOrder } from '#core/order/order.ts';
-import { raiseAlert, resolveAlert } from '#store/attention/alerts.ts';
+import { raiseAlert } from '#store/attention/alerts.ts';
 import {
   type ConnectionFacts,
   claimKeys,
@@ -26,7 +26,7 @@ import {
 } from '#store/inbox/claim.ts';
 import { type Settlement, settleRows, supersedeDead } from '#store/inbox/settle.ts';
 import { recordObservations } from '#store/listings/observations.ts';
-import { setConnectionState } from '#store/listings/states.ts';
+import { resolveAlerts, setConnectionState } from '#store/listings/states.ts';
 import { orderIdentity } from '#store/orders/write.ts';
 import type { Tx } from '#store/tx.ts';
 import type { FetchWork } from './fetch-order.ts';
@@ -49,6 +49,7 @@ export interface Drain {
   run(): Promise<void>;
 }
 
+const DEAD_LETTER = 'dead_letter';
 /** A read may take this long before another is begun. */
 const FETCH_MS = 60_000;
 
@@ -195,6 +196,7 @@ async function applyKeys(tx: Tx, keys: readonly SequenceKey[], options: DrainOpt
   const failures: { row: WaitingRow; error: unknown }[] = [];
   const orders: OrderGroup[] = [];
   const stock: ParsedStock[] = [];
+  const closed: RowRef[] = [];
   for (const group of Map.groupBy(rows, keyOf).values()) {
     const [first] = group;
     const connection = first && facts.get(first.connectionId);
@@ -223,12 +225,12 @@ async function applyKeys(tx: Tx, keys: readonly SequenceKey[], options: DrainOpt
     );
     for (const outcome of outcomes) settleOrder(outcome, orders, batch, options, now);
     const judged = outcomes.filter(({ judged: row }) => row !== null).map(({ key }) => key);
-    for (const { orgId, id } of await supersedeDead(tx, judged, now))
-      await resolveAlert(tx, orgId, deadLetterAlert(id), now);
+    closed.push(...(await supersedeDead(tx, judged, now)));
   }
   await applyStock(tx, stock, batch, options, now);
   await settleFailures(tx, failures, options);
   await settleRows(tx, batch.settlements);
+  await closeAlerts(tx, [...closed, ...healed(rows, batch.settlements)], now);
   options.metrics?.applied?.('dead', failures.length);
   await options.hooks?.beforeCommit?.(keys.length);
   return batch;
@@ -408,7 +410,25 @@ async function applyStock(
   }
 }
 
-const deadLetterAlert = (id: string): string => `dead_letter:${id}`;
+interface RowRef {
+  orgId: string;
+  id: string;
+}
+
+/** Rows that had failed before and are settled now: a dead letter that a person retried. */
+function healed(rows: readonly WaitingRow[], settlements: readonly Settlement[]): RowRef[] {
+  const failed = new Set(rows.filter(({ error }) => error !== null).map(({ id }) => id));
+  return settlements.filter(({ id, state }) => failed.has(id) && (state === 'done' || state === 'superseded'));
+}
+
+async function closeAlerts(tx: Tx, rows: readonly RowRef[], now: number): Promise<void> {
+  for (const [orgId, group] of Map.groupBy(rows, (row) => row.orgId)) {
+    const subjects = group.map(({ id }) => id).sort();
+    await resolveAlerts(tx, orgId, DEAD_LETTER, subjects, now);
+  }
+}
+
+const deadLetterAlert = (id: string): string => `${DEAD_LETTER}:${id}`;
 
 /** Rows that failed: they wait again, or are dead and a person is told. @returns how many died */
 async function settleFailures(
@@ -436,7 +456,7 @@ async function settleFailures(
     dead += 1;
     await raiseAlert(tx, row.orgId, {
       id: options.ids.uuid(),
-      kind: 'dead_letter',
+      kind: DEAD_LETTER,
       severity: 'critical',
       message: `An event of ${row.kind} ${row.externalId} (${row.topic}) could not be applied: ${message}. Later events of it are; look at the dead letter and retry or discard it.`,
       subject: { kind: 'dead_letter', id: row.id },

@@ -103,10 +103,8 @@ describe('killed while taking an order in (race 18, P10)', () => {
   const gaps: [keyof IntakeHooks, stored: boolean][] = [
     ['beforeStore', false],
     ['afterStore', true],
-    ['afterClaim', true],
     ['beforePost', true],
     ['afterPost', true],
-    ['beforeCommit', true],
     ['afterCommit', true],
   ];
   test.each(gaps)('at %s: the order is taken in once', async (killAt, stored) => {
@@ -137,7 +135,7 @@ describe('killed while taking an order in (race 18, P10)', () => {
     expect(await see.all('select state, fetching from inbox where org_id = $1', [org.orgId])).toEqual([
       { state: 'waiting', fetching: true },
     ]);
-    await db.owner.query('update inbox set next_at = now() where org_id = $1', [org.orgId]);
+    await db.owner.query(`update inbox set next_at = now() - interval '1 second' where org_id = $1`, [org.orgId]);
     const { intake } = takeIn(db.store, { opened: () => shop.opened });
     await intake.drain();
     expect(await see.numbers(org, 'A')).toMatchObject({ committed: 4 });
@@ -154,7 +152,9 @@ describe('killed while taking an order in (race 18, P10)', () => {
     expect(await see.one('select orders_read_to from connections where org_id = $1', [org.orgId])).toEqual({
       orders_read_to: null,
     });
-    await db.owner.query('update connections set order_sweep_lease = now() where org_id = $1', [org.orgId]);
+    await db.owner.query(`update connections set order_sweep_lease = now() - interval '1 second' where org_id = $1`, [
+      org.orgId,
+    ]);
     const { intake } = takeIn(db.store, { opened: () => shop.opened, reading: false });
     intake.start();
     expect(await intake.requestSweep(shop.connection)).toMatchObject({ kind: 'done', stored: 0 });

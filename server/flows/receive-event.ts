@@ -66,6 +66,8 @@ interface Pending {
 
 /** Rows per statement. */
 const BATCH = 500;
+/** Deliveries in memory; beyond that the sender is asked to come again. */
+const MOST_WAITING = 20_000;
 /** Commits of deliveries under way at once. */
 const COMMITS = 2;
 /** How long a connection found for a webhook is remembered: a changed secret is believed this late at most. */
@@ -118,6 +120,11 @@ export function createReceiver(options: ReceiverOptions) {
   }
 
   function receive(delivery: Delivery): Promise<Received> {
+    if (waiting.length >= MOST_WAITING) {
+      throw new StoreError('store.unavailable', 'Deliveries come faster than the database takes them.', {
+        waiting: waiting.length,
+      });
+    }
     return new Promise((resolveOne, reject) => {
       waiting.push({ row: rowOf(delivery), resolve: resolveOne, reject });
       if (waiting.length >= BATCH) flush();
