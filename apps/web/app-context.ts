@@ -28,8 +28,9 @@ export function useConnectionsQuery() {
   });
 }
 
-const none: readonly Connection[] = [];
-export const useConnections = (): readonly Connection[] => useConnectionsQuery().data?.items ?? none;
+/** The connections for every cell: one query for all of them, made by the page. */
+export const ConnectionsContext = createContext<readonly Connection[]>([]);
+export const useConnections = (): readonly Connection[] => useContext(ConnectionsContext);
 
 /** The location's own code for a channel's name of it; several where several of ours are one place there. */
 export function placeName(connection: Connection | undefined, channelLocation: string): string {

@@ -5,35 +5,44 @@
 import { Button, Group, NumberInput, Popover, Stack, Text, UnstyledButton } from '@mantine/core';
 import { IconPencil } from '@tabler/icons-react';
 import { useMutation } from '@tanstack/react-query';
-import { useState } from 'react';
+import { type ComponentProps, useEffect, useRef, useState } from 'react';
 import type { InventoryItem } from '../client/types.ts';
 import { useApp } from './app-context.ts';
 import { Changing } from './changing.tsx';
-import { channelCell } from './channel-cell.ts';
+import { listingMarks, savedText } from './channel-cell.ts';
 import { ProblemNotice } from './problem-notice.tsx';
 
-/** "Saved. Seen on 2 of 3 channels." */
-export function savedText(item: InventoryItem): string {
-  const cells = [...new Set(item.listings.map(({ connectionId }) => connectionId))]
-    .map((id) => channelCell(item, id))
-    .filter((cell) => cell !== null);
-  if (cells.length === 0) return 'Saved. No channel offers this SKU.';
-  return `Saved. Seen on ${cells.filter((cell) => cell.quiet).length} of ${cells.length} channels.`;
+export function BufferEditor({ item }: { item: InventoryItem }) {
+  const [used, setUsed] = useState(false);
+  return used ? <BufferPopover item={item} /> : <BufferButton item={item} onClick={() => setUsed(true)} />;
 }
 
-export function BufferEditor({ item }: { item: InventoryItem }) {
+function BufferButton({ item, ...others }: { item: InventoryItem } & ComponentProps<'button'>) {
+  return (
+    <UnstyledButton
+      className="number-button"
+      aria-label={`Buffer of ${item.sku}: ${item.buffer}. Change`}
+      aria-haspopup="dialog"
+      {...others}
+    >
+      <Changing value={item.buffer} />
+      <IconPencil size={14} className="pencil" aria-hidden />
+    </UnstyledButton>
+  );
+}
+
+/** Comes with the first press, focused and then open, so that closing gives the focus back to the number. */
+function BufferPopover({ item }: { item: InventoryItem }) {
   const [opened, setOpened] = useState(false);
+  const button = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    button.current?.focus();
+    setOpened(true);
+  }, []);
   return (
     <Popover opened={opened} onChange={setOpened} position="bottom-end" withArrow trapFocus returnFocus width={260}>
       <Popover.Target>
-        <UnstyledButton
-          className="number-button"
-          aria-label={`Buffer of ${item.sku}: ${item.buffer}. Change`}
-          onClick={() => setOpened((was) => !was)}
-        >
-          <Changing value={item.buffer} />
-          <IconPencil size={14} className="pencil" aria-hidden />
-        </UnstyledButton>
+        <BufferButton item={item} ref={button} onClick={() => setOpened((was) => !was)} />
       </Popover.Target>
       <Popover.Dropdown aria-label={`Buffer of ${item.sku}`}>
         {opened ? <BufferForm item={item} /> : null}
@@ -46,9 +55,14 @@ function BufferForm({ item }: { item: InventoryItem }) {
   const { api, live } = useApp();
   const [value, setValue] = useState<number | string>(item.buffer);
   const [error, setError] = useState<string | null>(null);
+  const [saved, setSaved] = useState<{ buffer: number; before: ReadonlyMap<string, string> } | null>(null);
   const save = useMutation({
     mutationFn: (buffer: number) => api.setBuffer(item.sku, buffer),
-    onSuccess: () => live.touch(item.sku),
+    onMutate: () => listingMarks(item),
+    onSuccess: (answer, _, before) => {
+      setSaved({ buffer: answer.buffer, before });
+      live.touch(item.sku);
+    },
   });
   const submit = () => {
     const wanted = typeof value === 'number' ? value : Number.NaN;
@@ -82,7 +96,7 @@ function BufferForm({ item }: { item: InventoryItem }) {
           </Button>
         </Group>
         <Text size="xs" role="status">
-          {save.isSuccess ? savedText(item) : ''}
+          {saved && save.isSuccess ? savedText(item, saved.buffer, saved.before) : ''}
         </Text>
         {save.isError ? <ProblemNotice error={save.error} what={`set the buffer of ${item.sku}`} changes /> : null}
       </Stack>

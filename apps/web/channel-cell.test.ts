@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { InventoryItem, Listing } from '../client/types.ts';
-import { channelCell, numbersText, signed } from './channel-cell.ts';
+import { channelCell, listingMarks, numbersText, savedText, signed } from './channel-cell.ts';
 import { heaviest, targetStatus } from './status.ts';
 
 const target = (more: Partial<Listing>): Listing => ({
@@ -84,4 +84,29 @@ test('of several states the heaviest wins, and one we do not know outweighs all'
   expect(heaviest(['in_sync', 'unauthorized', 'pending'])).toBe('unauthorized');
   expect(heaviest(['rejected', 'brand_new'])).toBe('brand_new');
   expect(targetStatus('brand_new')).toMatchObject({ word: 'brand new', role: 'warn' });
+});
+
+test('a saved buffer counts as seen only where the channel changed after it, or shows the new number', () => {
+  const old = item(target({ observed: 100, desired: 100 }), target({ connectionId: 'd', observed: 100, desired: 100 }));
+  const before = listingMarks(old);
+  expect(savedText(old, 7, before)).toBe('Saved. Reading the channels …');
+  const read = { ...old, buffer: 7, broadcast: 93 };
+  expect(savedText(read, 7, before)).toBe('Saved. Seen on 0 of 2 channels.');
+  const sending = {
+    ...read,
+    listings: [
+      target({ observed: 100, desired: 93, state: 'pending', updatedAt: '2026-01-02T00:00:00.000Z' }),
+      ...read.listings.slice(1),
+    ],
+  };
+  expect(savedText(sending, 7, before)).toBe('Saved. Seen on 0 of 2 channels.');
+  const shown = {
+    ...read,
+    listings: [
+      target({ observed: 93, desired: 93 }),
+      target({ connectionId: 'd', observed: 50, desired: 50, updatedAt: '2026-01-02T00:00:00.000Z' }),
+    ],
+  };
+  expect(savedText(shown, 7, before)).toBe('Saved. Seen on 2 of 2 channels.');
+  expect(savedText(item(), 7, new Map())).toBe('Saved. No channel offers this SKU.');
 });

@@ -57,3 +57,28 @@ export const numbersText = (cell: ChannelCell): string =>
 
 /** "+3", "−2": a true minus. */
 export const signed = (value: number): string => (value < 0 ? `−${-value}` : `+${value}`);
+
+/** When each channel's state of a SKU last changed, to tell later whether it has changed since. */
+export function listingMarks(item: InventoryItem): ReadonlyMap<string, string> {
+  const marks = new Map<string, string>();
+  for (const { connectionId, updatedAt } of item.listings)
+    if (updatedAt > (marks.get(connectionId) ?? '')) marks.set(connectionId, updatedAt);
+  return marks;
+}
+
+/**
+ * What became of a saved buffer: "Saved. Seen on 2 of 3 channels." A channel counts once it is in step *again*: its state
+ * changed after the save, or it shows the new number already. The row of before the save proves nothing.
+ */
+export function savedText(item: InventoryItem, buffer: number, before: ReadonlyMap<string, string>): string {
+  const now = listingMarks(item);
+  if (now.size === 0) return 'Saved. No channel offers this SKU.';
+  if (item.buffer !== buffer) return 'Saved. Reading the channels …';
+  const seen = [...now].filter(([connectionId, mark]) => {
+    const cell = channelCell(item, connectionId);
+    return (
+      cell?.quiet && (mark !== before.get(connectionId) || cell.numbers.every((number) => number === item.broadcast))
+    );
+  });
+  return `Saved. Seen on ${seen.length} of ${now.size} channels.`;
+}

@@ -1,5 +1,6 @@
 /** A channel's number of a SKU as a cell, and everything behind it on hover or focus. */
 import { HoverCard, Text } from '@mantine/core';
+import { useEffect, useRef, useState } from 'react';
 import type { InventoryItem, Listing } from '../client/types.ts';
 import { fullTimeText, placeName, useConnections } from './app-context.ts';
 import { Changing } from './changing.tsx';
@@ -86,22 +87,50 @@ export function ChannelNumber({
         not listed
       </span>
     );
+  return <CellNumber cell={cell} sku={item.sku} name={name} />;
+}
+
+const hoverDelayMs = 250;
+
+/** The facts behind the number are built when the pointer rests on it: a page of rows has hundreds of numbers. */
+function CellNumber({ cell, sku, name }: { cell: ChannelCell; sku: string; name: string }) {
+  const [armed, setArmed] = useState(false);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
   const status = targetStatus(cell.state);
   const Glyph = status.icon;
-  return (
-    <HoverCard position="bottom-end" openDelay={250} closeDelay={50} withinPortal withArrow keepMounted={false}>
-      <HoverCard.Target>
-        <span className="channel-number" role="img" aria-label={cellLabel(cell, item.sku, name)}>
-          {cell.state === 'in_sync' ? null : (
-            <span className="not-in-step" data-role={status.role}>
-              <Glyph size={14} aria-hidden />
-              {status.word}
-              {cell.difference === null ? '' : ` ${signed(cell.difference)}`}
-            </span>
-          )}
-          <Changing value={numbersText(cell)} />
+  const number = (
+    <span
+      className="channel-number"
+      role="img"
+      aria-label={cellLabel(cell, sku, name)}
+      onPointerEnter={() => {
+        timer.current = setTimeout(() => setArmed(true), hoverDelayMs);
+      }}
+      onPointerLeave={() => clearTimeout(timer.current)}
+    >
+      {cell.state === 'in_sync' ? null : (
+        <span className="not-in-step" data-role={status.role}>
+          <Glyph size={14} aria-hidden />
+          {status.word}
+          {cell.difference === null ? '' : ` ${signed(cell.difference)}`}
         </span>
-      </HoverCard.Target>
+      )}
+      <Changing value={numbersText(cell)} />
+    </span>
+  );
+  if (!armed) return number;
+  return (
+    <HoverCard
+      initiallyOpened
+      position="bottom-end"
+      openDelay={hoverDelayMs}
+      closeDelay={50}
+      withinPortal
+      withArrow
+      keepMounted={false}
+    >
+      <HoverCard.Target>{number}</HoverCard.Target>
       <HoverCard.Dropdown>
         <ChannelFacts cell={cell} name={name} />
       </HoverCard.Dropdown>

@@ -7,7 +7,7 @@ import { useNavigate, useSearch } from '@tanstack/react-router';
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 import type { Connection, InventoryPage } from '../client/types.ts';
 import { AlertsBanner } from './alerts-banner.tsx';
-import { clockText, useApp, useConnectionsQuery, useLiveState } from './app-context.ts';
+import { ConnectionsContext, clockText, useApp, useConnectionsQuery, useLiveState } from './app-context.ts';
 import { ConnectionsStrip } from './connections-strip.tsx';
 import { FeedPanel } from './feed-panel.tsx';
 import { HeaderBar } from './header.tsx';
@@ -139,63 +139,65 @@ export function HomePage() {
       : null;
 
   return (
-    <AppShell header={{ height: 48 }} padding={0}>
-      <a href="#main" className="skip-link">
-        Skip to the stock
-      </a>
-      <AppShell.Header>
-        <HeaderBar simulated={linked.some(({ kind }) => kind === 'simulated')} phone={phone} />
-      </AppShell.Header>
-      <AppShell.Main id="main" className={stale ? 'page outdated' : 'page'}>
-        {connections.isError && !connections.data ? (
-          <ProblemNotice
-            error={connections.error}
-            what="read the channels"
-            onRetry={() => void connections.refetch()}
-          />
-        ) : (
-          <>
-            <VerdictLine connections={connections.data?.items ?? null} stale={stale} />
-            <ConnectionsStrip connections={connections.data?.items ?? null} />
-          </>
-        )}
-        <AlertsBanner />
-        <div className="columns">
-          <section className="stock" aria-labelledby="stock-title">
-            <div className="stock-bar">
-              <h2 id="stock-title" className="section-title">
-                Stock
-              </h2>
-              <SearchBox value={q} onChange={setSearch} />
-              <Text size="sm" c="dimmed" role="status" className="row-count">
-                {stock.data
-                  ? `${items.length} of ${totalSkus} ${totalSkus === 1 ? 'SKU' : 'SKUs'}${q === undefined ? '' : ' found'}`
-                  : ''}
-              </Text>
-            </div>
-            {stock.isError ? (
-              <ProblemNotice error={stock.error} what="read the stock" onRetry={() => void stock.refetch()} />
-            ) : null}
-            {stock.isPending ? <StockTableLoading /> : null}
-            {stock.data && items.length === 0 ? <EmptyStock search={q} onClear={() => setSearch(undefined)} /> : null}
-            {items.length > 0 && phone ? (
-              <StockCards items={items} connections={linked} busy={stock.isPlaceholderData} onOpen={open} />
-            ) : null}
-            {items.length > 0 && !phone ? (
-              <StockTable
-                items={items}
-                totalSkus={totalSkus}
-                connections={linked}
-                busy={stock.isPlaceholderData}
-                onOpen={open}
-              />
-            ) : null}
-            {stock.hasNextPage ? <LoadMore onMore={more} busy={stock.isFetchingNextPage} /> : null}
-          </section>
-          <FeedPanel />
-        </div>
-        <ItemDrawer sku={sku} connections={linked} onClose={close} />
-      </AppShell.Main>
-    </AppShell>
+    <ConnectionsContext value={linked}>
+      <AppShell header={{ height: 48 }} padding={0}>
+        <a href="#main" className="skip-link">
+          Skip to the stock
+        </a>
+        <AppShell.Header>
+          <HeaderBar simulated={linked.some(({ kind }) => kind === 'simulated')} phone={phone} />
+        </AppShell.Header>
+        <AppShell.Main id="main" className={stale ? 'page outdated' : 'page'}>
+          {connections.isError && !connections.data ? (
+            <ProblemNotice
+              error={connections.error}
+              what="read the channels"
+              onRetry={() => void connections.refetch()}
+            />
+          ) : (
+            <>
+              <VerdictLine connections={connections.data?.items ?? null} stale={stale} />
+              <ConnectionsStrip connections={connections.data?.items ?? null} />
+            </>
+          )}
+          <AlertsBanner />
+          <div className="columns">
+            <section className="stock" aria-labelledby="stock-title">
+              <div className="stock-bar">
+                <h2 id="stock-title" className="section-title">
+                  Stock
+                </h2>
+                <SearchBox value={q} onChange={setSearch} />
+                <Text size="sm" c="dimmed" role="status" className="row-count">
+                  {stock.data
+                    ? `${items.length} of ${totalSkus} ${totalSkus === 1 ? 'SKU' : 'SKUs'}${q === undefined ? '' : ' found'}`
+                    : ''}
+                </Text>
+              </div>
+              {stock.isError ? (
+                <ProblemNotice error={stock.error} what="read the stock" onRetry={() => void stock.refetch()} />
+              ) : null}
+              {stock.isPending ? <StockTableLoading /> : null}
+              {stock.data && items.length === 0 ? <EmptyStock search={q} onClear={() => setSearch(undefined)} /> : null}
+              {items.length > 0 && phone ? (
+                <StockCards items={items} connections={linked} busy={stock.isPlaceholderData} onOpen={open} />
+              ) : null}
+              {items.length > 0 && !phone ? (
+                <StockTable
+                  items={items}
+                  totalSkus={totalSkus}
+                  connections={linked}
+                  busy={stock.isPlaceholderData}
+                  onOpen={open}
+                />
+              ) : null}
+              {stock.hasNextPage ? <LoadMore onMore={more} busy={stock.isFetchingNextPage} /> : null}
+            </section>
+            <FeedPanel />
+          </div>
+          <ItemDrawer sku={sku} connections={linked} onClose={close} />
+        </AppShell.Main>
+      </AppShell>
+    </ConnectionsContext>
   );
 }
