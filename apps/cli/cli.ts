@@ -8,7 +8,7 @@
 import { Command, CommanderError } from 'commander';
 import { CodedError } from '#core/errors.ts';
 import { ConfigError } from '#server/config.ts';
-import { CommandError, createOutput, type Exit, type Output } from './output.ts';
+import { CommandError, createOutput, type Exit, type Output, type Streams } from './output.ts';
 import { type GlobalOptions, type Session, withSession } from './session.ts';
 
 export interface Invocation<Options> {
@@ -39,7 +39,7 @@ export interface ParsedCli extends Cli {
   run(argv: readonly string[]): Promise<Exit>;
 }
 
-export function createCli(version: string): ParsedCli {
+export function createCli(version: string, streams: Streams): ParsedCli {
   const program = new Command('syncstate');
   let exit: Exit = 0;
   program
@@ -52,6 +52,10 @@ export function createCli(version: string): ParsedCli {
     .option('--data-dir <folder>', 'data folder (default: SYNCSTATE_DATA_DIR, else .data)')
     .showHelpAfterError('(add --help for what is possible)')
     .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => void streams.stdout.write(text),
+      writeErr: (text) => void streams.stderr.write(text),
+    })
     .exitOverride();
 
   const on: Cli['on'] = (command, handle) => {
@@ -60,7 +64,7 @@ export function createCli(version: string): ParsedCli {
       const code = await handle({
         args: command.args,
         options: options as never,
-        output: createOutput(options.json === true),
+        output: createOutput(options.json === true, streams),
       });
       exit = code === 1 || code === 2 ? code : 0;
     });
@@ -78,28 +82,27 @@ export function createCli(version: string): ParsedCli {
         await program.parseAsync([...argv], { from: 'user' });
         return exit;
       } catch (error) {
-        return explain(error, argv.includes('--json'));
+        return explain(error, argv.includes('--json'), streams);
       }
     },
   };
 }
 
 /** Says what went wrong, once, and which exit code that is. Commander has already said its own. */
-function explain(error: unknown, json: boolean): Exit {
+function explain(error: unknown, json: boolean, { stdout, stderr }: Streams): Exit {
+  const tell = (code: string, message: string): void => {
+    if (json) stdout.write(`${JSON.stringify({ error: { code, message } }, null, 2)}\n`);
+  };
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
-    if (json) tell({ code: 'cli.usage', message: error.message.replace(/^error: /, '') });
+    tell('cli.usage', error.message.replace(/^error: /, ''));
     return 2;
   }
-  const told = describe(error);
-  process.stderr.write(`${told.text}\n`);
-  if (json) tell({ code: told.code, message: told.text });
+  const { code, text } = describe(error);
+  stderr.write(`${text}\n`);
+  tell(code, text);
   return error instanceof CommandError ? error.exit : 1;
 }
-
-const tell = (error: { code: string; message: string }): void => {
-  process.stdout.write(`${JSON.stringify({ error }, null, 2)}\n`);
-};
 
 /** Known errors are their own text; anything else is a mistake of ours and shows where it came from. */
 export function describe(error: unknown): { code: string; text: string } {

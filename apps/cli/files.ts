@@ -7,6 +7,7 @@ import { type ImportResult, productColumns, type RawRow, stockColumns } from '#c
 import { readCsv, readJson } from '#server/files.ts';
 import { type ImportDeps, importProducts, importStock } from '#server/flows/import-rows.ts';
 import { readImportFile } from '#store/catalog/bulk.ts';
+import { listConnections } from '#store/connections/connections.ts';
 import { type InventoryItem, type InventoryPosition, readItems } from '#store/views/inventory.ts';
 import { type MovementItem, readMovements } from '#store/views/movements.ts';
 import { type OrderItem, type OrderLineItem, readOrders } from '#store/views/orders.ts';
@@ -332,13 +333,15 @@ async function* movementRows(session: Session, { sku, since }: ExportFlags): Asy
 async function* orderRows(session: Session, { connection, since }: ExportFlags): AsyncGenerator<OrderRow> {
   const { id: orgId } = session.organization();
   const only = connection === undefined ? null : await findConnection(session, connection);
+  const connections = await session.store.tenant(orgId, (tx) => listConnections(tx, orgId));
+  const names = new Map(connections.map(({ id, name }) => [id, name]));
   for (let after: [string, string] | null = null; ; ) {
     const page = await session.store.tenant(orgId, (tx) =>
       readOrders(tx, orgId, { connectionId: only?.id ?? null, externalId: null, search: null, limit: pageSize, after }),
     );
     for (const order of page.items) {
       if (since !== undefined && Date.parse(order.placedAt) < since) return;
-      const named = order.connectionId ?? 'manual';
+      const named = order.connectionId === null ? 'manual' : (names.get(order.connectionId) ?? order.connectionId);
       if (order.lines.length === 0) yield { order, line: null, connection: named };
       for (const line of order.lines) yield { order, line, connection: named };
     }

@@ -38,12 +38,13 @@ export interface Output {
   raw(text: string): void;
 }
 
-interface Streams {
+/** Where a command writes. */
+export interface Streams {
   stdout: { write(text: string): unknown };
   stderr: { write(text: string): unknown };
 }
 
-export function createOutput(json: boolean, { stdout, stderr }: Streams = process): Output {
+export function createOutput(json: boolean, { stdout, stderr }: Streams): Output {
   return {
     json,
     result(value, text) {

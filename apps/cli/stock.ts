@@ -4,6 +4,7 @@ import { normalizeSku } from '#core/catalog/sku.ts';
 import { LocationId, type VariantId } from '#core/ids.ts';
 import { findVariants } from '#store/catalog/bulk.ts';
 import { listLocations } from '#store/catalog/lookup.ts';
+import { listConnections } from '#store/connections/connections.ts';
 import { availabilityAsKnown, availabilityAsOf, type PastPosition } from '#store/ledger/read.ts';
 import { type InventoryItem, readItem } from '#store/views/inventory.ts';
 import { type Cli, examples } from './cli.ts';
@@ -38,7 +39,10 @@ export function stockCommands(cli: Cli): void {
 
 async function tellNow(session: Session, sku: string, output: Output): Promise<void> {
   const { id: orgId } = session.organization();
-  const item = await session.store.readOnly(orgId, (tx) => readItem(tx, orgId, sku));
+  const { item, connections } = await session.store.readOnly(orgId, async (tx) => ({
+    item: await readItem(tx, orgId, sku),
+    connections: await listConnections(tx, orgId),
+  }));
   if (item === null) throw unknown(`SKU ${sku}`);
   output.result(item, (print) => {
     print(`${item.sku}  ${item.title}`);
@@ -67,11 +71,11 @@ async function tellNow(session: Session, sku: string, output: Output): Promise<v
         item.bundle.components.map(({ sku: part, units, available }) => [part, units, available]),
       ))
         print(line);
-    tellListings(item, print);
+    tellListings(item, new Map(connections.map(({ id, name }) => [id, name])), print);
   });
 }
 
-function tellListings(item: InventoryItem, print: (line: string) => void): void {
+function tellListings(item: InventoryItem, names: ReadonlyMap<string, string>, print: (line: string) => void): void {
   if (item.listings.length === 0) {
     print('Not listed on any channel.');
     return;
@@ -79,7 +83,7 @@ function tellListings(item: InventoryItem, print: (line: string) => void): void 
   for (const line of table(
     ['channel', 'channel SKU', 'place', 'should show', 'expected', 'observed', 'state', 'reason'],
     item.listings.map((at) => [
-      at.platform,
+      names.get(at.connectionId) ?? at.platform,
       at.channelSku,
       at.channelLocation,
       at.desired,

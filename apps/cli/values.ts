@@ -57,24 +57,27 @@ export function pairOption(text: string, before: [string, string][] | undefined)
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 export const isUuid = (text: string): boolean => uuid.test(text);
 
+/** Case, spaces, dashes and dots do not count: "demo-a" is "Demo A". */
+const folded = (text: string): string => text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '');
+
 /**
- * What a person means among named things: the exact id or name; else the only one whose name (any case) or id begins so,
- * else the only one whose name contains it. Null: none; a list: several.
+ * What a person means among named things: the exact id or name; else the only one whose name (case, spaces and dashes
+ * aside) is it, begins so or contains it, or whose id begins so. Null: none; a list: several, at the first step that found any.
  */
 export function pickByName<T extends { id: string; name: string }>(
   things: readonly T[],
   named: string,
 ): T | null | T[] {
   const wanted = named.trim().toLowerCase();
-  const by = (test: (thing: T) => boolean): T[] => things.filter(test);
-  const tests: ((thing: T) => boolean)[] = [
+  const plain = folded(named);
+  const steps: ((thing: T) => boolean)[] = [
     ({ id, name }) => id === wanted || name === named,
-    ({ name }) => name.toLowerCase() === wanted,
-    ({ id, name }) => name.toLowerCase().startsWith(wanted) || (wanted.length >= 4 && id.startsWith(wanted)),
-    ({ name }) => name.toLowerCase().includes(wanted),
+    ({ name }) => plain !== '' && folded(name) === plain,
+    ({ id, name }) => plain !== '' && (folded(name).startsWith(plain) || (wanted.length >= 4 && id.startsWith(wanted))),
+    ({ name }) => plain !== '' && folded(name).includes(plain),
   ];
-  for (const test of tests) {
-    const [first, ...others] = by(test);
+  for (const step of steps) {
+    const [first, ...others] = things.filter(step);
     if (first) return others.length === 0 ? first : [first, ...others];
   }
   return null;

@@ -1,0 +1,28 @@
+/** All commands, put together: what main.ts runs, and what tests run in their own process with their own streams. */
+import { accessCommands } from './access.ts';
+import { attentionCommands } from './attention.ts';
+import { benchCommands } from './bench.ts';
+import { createCli, type ParsedCli } from './cli.ts';
+import { connectionCommands } from './connections.ts';
+import { fileCommands } from './files.ts';
+import { maintenanceCommands } from './maintenance.ts';
+import type { Streams } from './output.ts';
+import { simulateCommands } from './simulate.ts';
+import { startCommands } from './start.ts';
+import { stockCommands } from './stock.ts';
+import { syncCommands } from './sync.ts';
+
+export function createSyncState(version: string, streams: Streams): ParsedCli {
+  const cli = createCli(version, streams);
+  startCommands(cli);
+  maintenanceCommands(cli);
+  accessCommands(cli);
+  connectionCommands(cli);
+  syncCommands(cli);
+  fileCommands(cli);
+  stockCommands(cli);
+  attentionCommands(cli);
+  simulateCommands(cli);
+  benchCommands(cli);
+  return cli;
+}
