@@ -104,7 +104,7 @@ export interface Confirm extends Keyed {
 
 /**
  * The clock asks: releases an own hold whose time has passed; else `nothing` (not_due, channel_hold, closed).
- * The key of a hold that may be placed again under its id names the time too: "hold:{id}:expire:{expiresAt}".
+ * Each asking has its own key: the hold itself says whether it is due, and its id may be held again, even until the same time.
  */
 export interface Expire extends Keyed {
   kind: 'expire';
@@ -130,7 +130,7 @@ export interface Ship extends Keyed {
   lineId?: LineId;
   variantId: VariantId;
   units: Quantity;
-  /** null: where the line's commitments are, in routing order; the rest where goods are free, else the default location. */
+  /** null: where the line's commitments are, in routing order; the rest where goods are free, else at the serving location routing likes best. */
   locationId: LocationId | null;
 }
 

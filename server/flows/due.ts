@@ -63,7 +63,8 @@ async function expireHold(
       [
         {
           kind: 'expire',
-          key: `hold:${subjectId}:expire`,
+          // Its own key each time: the hold says whether it is due, and the same hold may be placed again, even until the same time.
+          key: `hold:${subjectId}:expire:${ids.uuid()}`,
           holdId: subjectId as HoldId,
           businessAt: now,
           reason: 'hold_expired',
@@ -73,7 +74,8 @@ async function expireHold(
     );
     if (posted?.kind === 'nothing' && posted.reason === 'closed') await clearDue(tx, orgId, kind, subjectId);
     if (posted?.kind === 'nothing' && posted.reason !== 'closed')
-      await postponeDue(tx, orgId, kind, subjectId, now + putOffMs);
+      // The row of a hold that was prolonged meanwhile already says when.
+      await postponeDue(tx, orgId, kind, subjectId, now + putOffMs, now);
     if (posted?.kind === 'posted' || posted?.kind === 'duplicate') await clearDue(tx, orgId, kind, subjectId);
     return posted;
   });

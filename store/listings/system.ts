@@ -52,16 +52,19 @@ export async function dueNow(tx: Tx, now: number, limit: number): Promise<DueRow
   return rows;
 }
 
+/** Later, never earlier; a row that was moved beyond `ifDueBy` meanwhile keeps its new time. */
 export async function postponeDue(
   tx: Tx,
   orgId: string,
   kind: string,
   subjectId: string,
   until: number,
+  ifDueBy = until,
 ): Promise<void> {
   await tx.query(
-    `update due set due_at = to_timestamp($4::float8 / 1000.0) where org_id = $1 and kind = $2 and subject_id = $3`,
-    [orgId, kind, subjectId, until],
+    `update due set due_at = to_timestamp($4::float8 / 1000.0)
+     where org_id = $1 and kind = $2 and subject_id = $3 and due_at <= to_timestamp($5::float8 / 1000.0)`,
+    [orgId, kind, subjectId, until, ifDueBy],
   );
 }
 
