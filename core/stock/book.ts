@@ -10,6 +10,7 @@
  */
 import { assert } from '../errors.ts';
 import type { ClaimId, HoldId, LocationId, VariantId } from '../ids.ts';
+import { MAX_QUANTITY, tooMany } from '../quantity.ts';
 import type { Bucket } from './disposition.ts';
 import type { ClaimChange, ClaimEvent, ClaimKind, PositionChange, PositionNumbers } from './movement.ts';
 import { available, emptyPosition } from './position.ts';
@@ -186,7 +187,7 @@ export class Book {
   /** Goods change in one bucket; the caller books the movement. */
   shift(position: PositionState, bucket: Bucket, delta: number): void {
     this.touch(position);
-    position.now[bucket] += delta;
+    position.now[bucket] = this.bounded(position.now[bucket] + delta, `units (${bucket})`, position.variantId);
   }
 
   /** Units at a position are claimed: the claim's row grows. */
@@ -215,7 +216,7 @@ export class Book {
     this.touch(position);
     row.open -= units;
     position.now[row.kind === 'commitment' ? 'committed' : 'reserved'] -= units;
-    if (counter) row[counter] += units;
+    if (counter) row[counter] = this.bounded(row[counter] + units, 'units of one claim', row.variantId);
     row.touched = true;
     this.log(row, -units, event);
   }
@@ -231,7 +232,7 @@ export class Book {
     seq: number | null,
   ): void {
     const row = this.row('shortfall', as, claimId, variantId, null, terms, seq);
-    row.open += units;
+    row.open = this.bounded(row.open + units, 'units owed to one claim', variantId);
     this.waitingVariants.add(variantId);
     this.log(row, units, event);
   }
@@ -242,7 +243,7 @@ export class Book {
       claimId: row.claimId,
     });
     row.open -= units;
-    if (counter) row[counter] += units;
+    if (counter) row[counter] = this.bounded(row[counter] + units, 'units of one claim', row.variantId);
     row.touched = true;
     this.log(row, -units, event);
   }
@@ -268,7 +269,8 @@ export class Book {
   /** The line's commitment row at a location remembers what left for it. */
   countShipped(claimId: ClaimId, position: PositionState, units: number): void {
     this.touch(position);
-    this.row('commitment', 'commitment', claimId, position.variantId, position.locationId, null, null).spent += units;
+    const row = this.row('commitment', 'commitment', claimId, position.variantId, position.locationId, null, null);
+    row.spent = this.bounded(row.spent + units, 'units shipped for one line', position.variantId);
   }
 
   /** What the running command changed, and forgets it: the next command begins. */
@@ -292,6 +294,12 @@ export class Book {
       positions: [...this.byVariant.values()].flat().filter((position) => position.touched),
       claims: [...this.claims.values()].filter((claim) => claim.touched),
     };
+  }
+
+  /** A pass that lacks claims finds goods it need not find: what is too many there may not be in the next. */
+  private bounded(value: number, what: string, variantId: VariantId): number {
+    if (value > MAX_QUANTITY && this.complete) throw tooMany(what, value, { variantId });
+    return value;
   }
 
   private touch(position: PositionState): void {

@@ -117,6 +117,7 @@ const shortOfHold = (book: Book, holdId: ClaimId) =>
 
 export function confirm(desk: Desk, { holdId, lineId, lines }: command.Confirm): Outcome {
   const { book } = desk;
+  assert(lines === undefined || lines.length > 0, 'a confirmation of lines needs lines', { holdId });
   const line = lineId ?? (holdId as string as LineId);
   const rows = [...goodsOfHold(book, holdId), ...shortOfHold(book, holdId)];
   const wanted = lines ? new Map<VariantId, number>() : standing(rows);
@@ -203,6 +204,7 @@ export function release(desk: Desk, { claimId, lines }: command.Release): Outcom
   const stood = new Map(holdRows.map((row) => [row, row.open]));
   let released = 0;
   for (const { variantId, units } of wanted) {
+    if (units !== 'all') assertUnits(units, 'released units');
     let left = units === 'all' ? Number.MAX_SAFE_INTEGER : units;
     for (const row of releasable(book, claimId, variantId)) {
       const some = Math.min(row.open, left);

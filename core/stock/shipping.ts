@@ -32,7 +32,8 @@ export function ship(desk: Desk, { lineId, variantId, units, locationId }: comma
       left -= n;
     }
   }
-  if (left > 0) leave(named ?? whereFree(book, variantId, left, leaving), left);
+  if (left > 0 && named) leave(named, left);
+  if (left > 0 && !named) leaveFree(book, variantId, left, leaving, leave);
   if (lineId !== undefined) payShortfalls(book, lineId, variantId, left);
   for (const [position, n] of leaving) {
     makeRoom(desk, position, 'sellable', n, 'fact', 'shipped_beyond_book');
@@ -65,17 +66,29 @@ function payShortfalls(book: Book, lineId: LineId, variantId: VariantId, units: 
   }
 }
 
-/** Where unclaimed units left from when nobody says: the first serving location with enough free, else the one routing likes best. */
-function whereFree(
+/**
+ * Where unclaimed units left from when nobody says: the first serving location with enough free, else free goods in routing
+ * order; what nobody has free leaves from the serving location routing likes best, else the default one.
+ */
+function leaveFree(
   book: Book,
   variantId: VariantId,
   units: number,
   leaving: ReadonlyMap<PositionState, number>,
-): PositionState {
+  leave: (position: PositionState, n: number) => void,
+): void {
   const positions = book.positionsOf(variantId);
-  const enough = (position: PositionState) =>
-    position.servesOrders && available(position.now) - (leaving.get(position) ?? 0) >= units;
-  const found = positions.find(enough) ?? positions.find((position) => position.servesOrders) ?? positions[0];
-  assert(found, 'a shipment needs a position', { variantId });
-  return found;
+  const serving = positions.filter((position) => position.servesOrders);
+  const free = (position: PositionState) => available(position.now) - (leaving.get(position) ?? 0);
+  const whole = serving.find((position) => free(position) >= units);
+  let left = units;
+  for (const position of whole ? [whole] : serving) {
+    const n = Math.min(left, Math.max(0, free(position)));
+    leave(position, n);
+    left -= n;
+  }
+  if (left === 0) return;
+  const last = serving[0] ?? positions[0];
+  assert(last, 'a shipment needs a position', { variantId });
+  leave(last, left);
 }

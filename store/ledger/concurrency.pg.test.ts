@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { LineId, type VariantId } from '#core/ids.ts';
+import { LineId, type LocationId, type VariantId } from '#core/ids.ts';
 import { type TestDatabase, testDatabase } from '../testing/database.ts';
 import type { Store } from '../tx.ts';
 import { commands } from './commands.testing.ts';
@@ -23,11 +23,11 @@ afterAll(async () => {
 
 const sound = async (world: World) =>
   expect(await store.readOnly(world.orgId, (tx) => verify(tx, world.orgId))).toMatchObject({ ok: true, faults: [] });
-const sale = (v: VariantId) =>
+const sale = (v: VariantId, locationId: LocationId | null = null) =>
   command({
     kind: 'commit' as const,
     wish: false,
-    lines: [{ lineId: LineId(testIds.uuid()), variantId: v, units: 1, locationId: null }],
+    lines: [{ lineId: LineId(testIds.uuid()), variantId: v, units: 1, locationId }],
   });
 
 test('100 channel orders at once for 50 units: exactly 50 are committed and 50 are short', async () => {
@@ -54,6 +54,50 @@ test('first orders of a variant nobody ever stocked meet at a position made for 
   expect(rows).toEqual([{ waiting: 12 }]);
   await sound(world);
 });
+
+test('20 batches that make the first positions of 30 variants, each in its own order, never deadlock', async () => {
+  const writers = testStore(db.appUrl);
+  for (let round = 0; round < 3; round += 1) {
+    const world = await makeWorld(db.owner, 30);
+    const places = [world.main, world.east];
+    await Promise.all(
+      Array.from({ length: 20 }, (_, writer) => {
+        const turned = [...world.variants.slice(writer), ...world.variants.slice(0, writer)];
+        const batch = (writer % 2 === 0 ? turned : turned.reverse()).map((variantId, i) =>
+          i % 3 === 0
+            ? command({ kind: 'receive' as const, variantId, locationId: places[writer % 2] as LocationId, units: 3 })
+            : sale(variantId, i % 3 === 1 ? null : world.east),
+        );
+        return run(writers, world, batch);
+      }),
+    );
+    await sound(world);
+  }
+  // The server counts a connection's deadlocks when it ends, at the latest.
+  await writers.end();
+  const { rows } = await db.owner.query(
+    'select deadlocks::int from pg_stat_database where datname = current_database()',
+  );
+  expect(rows).toEqual([{ deadlocks: 0 }]);
+}, 60_000);
+
+test('20 batches with the same 30 keys, each in its own order and for its own variant, have 30 effects', async () => {
+  const world = await makeWorld(db.owner, 20);
+  await Promise.all(
+    world.variants.map((variantId, writer) => {
+      const keys = Array.from({ length: 30 }, (_, i) => `shared:${(i * 7 + writer) % 30}`);
+      const receipt = (key: string) =>
+        command({ kind: 'receive' as const, variantId, locationId: world.main, units: 1, key });
+      return run(store, world, (writer % 2 === 0 ? keys : keys.reverse()).map(receipt));
+    }),
+  );
+  const { rows } = await db.owner.query(
+    'select sum(units)::int as units, count(distinct effect_key)::int as keys from movements where org_id = $1',
+    [world.orgId],
+  );
+  expect(rows).toEqual([{ units: 30, keys: 30 }]);
+  await sound(world);
+}, 60_000);
 
 test('16 writers of mixed commands over the same few SKUs: no fault reaches a caller, and the ledger adds up', async () => {
   const world = await makeWorld(db.owner, 4);

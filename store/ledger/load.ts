@@ -60,7 +60,8 @@ interface LoadRow {
 /** What a batch names: variants to lock, positions that must exist, claims to read. */
 class Names {
   readonly variants = new Map<string, [OrgId, VariantId]>();
-  readonly positions = new Map<string, [OrgId, VariantId, LocationId]>();
+  /** null: at the default location. */
+  readonly positions = new Map<string, [OrgId, VariantId, LocationId | null]>();
   readonly claims = new Map<string, { orgId: OrgId; id: ClaimId; find: boolean }>();
   /** How many claims may be new. */
   newClaims = 0;
@@ -83,12 +84,19 @@ class Names {
   add(orgId: OrgId, command: Command): void {
     switch (command.kind) {
       case 'commit':
-      case 'hold':
         for (const line of command.lines) {
           this.position(orgId, line.variantId, line.locationId);
-          this.claim(orgId, 'lineId' in line ? line.lineId : line.holdId, false);
+          this.claim(orgId, line.lineId, false);
         }
         this.newClaims += command.lines.length;
+        return;
+      case 'hold':
+        // All its variants: one hold has one expiry. Twice its lines: it may lapse and be confirmed for another line in this very batch.
+        for (const line of command.lines) {
+          this.position(orgId, line.variantId, line.locationId);
+          this.claim(orgId, line.holdId, true);
+        }
+        this.newClaims += 2 * command.lines.length;
         return;
       case 'confirm':
         this.claim(orgId, command.holdId, true);
@@ -103,7 +111,12 @@ class Names {
         this.claim(orgId, command.claimId, true);
         return;
       case 'ship':
-        this.position(orgId, command.variantId, command.locationId);
+        this.variant(orgId, command.variantId);
+        this.positions.set(orgId + command.variantId + command.locationId, [
+          orgId,
+          command.variantId,
+          command.locationId,
+        ]);
         if (command.lineId !== undefined) this.claim(orgId, command.lineId, false);
         this.newClaims += 1;
         return;

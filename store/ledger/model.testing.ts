@@ -415,14 +415,20 @@ export class Model {
     }
     if (left > 0) {
       // Units set free above and leaving are not free: they are still on the shelf only until the end of the command.
-      const serving = this.places.filter((p) => p.serves);
-      const known = (where: string) => `${variant} ${where}` in this.seenPositions();
-      const where =
-        named ??
-        serving.find((p) => known(p.id) && this.free(variant, p.id) - (leaving.get(p.id) ?? 0) >= left)?.id ??
-        (serving.find((p) => known(p.id))?.id as string);
-      leave(where, left);
+      const serving = this.places.filter((p) => p.serves && `${variant} ${p.id}` in this.seenPositions());
+      const free = (where: string) => this.free(variant, where) - (leaving.get(where) ?? 0);
       let owed = left;
+      const whole = named ?? serving.find((p) => free(p.id) >= left)?.id;
+      if (whole) leave(whole, left);
+      else {
+        for (const place of serving) {
+          const n = Math.min(left, free(place.id));
+          if (n <= 0) continue;
+          leave(place.id, n);
+          left -= n;
+        }
+        leave(serving[0]?.id as string, left);
+      }
       for (const as of ['commitment', 'hold'] as const) {
         const short = this.claims.find(
           (c) => c.as === as && c.id === lineId && c.variant === variant && c.where === null,

@@ -47,10 +47,16 @@ export async function postBatch(tx: Tx, shares: readonly Share[], context: PostC
     new Set(shares.map((share) => share.orgId)).size === shares.length,
     'an organization has one share of a batch',
   );
+  for (const { commands } of shares) for (const command of commands) assertKeyed(command);
   const loaded = await load(tx, shares);
   const decided = await decideAll(tx, shares, loaded, context.now);
   await write(tx, decided, context);
   return decided.map((share) => share.decided.answers);
+}
+
+function assertKeyed({ kind, key, businessAt }: Command): void {
+  assert(key.length >= 1 && key.length <= 300, 'an effect key has 1 to 300 characters', { kind, length: key.length });
+  assert(Number.isFinite(businessAt), 'a command has the time it happened', { kind, businessAt });
 }
 
 /** Decides; while a pass lacked claims it had not loaded, loads them and decides again from the start. */

@@ -7,7 +7,7 @@
 /** Variants in SKU order, after $2, optionally from prefix $3 up to its upper bound $4. `"C"` collation: bytes, one order everywhere. */
 export const stockPage = `
   select v.id as "variantId", v.sku, v.title,
-    coalesce((select sum(p.sellable - p.committed - p.reserved) from positions p where p.org_id = v.org_id and p.variant_id = v.id), 0)::int as available
+    coalesce((select sum(p.sellable - p.committed - p.reserved) from positions p where p.org_id = v.org_id and p.variant_id = v.id), 0)::bigint as available
   from variants v
   where v.org_id = $1 and v.sku > $2 and v.sku >= $3 and v.sku < $4
   order by v.sku limit $5`;
@@ -42,10 +42,15 @@ export const openShortfalls = `
   where s.org_id = $1 and s.waiting > 0 and (s.variant_id, s.seq) > ($2::uuid, $3::bigint)
   order by s.variant_id, s.seq limit $4`;
 
-/** Goods and claims per position as of a business time ($3), as known at a recorded time ($4; null = all we know). */
+/**
+ * Goods and claims per position as of a business time ($3), as known at a recorded time ($4; null = all we know).
+ * What befalls a claim counts from the latest time in its log so far: a fact recorded late displaces a claim from the moment the
+ * claim is there, not from before it was made. So a claim's state at any time is one it really had.
+ */
 export const asOf = `
   select w.variant_id as "variantId", s.location_id as "locationId",
-    sum(s.sellable)::int as sellable, sum(s.committed)::int as committed, sum(s.reserved)::int as reserved, sum(s.waiting)::int as waiting
+    sum(s.sellable)::bigint as sellable, sum(s.committed)::bigint as committed, sum(s.reserved)::bigint as reserved,
+    sum(s.waiting)::bigint as waiting
   from unnest($2::uuid[]) as w (variant_id)
   cross join lateral (
     select m.to_location as location_id, m.units as sellable, 0 as committed, 0 as reserved, 0 as waiting
@@ -58,8 +63,10 @@ export const asOf = `
     union all
     select e.location_id, 0, case e.claim when 'commitment' then e.delta else 0 end, case e.claim when 'hold' then e.delta else 0 end,
       case e.claim when 'shortfall' then e.delta else 0 end
-    from claim_events e where e.org_id = $1 and e.variant_id = w.variant_id and e.business_at <= $3
-      and ($4::timestamptz is null or e.recorded_at <= $4)) s
+    from (
+      select x.*, max(x.business_at) over (partition by x.claim_id order by x.seq) as effective_at
+      from claim_events x where x.org_id = $1 and x.variant_id = w.variant_id and ($4::timestamptz is null or x.recorded_at <= $4)) e
+    where e.effective_at <= $3) s
   group by 1, 2 having (sum(s.sellable), sum(s.committed), sum(s.reserved), sum(s.waiting)) <> (0, 0, 0, 0)
   order by 1, 2`;
 

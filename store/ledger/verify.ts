@@ -6,13 +6,14 @@
  *   claim_log     each claim's open (or waiting) units = Σ of its log
  *   negative      no number below 0, claims ≤ sellable
  *   orphan        every movement's sides and every claim on goods have a position
+ *   idle          no goods are free at a place that serves orders while units of the variant wait
  *
  * Called by `syncstate verify` and at the end of tests. It reads tables, never the code that writes them.
  */
 import type { Tx } from '../tx.ts';
 
 export interface Fault {
-  kind: 'bucket' | 'committed' | 'reserved' | 'claim_log' | 'negative' | 'orphan';
+  kind: 'bucket' | 'committed' | 'reserved' | 'claim_log' | 'negative' | 'orphan' | 'idle';
   sku: string;
   /** The location's code; "" where there is none. */
   location: string;
@@ -92,6 +93,10 @@ const questions = [
    from shortfalls s
    where s.org_id = $1 and not exists (select from positions p where p.org_id = s.org_id and p.variant_id = s.variant_id)
    group by s.org_id, s.variant_id`,
+  `select 'idle', p.org_id, p.variant_id, p.location_id, 'free while ' || s.waiting || ' wait', 0, p.sellable - p.committed - p.reserved
+   from (select org_id, variant_id, sum(waiting) as waiting from shortfalls where org_id = $1 and waiting > 0 group by 1, 2) s
+   join positions p on p.org_id = s.org_id and p.variant_id = s.variant_id and p.sellable - p.committed - p.reserved > 0
+   join locations l on l.org_id = p.org_id and l.id = p.location_id and l.serves_orders`,
 ];
 
 /**

@@ -177,7 +177,7 @@ function addShare(draft: Draft, { loaded, commands, book, decided }: DecidedShar
   const { positions, claims } = book.changed();
   addPositions(draft, loaded, positions);
   addClaims(draft, orgId, book, claims);
-  addOversell(draft, loaded, claims, context);
+  addOversell(draft, loaded, book, claims, context);
   for (const found of decided.found) addFound(draft, loaded, found, context);
 }
 
@@ -226,7 +226,7 @@ function addClaims(draft: Draft, orgId: OrgId, book: Book, claims: readonly Clai
     );
     if (row.as === 'hold') holds.set(row.claimId, row.expiresAt);
   }
-  // Displacing and filling may see only some rows of a hold, but they keep its units: what they see is open.
+  // Some variants of a hold may not be loaded here: ledger_write looks at all of them before a due row goes.
   for (const [subject_id, expiresAt] of holds) {
     draft.dues.push({ org_id: orgId, subject_id, due_at: book.standsAsHold(subject_id) ? expiresAt : null });
   }
@@ -236,15 +236,18 @@ function addClaims(draft: Draft, orgId: OrgId, book: Book, claims: readonly Clai
 function addOversell(
   draft: Draft,
   { orgId, skus }: LoadedShare,
+  book: Book,
   claims: readonly ClaimState[],
   context: PostContext,
 ): void {
   const cases = new Map<string, { row: ClaimState; before: number; now: number }>();
   for (const row of claims) {
     if (row.kind !== 'shortfall') continue;
-    const key = `oversell:${row.claimId}:${row.variantId}`;
-    const known = cases.get(key);
-    cases.set(key, { row, before: (row.stored?.open ?? 0) + (known?.before ?? 0), now: row.open + (known?.now ?? 0) });
+    // Held and owed units of a line are one case, also when only one of the two rows changed.
+    const both = book.rowsOf(row.claimId, 'shortfall', row.variantId);
+    const before = both.reduce((sum, one) => sum + (one.stored?.open ?? 0), 0);
+    const now = both.reduce((sum, one) => sum + one.open, 0);
+    cases.set(`oversell:${row.claimId}:${row.variantId}`, { row, before, now });
   }
   for (const [dedupe_key, { row, before, now }] of cases) {
     if (now === 0 && before > 0) draft.resolved.push({ org_id: orgId, dedupe_key });

@@ -3,7 +3,7 @@
 -- serve several organizations. The planner settings pin index look-ups: a plan cached over empty tables would scan for ever.
 
 -- Locks all positions of the variants a batch names, in (org, variant, location) order, then loads what it needs to decide.
--- w: variants · n: named positions, made when missing · c: claims (find: whose variants only the claim knows) · k: effect keys
+-- w: variants · n: named positions (null: at the default location), made when missing · c: claims (find: whose variants only the claim knows) · k: effect keys
 create function ledger_load(
   p_orgs uuid[], w_org uuid[], w_variant uuid[], n_org uuid[], n_variant uuid[], n_location uuid[],
   c_org uuid[], c_id uuid[], c_find boolean[], k_org uuid[], k_key text[], p_seqs integer,
@@ -16,8 +16,6 @@ declare
   found_variant uuid[];
   locked integer;
   loaded integer;
-  variants_loaded integer;
-  defaults_made boolean := false;
 begin
   if true = any (c_find) then
     select array_agg(f.org_id), array_agg(f.variant_id) into found_org, found_variant
@@ -36,44 +34,48 @@ begin
     w_variant := w_variant || found_variant;
   end if;
 
-  -- Named positions that do not exist yet.
-  if cardinality(n_org) > 0 then
-    insert into positions (org_id, variant_id, location_id)
-    select n.org_id, n.variant_id, n.location_id
-    from unnest(n_org, n_variant, n_location) as n (org_id, variant_id, location_id)
-    where not exists (
-      select from positions p where p.org_id = n.org_id and p.variant_id = n.variant_id and p.location_id = n.location_id)
-    order by 1, 2, 3
-    on conflict do nothing;
-  end if;
+  -- Positions that do not exist yet: named ones (null: the default location's), and the default one of a variant that has none to
+  -- lock. One sorted statement before any lock: rows made under locks deadlock with rows others make in another order.
+  insert into positions (org_id, variant_id, location_id)
+  select distinct m.org_id, m.variant_id, l.location_id
+  from (
+    select n.org_id, n.variant_id, n.location_id from unnest(n_org, n_variant, n_location) as n (org_id, variant_id, location_id)
+    union all
+    select w.org_id, w.variant_id, null from unnest(w_org, w_variant) as w (org_id, variant_id)
+    where not exists (select from positions p where p.org_id = w.org_id and p.variant_id = w.variant_id)
+      and w.variant_id <> all (n_variant)) m
+  cross join lateral (
+    select coalesce(m.location_id, (
+      select x.id from locations x where x.org_id = m.org_id order by x.is_default desc, x.priority, x.code limit 1)) as location_id
+    offset 0) l
+  where l.location_id is not null and not exists (
+    select from positions p where p.org_id = m.org_id and p.variant_id = m.variant_id and p.location_id = l.location_id)
+  order by 1, 2, 3
+  on conflict do nothing;
 
   -- The lock is a statement of its own: what follows reads with a snapshot taken after it. Once more when a position appeared
-  -- that is not locked: made by another transaction while we waited, or here, for a variant that had none to lock.
+  -- that is not locked: made by another transaction while we waited. Then without waiting: it may sort before what we hold, and who
+  -- has it may wait for us (lock_not_available is a lost race: store/tx.ts repeats the transaction).
   loop
-    perform from unnest(w_org, w_variant) as w (org_id, variant_id)
-    join positions p on p.org_id = w.org_id and p.variant_id = w.variant_id
-    order by p.org_id, p.variant_id, p.location_id
-    for no key update of p;
+    if locked is null then
+      perform from unnest(w_org, w_variant) as w (org_id, variant_id)
+      join positions p on p.org_id = w.org_id and p.variant_id = w.variant_id
+      order by p.org_id, p.variant_id, p.location_id
+      for no key update of p;
+    else
+      perform from unnest(w_org, w_variant) as w (org_id, variant_id)
+      join positions p on p.org_id = w.org_id and p.variant_id = w.variant_id
+      order by p.org_id, p.variant_id, p.location_id
+      for no key update of p nowait;
+    end if;
     get diagnostics locked = row_count;
 
-    select count(*), count(distinct w.i), json_agg(json_build_array(w.i, p.location_id, p.sellable, p.damaged, p.quarantine,
+    select count(*), json_agg(json_build_array(w.i, p.location_id, p.sellable, p.damaged, p.quarantine,
       p.expired, p.incoming, p.committed, p.reserved, p.version))
-    into loaded, variants_loaded, positions
+    into loaded, positions
     from unnest(w_org, w_variant) with ordinality as w (org_id, variant_id, i)
     join positions p on p.org_id = w.org_id and p.variant_id = w.variant_id;
 
-    if variants_loaded < cardinality(w_variant) and not defaults_made then
-      insert into positions (org_id, variant_id, location_id)
-      select w.org_id, w.variant_id, l.id
-      from unnest(w_org, w_variant) as w (org_id, variant_id)
-      cross join lateral (
-        select x.id from locations x where x.org_id = w.org_id order by x.is_default desc, x.priority, x.code limit 1) l
-      where not exists (select from positions p where p.org_id = w.org_id and p.variant_id = w.variant_id)
-      order by 1, 2
-      on conflict do nothing;
-      defaults_made := true;
-      continue;
-    end if;
     exit when loaded = locked;
   end loop;
 
@@ -247,8 +249,12 @@ begin
   select d.org_id, 'stock', d.sku, d.version from unnest(d_org, d_sku, d_version) as d (org_id, sku, version);
 
   if p_dues is not null then
+    -- A batch may see only some variants of a hold: its row goes when nothing of it stands any more.
     delete from due x using json_to_recordset(p_dues) as r (org_id uuid, subject_id uuid, due_at double precision)
-    where r.due_at is null and x.org_id = r.org_id and x.kind = 'hold' and x.subject_id = r.subject_id;
+    where r.due_at is null and x.org_id = r.org_id and x.kind = 'hold' and x.subject_id = r.subject_id
+      and not exists (select from holds h where h.org_id = r.org_id and h.hold_id = r.subject_id and h.open > 0)
+      and not exists (
+        select from shortfalls s where s.org_id = r.org_id and s.line_id = r.subject_id and s.claim_kind = 'hold' and s.waiting > 0);
     insert into due (org_id, kind, subject_id, due_at)
     select r.org_id, 'hold', r.subject_id, to_timestamp(r.due_at / 1000)
     from json_to_recordset(p_dues) as r (org_id uuid, subject_id uuid, due_at double precision)
