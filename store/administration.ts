@@ -4,8 +4,9 @@
  * Row security is enabled and not forced, so the owner of the tables sees every organization; the server never uses this
  * login after migrating. Called by the command line, which has DATABASE_URL (or the data folder) and so is trusted with it.
  */
-import pg from 'pg';
+
 import { join } from 'node:path';
+import pg from 'pg';
 import { pendingMigrations, readMigrations } from './migrate.ts';
 
 export interface Organization {
@@ -49,7 +50,11 @@ export async function readInstallation(
     );
     const fact = facts[0] ?? { version: 'unknown', now: new Date(0), migrated: false, known: false };
     const applied = fact.migrated
-      ? (await client.query<{ name: string; sha256: string }>('select name, sha256 from schema_migrations order by name')).rows
+      ? (
+          await client.query<{ name: string; sha256: string }>(
+            'select name, sha256 from schema_migrations order by name',
+          )
+        ).rows
       : [];
     const organizations = fact.known
       ? (
@@ -66,6 +71,26 @@ export async function readInstallation(
       pending: pendingMigrations(readMigrations(folder), applied).map(({ name }) => name),
       organizations,
     };
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** Connections of SyncState's own programs to this database besides the asking one: who would lose it if it stopped now. */
+export async function countOtherClients(ownerUrl: string): Promise<number> {
+  const client = new pg.Client({
+    connectionString: ownerUrl,
+    application_name: 'syncstate command',
+    connectionTimeoutMillis: 3_000,
+  });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    const { rows } = await client.query<{ others: number }>(
+      `select count(*)::int as others from pg_stat_activity
+       where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend' and application_name like 'syncstate%'`,
+    );
+    return rows[0]?.others ?? 0;
   } finally {
     await client.end().catch(() => undefined);
   }

@@ -243,6 +243,10 @@ async function addConnection(session: Session, account: Account, options: AddOpt
     for (const { code, externalId } of places) print(`  ${code} stands behind ${externalId}`);
     if (places.length === 0)
       print(`  No location is mapped yet: syncstate connection map "${account.name}" MAIN=<their id>`);
+    if (account.platform === 'shopify' && account.webhookSecrets.length === 0)
+      print(
+        '  No --client-secret or --webhook-secret: its webhooks cannot be verified and are refused; orders come by sweeps.',
+      );
     if (!subscribed) print(`  Webhooks go to <your address>${webhookPath}`);
     if (options.active !== true)
       print(`It is paused: nothing is written there until: syncstate connection resume "${account.name}"`);

@@ -14,7 +14,7 @@ import type { Clock, Ids } from '#core/effects.ts';
 import { uuidv7 } from '#core/uuid.ts';
 import { type Config, readConfig } from '#server/config.ts';
 import type { Deps } from '#server/deps.ts';
-import { type Installation, type Organization, readInstallation } from '#store/administration.ts';
+import { countOtherClients, type Installation, type Organization, readInstallation } from '#store/administration.ts';
 import { attachEmbedded, DataDirInUseError, startEmbedded } from '#store/embedded/index.ts';
 import { appUrl, migrate } from '#store/migrate.ts';
 import { createStore, type Store } from '#store/tx.ts';
@@ -83,7 +83,7 @@ export async function openDatabase(config: Config, note: (line: string) => void)
     if (attached) return { ownerUrl: attached.url, reached: 'attached', close: async () => undefined };
     try {
       const embedded = await startEmbedded({ dataDir, log: note });
-      return { ownerUrl: embedded.url, reached: 'started', close: () => embedded.stop() };
+      return { ownerUrl: embedded.url, reached: 'started', close: () => stopWhenUnused(embedded) };
     } catch (error) {
       if (!(error instanceof DataDirInUseError)) throw error;
       if (performance.now() > until)
@@ -91,6 +91,35 @@ export async function openDatabase(config: Config, note: (line: string) => void)
           'cli.no_database',
           `${error.message} No embedded database answers there. If that server uses a database of its own, set DATABASE_URL as it has.`,
         );
+      await clock.sleep(200);
+    }
+  }
+}
+
+/** Another command may have attached to the database that this one started: it is waited for, for a while. */
+async function stopWhenUnused(embedded: { url: string; stop(): Promise<void> }): Promise<void> {
+  const until = performance.now() + patienceMs;
+  while (performance.now() < until && (await countOtherClients(embedded.url).catch(() => 0)) > 0)
+    await clock.sleep(100);
+  await embedded.stop();
+}
+
+/** Opens the database and looks at it; once more when it went away in between (it belonged to a command that just ended). */
+async function openInstalled(
+  config: Config,
+  output: Output,
+): Promise<{ database: Database; installation: Installation }> {
+  for (let tries = 1; ; tries += 1) {
+    const database = await openDatabase(config, () => undefined);
+    try {
+      return { database, installation: await openInstallation(database, output) };
+    } catch (error) {
+      await database.close();
+      const gone =
+        error instanceof Error &&
+        'code' in error &&
+        ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', '57P01', '57P03'].includes(String(error.code));
+      if (database.reached !== 'attached' || !gone || tries >= 5) throw error;
       await clock.sleep(200);
     }
   }
@@ -104,10 +133,9 @@ export async function withSession<T>(
 ): Promise<T> {
   const config = configOf(options);
   const dataDir = resolve(config.dataDir);
-  const database = await openDatabase(config, () => undefined);
+  const { database, installation } = await openInstalled(config, output);
   const closing: (() => Promise<void>)[] = [() => database.close()];
   try {
-    const installation = await openInstallation(database, output);
     const store = createStore(appUrl(database.ownerUrl), { clock, random, max: 4 });
     closing.push(() => store.end());
     let deps: Promise<Deps> | null = null;
