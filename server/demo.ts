@@ -21,12 +21,37 @@ import { importCatalog } from './flows/import-catalog.ts';
 import { fingerprint } from './secrets.ts';
 
 const plain = Array.from({ length: 24 }, (_, index) => `DEMO-${String(index + 1).padStart(3, '0')}`);
-const titles = ['Tee black M', 'Tee black L', 'Tee white M', 'Tee white L', 'Mug blue', 'Mug white', 'Cap red', 'Cap navy', 'Tote natural', 'Socks grey', 'Scarf green', 'Bottle steel'];
+const titles = [
+  'Tee black M',
+  'Tee black L',
+  'Tee white M',
+  'Tee white L',
+  'Mug blue',
+  'Mug white',
+  'Cap red',
+  'Cap navy',
+  'Tote natural',
+  'Socks grey',
+  'Scarf green',
+  'Bottle steel',
+  'Hoodie black M',
+  'Hoodie black L',
+  'Beanie wool',
+  'Gloves grey',
+  'Notebook A5',
+  'Notebook A6',
+  'Pen black',
+  'Pencil set',
+  'Candle small',
+  'Candle tall',
+  'Soap bar',
+  'Towel white',
+];
 const bundles = [
-  { sku: 'KIT-2', title: 'Two of a kind', parts: [{ sku: 'DEMO-023', units: 2 }] },
+  { sku: 'KIT-2', title: 'Soap twin pack', parts: [{ sku: 'DEMO-023', units: 2 }] },
   {
     sku: 'KIT-3',
-    title: 'Starter kit',
+    title: 'Bath set',
     parts: [
       { sku: 'DEMO-021', units: 1 },
       { sku: 'DEMO-022', units: 2 },
@@ -37,7 +62,7 @@ const bundles = [
 
 /** What a channel offers at first: SKU → units. Equal to what the ledger says, so that nothing has to be sent. */
 const offered: { sku: string; title: string; units: number; fba?: true }[] = [
-  ...plain.map((sku, index) => ({ sku, title: titles[index % titles.length] ?? sku, units: 100 })),
+  ...plain.map((sku, index) => ({ sku, title: titles[index] ?? sku, units: 100 })),
   { sku: 'DEMO-LAST', title: 'The last one', units: 1 },
   { sku: 'DEMO-ZERO', title: 'Sold out', units: 0 },
   { sku: 'KIT-2', title: bundles[0].title, units: 50 },

@@ -10,12 +10,12 @@ import { ensureInstalled, ensureWeb, root, runPinned } from './launcher.mjs';
 
 const args = process.argv.slice(2);
 process.chdir(root);
+mkdirSync('test-results', { recursive: true });
 ensureInstalled();
 if (args.length === 0) {
   ensureWeb();
-  ensureChromium();
+  await ensureChromium();
 }
-mkdirSync('test-results', { recursive: true });
 rmSync('test-results/vitest.json', { force: true });
 const code = await runPinned([
   '--disable-warning=ExperimentalWarning',
@@ -44,31 +44,33 @@ writeFileSync('test-results/summary.txt', `${line}\n`);
 process.stdout.write(`${line}\n`);
 process.exit(code);
 
-/** The browser tests need a Chromium. Found: used. Else apt on Debian as root, Playwright's elsewhere, else the run fails and says so. */
-function ensureChromium() {
-  const found = [
-    '/usr/bin/chromium',
-    '/usr/bin/chromium-browser',
-    '/usr/bin/google-chrome',
-    process.env.CHROMIUM_PATH ?? '',
-  ].some((path) => path !== '' && existsSync(path));
-  if (found) return;
-  process.stderr.write('Installing Chromium for the browser tests …\n');
-  if (process.platform === 'linux' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
-    const quiet = { stdio: ['ignore', 2, 2], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
-    spawnSync('apt-get', ['update', '-qq'], quiet);
-    if (spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], quiet).status === 0)
-      return;
-  } else if (
-    spawnSync(process.execPath, [join(root, 'node_modules/playwright-core/cli.js'), 'install', 'chromium'], {
-      stdio: ['ignore', 2, 2],
-    }).status === 0
-  )
+/**
+ * The browser tests need a Chromium; its path goes into CHROMIUM_PATH. Found: used. Else apt on Debian as root,
+ * Playwright's elsewhere, else the run fails and says so.
+ */
+async function ensureChromium() {
+  const { chromium } = await import(new URL('../../node_modules/playwright-core/index.mjs', import.meta.url).href);
+  const usual = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', chromium.executablePath()];
+  const find = () => [process.env.CHROMIUM_PATH, ...usual].find((path) => path && existsSync(path));
+  if (!find()) installChromium();
+  const path = find();
+  if (path) {
+    process.env.CHROMIUM_PATH = path;
     return;
+  }
   process.stderr.write(
     'No Chromium found and none could be installed: the browser tests cannot run. Install chromium, or set CHROMIUM_PATH.\n',
   );
   writeFileSync(join(root, 'test-results/summary.txt'), '0 passed, 1 failed, 0 skipped\n');
   process.stdout.write('0 passed, 1 failed, 0 skipped\n');
   process.exit(1);
+}
+
+function installChromium() {
+  process.stderr.write('Installing Chromium for the browser tests …\n');
+  const quiet = { stdio: ['ignore', 2, 2], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
+  if (process.platform === 'linux' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
+    spawnSync('apt-get', ['update', '-qq'], quiet);
+    spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], quiet);
+  } else spawnSync(process.execPath, [join(root, 'node_modules/playwright-core/cli.js'), 'install', 'chromium'], quiet);
 }

@@ -4,11 +4,11 @@ import type { Connection } from '../client/types.ts';
 import { useNow } from './app-context.ts';
 import { connectionStatus } from './status.ts';
 import { SimulatedTag, StatusTag } from './status-tag.tsx';
-import { ageText, count, waitingOf } from './verdict.ts';
+import { ageText, count } from './verdict.ts';
 
 function Waiting({ connection }: { connection: Connection }) {
   const now = useNow();
-  const waiting = waitingOf(connection);
+  const { waiting } = connection;
   if (waiting === 0) return <span className="dimmed">nothing waits</span>;
   const age =
     connection.oldestWaiting === null ? '' : `, oldest ${ageText(now - Date.parse(connection.oldestWaiting))}`;

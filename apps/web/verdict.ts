@@ -31,10 +31,6 @@ function targetsWhere(connection: Connection, test: (state: string) => boolean):
   return Object.entries(connection.targets).reduce((total, [state, n]) => total + (test(state) ? n : 0), 0);
 }
 
-/** Changes that can be sent. What is not mapped has no number to send, however long it is marked: it is counted as unmapped. */
-export const waitingOf = (connection: Connection): number =>
-  Math.max(0, connection.waiting - (connection.targets.unmapped ?? 0));
-
 function clauseOf(connection: Connection, now: number): { role: Role; text: string } | null {
   const { name } = connection;
   const frozen = `its ${count(connection.listings, 'listing keeps its old number', 'listings keep their old numbers')}`;
@@ -43,7 +39,7 @@ function clauseOf(connection: Connection, now: number): { role: Role; text: stri
   if (connection.state === 'unauthorized') return { role: 'bad', text: `${name} needs sign-in: ${frozen}.` };
   if (connection.state === 'unreachable') return { role: 'bad', text: `${name} does not answer: ${frozen}.` };
   if (connection.paused) {
-    const waits = waitingOf(connection);
+    const waits = connection.waiting;
     const waiting = waits === 0 ? '' : `; ${count(waits, 'change waits', 'changes wait')}${since}`;
     return { role: 'neutral', text: `${name} is paused${waiting}.` };
   }
@@ -55,7 +51,7 @@ function clauseOf(connection: Connection, now: number): { role: Role; text: stri
     const bad = stuck.some(([state]) => targetStatus(state).role === 'bad');
     return { role: bad ? 'bad' : 'warn', text: `${name}: ${parts.join(', ')}.` };
   }
-  const moving = Math.max(waitingOf(connection), targetsWhere(connection, isOnItsWay));
+  const moving = Math.max(connection.waiting, targetsWhere(connection, isOnItsWay));
   if (moving > 0)
     return {
       role: 'info',

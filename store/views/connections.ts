@@ -35,7 +35,7 @@ export async function readConnections(tx: Tx, orgId: string, id: string | null):
      from connections c
      left join lateral (
        select sum(waiting)::int as waiting, ${stamp('min(oldest)')} as oldest, jsonb_object_agg(state, n) as states, ${stamp('max(accepted)')} as accepted
-       from (select state, count(*)::int as n, count(*) filter (where dirty_version > handled_version) as waiting, min(dirty_since) filter (where dirty_version > handled_version) as oldest, max(accepted_at) as accepted
+       from (select state, count(*)::int as n, count(*) filter (where dirty_version > handled_version and variant_id is not null and not read_only) as waiting, min(dirty_since) filter (where dirty_version > handled_version and variant_id is not null and not read_only) as oldest, max(accepted_at) as accepted
              from targets where org_id = c.org_id and connection_id = c.id group by state) s) t on true
      left join lateral (
        select count(*)::int as listings, count(*) filter (where variant_id is null)::int as unmapped
