@@ -4,7 +4,9 @@
  * is the same return.
  */
 import { z } from 'zod';
+import { HoldId } from '#core/ids.ts';
 import type { Disposition } from '#core/stock/disposition.ts';
+import type { Command } from '#core/stock/movement.ts';
 import { raiseAlert } from '#store/attention/alerts.ts';
 import { findPlace } from '#store/catalog/lookup.ts';
 import { readItem } from '#store/views/inventory.ts';
@@ -25,6 +27,15 @@ const bucketOf: Record<(typeof dispositions)[number], Disposition | null> = {
   CARRIER_DAMAGED: 'damaged',
   UNKNOWN: 'quarantine',
   UNSELLABLE: null,
+};
+
+const actionOf: Record<(typeof dispositions)[number], 'restocked' | 'damaged' | 'quarantined' | 'none'> = {
+  SELLABLE: 'restocked',
+  CUSTOMER_DAMAGED: 'damaged',
+  WAREHOUSE_DAMAGED: 'damaged',
+  CARRIER_DAMAGED: 'damaged',
+  UNKNOWN: 'quarantined',
+  UNSELLABLE: 'none',
 };
 
 export async function returnRoutes(app: Api, deps: ApiDeps): Promise<void> {
@@ -65,28 +76,26 @@ export async function returnRoutes(app: Api, deps: ApiDeps): Promise<void> {
         ]);
       const bucket = bucketOf[body.disposition];
       const businessAt = body.returnedAt === undefined ? deps.clock.now() : Date.parse(body.returnedAt);
-      let action: 'restocked' | 'damaged' | 'quarantined' | 'none' | 'duplicate' = 'none';
-      if (bucket !== null) {
-        const posted = await deps.command(caller, {
-          kind: 'return',
-          key: body.returnOrderId === undefined ? request.effectKey : `return:amazon:${body.returnOrderId}`,
-          businessAt,
-          reason: body.disposition.toLowerCase(),
-          reference: body.returnOrderId ?? body.orderId ?? null,
-          variantId: found.variantId,
-          locationId: found.locationId,
-          units: body.quantity,
-          bucket,
-        });
-        action =
-          posted.kind === 'duplicate'
-            ? 'duplicate'
-            : bucket === 'sellable'
-              ? 'restocked'
-              : bucket === 'damaged'
-                ? 'damaged'
-                : 'quarantined';
-      }
+      const common = {
+        key: body.returnOrderId === undefined ? request.effectKey : `return:amazon:${body.returnOrderId}`,
+        businessAt,
+        reason: body.disposition.toLowerCase(),
+        reference: body.returnOrderId ?? body.orderId ?? null,
+      };
+      // Nothing is booked for units that cannot be sold again, but the return's key is used up all the same: releasing a claim nobody has.
+      const command: Command =
+        bucket === null
+          ? { ...common, kind: 'release', claimId: HoldId(deps.ids.uuid()), lines: 'all' }
+          : {
+              ...common,
+              kind: 'return',
+              variantId: found.variantId,
+              locationId: found.locationId,
+              units: body.quantity,
+              bucket,
+            };
+      const posted = await deps.command(caller, command);
+      const action = posted.kind === 'duplicate' ? 'duplicate' : actionOf[body.disposition];
       const alert = action === 'duplicate' || body.disposition === 'SELLABLE' ? null : await tell(caller.orgId, body);
       const item = await deps.store.tenant(caller.orgId, (tx) => readItem(tx, caller.orgId, body.sku));
       return {
