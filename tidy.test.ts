@@ -8,24 +8,31 @@ import { dirname, join, normalize } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
 const root = import.meta.dirname;
-const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' })
+const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+  cwd: root,
+  encoding: 'utf8',
+})
   .split('\n')
   .filter((path) => path !== '' && existsSync(join(root, path)));
 const code = files.filter((path) => /\.(ts|tsx|mjs)$/.test(path));
 const text = new Map(code.map((path) => [path, readFileSync(join(root, path), 'utf8')]));
-const isTest = (path: string) => /\.(test|testing)\.tsx?$/.test(path) || path.startsWith('store/testing/') || path.startsWith('server/testing/');
+const isTest = (path: string) =>
+  /\.(test|testing)\.tsx?$/.test(path) || path.startsWith('store/testing/') || path.startsWith('server/testing/');
 
 /** Module paths a file imports, as repository paths; packages are left out. */
 function importsOf(path: string): string[] {
   const source = text.get(path) ?? '';
-  const found = [...source.matchAll(/(?:from\s+|import\s*\(\s*|import\s+)['"]([^'"]+)['"]/g)].map((match) => match[1] ?? '');
+  const found = [...source.matchAll(/(?:from\s+|import\s*\(\s*|import\s+)['"]([^'"]+)['"]/g)].map(
+    (match) => match[1] ?? '',
+  );
   return found
     .filter((name) => name.startsWith('.') || name.startsWith('#'))
     .map((name) => (name.startsWith('#') ? name.slice(1) : normalize(join(dirname(path), name))));
 }
 
 const vendors = ['shopify', 'amazon', 'woocommerce', 'shopee', 'tiktok', 'flowtrac', 'fedex', 'dhl', 'shipstation'];
-const vendorOf = (path: string) => vendors.find((vendor) => path.startsWith(`connectors/${vendor}/`) || path.startsWith(`sim/${vendor}/`));
+const vendorOf = (path: string) =>
+  vendors.find((vendor) => path.startsWith(`connectors/${vendor}/`) || path.startsWith(`sim/${vendor}/`));
 
 /** A room, and the rooms it may import besides itself. First match wins. */
 const arrows: [room: string, mayImport: string[]][] = [
@@ -101,11 +108,17 @@ describe('the tree', () => {
 
   test('only deps and demo name a vendor; only demo (and the world, benches and tests) loads simulators', () => {
     const wrong = code
-      .filter((path) => !isTest(path) && !path.startsWith('sim/') && !path.startsWith('connectors/') && !path.startsWith('bench/'))
+      .filter(
+        (path) =>
+          !isTest(path) && !path.startsWith('sim/') && !path.startsWith('connectors/') && !path.startsWith('bench/'),
+      )
       .flatMap((path) =>
         importsOf(path)
           .filter((imported) => vendorOf(imported) || imported.startsWith('sim/'))
-          .filter((imported) => !(path === 'server/deps.ts' && imported.startsWith('connectors/')) && path !== 'server/demo.ts')
+          .filter(
+            (imported) =>
+              !(path === 'server/deps.ts' && imported.startsWith('connectors/')) && path !== 'server/demo.ts',
+          )
           .map((imported) => `${path} → ${imported}`),
       );
     expect(wrong).toEqual([]);
@@ -118,8 +131,17 @@ describe('the tree', () => {
 });
 
 describe('calls that only some rooms may make', () => {
-  const impure = /\b(?:Date\.now\(|new Date\(\)|Math\.random\(|randomUUID\(|setTimeout\(|setInterval\(|setImmediate\()|(?<![.\w])fetch\(/;
-  const mayBeImpure = ['server/deps.ts', 'connectors/kit/transport.ts', 'sim/kit/', 'store/embedded/', 'store/testing/', 'apps/', 'bench/'];
+  const impure =
+    /\b(?:Date\.now\(|new Date\(\)|Math\.random\(|randomUUID\(|setTimeout\(|setInterval\(|setImmediate\()|(?<![.\w])fetch\(/;
+  const mayBeImpure = [
+    'server/deps.ts',
+    'connectors/kit/transport.ts',
+    'sim/kit/',
+    'store/embedded/',
+    'store/testing/',
+    'apps/',
+    'bench/',
+  ];
 
   test('clock, chance and network come in as parameters', () => {
     const wrong = code
@@ -137,25 +159,39 @@ describe('calls that only some rooms may make', () => {
   test('core is pure: no I/O, no environment, no async', () => {
     const wrong = code
       .filter((path) => path.startsWith('core/') && !isTest(path))
-      .filter((path) => /from ['"]node:|process\.|\basync\b|\bawait\b/.test((text.get(path) ?? '').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')));
+      .filter((path) =>
+        /from ['"]node:|process\.|\basync\b|\bawait\b/.test(
+          (text.get(path) ?? '').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, ''),
+        ),
+      );
     expect(wrong).toEqual([]);
   });
 
   test('only store speaks SQL', () => {
     const sql = /[`'"]\s*(?:select\s.+\sfrom\s|insert\s+into\s|update\s+\w+\s+set\s|delete\s+from\s)/i;
-    const wrong = code.filter((path) => !path.startsWith('store/') && !path.startsWith('bench/') && !isTest(path) && sql.test(text.get(path) ?? ''));
+    const wrong = code.filter(
+      (path) =>
+        !path.startsWith('store/') && !path.startsWith('bench/') && !isTest(path) && sql.test(text.get(path) ?? ''),
+    );
     expect(wrong).toEqual([]);
   });
 
   test('only config reads the environment of the server', () => {
     const wrong = code
-      .filter((path) => !isTest(path) && !path.startsWith('apps/') && !path.startsWith('bench/') && !path.startsWith('store/embedded/'))
+      .filter(
+        (path) =>
+          !isTest(path) &&
+          !path.startsWith('apps/') &&
+          !path.startsWith('bench/') &&
+          !path.startsWith('store/embedded/'),
+      )
       .filter((path) => /process\.env/.test(text.get(path) ?? ''));
     expect(wrong).toEqual(['server/config.ts', 'vitest.config.ts'].filter((path) => wrong.includes(path)));
   });
 
   test('nothing is switched off: no any, no ignored error, no skipped or focused test', () => {
-    const off = /:\s*any\b|\bas any\b|<any>|@ts-ignore|@ts-expect-error|biome-ignore|\b(?:test|it|describe)\.(?:only|todo|skip)\(|expect\(true\)/;
+    const off =
+      /:\s*any\b|\bas any\b|<any>|@ts-ignore|@ts-expect-error|biome-ignore|\b(?:test|it|describe)\.(?:only|todo|skip)\(|expect\(true\)/;
     const wrong = code
       .filter((path) => path !== 'tidy.test.ts')
       .flatMap((path) =>
@@ -174,7 +210,9 @@ describe('calls that only some rooms may make', () => {
       .flatMap((path) => {
         const source = text.get(path) ?? '';
         const groups = [...source.matchAll(/^(\s*)describe\(\s*(['"`])(.+?)\2/gm)].length > 0;
-        return [...source.matchAll(/\b(?:test|it)\(\s*(['"`])((?:(?!\1).)+)\1/g)].map((match) => `${groups ? '' : ''}${path.replace(/[^/]+$/, '')}${path.split('/').pop()}: ${match[2]}`);
+        return [...source.matchAll(/\b(?:test|it)\(\s*(['"`])((?:(?!\1).)+)\1/g)].map(
+          (match) => `${groups ? '' : ''}${path.replace(/[^/]+$/, '')}${path.split('/').pop()}: ${match[2]}`,
+        );
       });
     const seen = new Map<string, number>();
     for (const name of names) seen.set(name, (seen.get(name) ?? 0) + 1);
@@ -196,7 +234,11 @@ test('the lock file names versions, not download addresses', () => {
 });
 
 test('dependencies are pinned to exact versions', () => {
-  const { dependencies, devDependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  const loose = Object.entries({ ...dependencies, ...devDependencies, ...optionalDependencies }).filter(([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(String(version)));
+  const { dependencies, devDependencies, optionalDependencies } = JSON.parse(
+    readFileSync(join(root, 'package.json'), 'utf8'),
+  );
+  const loose = Object.entries({ ...dependencies, ...devDependencies, ...optionalDependencies }).filter(
+    ([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(String(version)),
+  );
   expect(loose).toEqual([]);
 });

@@ -27,7 +27,8 @@ interface Call {
 }
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-const quantile = (sorted: readonly number[], part: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
+const quantile = (sorted: readonly number[], part: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
 const figures = (values: number[]) => {
   const sorted = [...values].sort((a, b) => a - b);
   return { n: sorted.length, p50: quantile(sorted, 0.5), p95: quantile(sorted, 0.95), p99: quantile(sorted, 0.99) };
@@ -37,7 +38,15 @@ export async function run(): Promise<BenchResult> {
   const dir = mkdtempSync(join(tmpdir(), 'syncstate-bench-'));
   const launcher = join(import.meta.dirname, '..', 'apps', 'cli', 'main.ts');
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', launcher, 'start'], {
-    env: { ...process.env, PORT: '0', SYNCSTATE_DATA_DIR: dir, LOG_LEVEL: 'warn', SYNCSTATE_SIM_PROFILE: 'open', SYNCSTATE_DEMO: 'on', NODE_ENV: 'development' },
+    env: {
+      ...process.env,
+      PORT: '0',
+      SYNCSTATE_DATA_DIR: dir,
+      LOG_LEVEL: 'warn',
+      SYNCSTATE_SIM_PROFILE: 'open',
+      SYNCSTATE_DEMO: 'on',
+      NODE_ENV: 'development',
+    },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   try {
@@ -45,7 +54,9 @@ export async function run(): Promise<BenchResult> {
       if (waited > 60_000 || child.exitCode !== null) throw new Error('the server did not start');
       await pause(100);
     }
-    const demo = JSON.parse(readFileSync(join(dir, 'demo.json'), 'utf8')) as { connections: [Connection, Connection, Connection] };
+    const demo = JSON.parse(readFileSync(join(dir, 'demo.json'), 'utf8')) as {
+      connections: [Connection, Connection, Connection];
+    };
     const loop = await measure(demo.connections);
     const yard = await yardstick(dir);
     return {
@@ -65,19 +76,27 @@ export async function run(): Promise<BenchResult> {
 }
 
 async function control<T>(connection: Connection, path: string, body?: unknown): Promise<T> {
-  const answer = await fetch(`${connection.simulatorUrl}/_sim${path}`, body === undefined ? {} : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  const answer = await fetch(
+    `${connection.simulatorUrl}/_sim${path}`,
+    body === undefined
+      ? {}
+      : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) },
+  );
   if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
   return (await answer.json()) as T;
 }
 
 async function measure([a, b, c]: [Connection, Connection, Connection]) {
-  const buy = (index: number) => control(a, '/orders', { lines: [{ sku: `DEMO-${String((index % 20) + 1).padStart(3, '0')}`, quantity: 1 }] });
+  const buy = (index: number) =>
+    control(a, '/orders', { lines: [{ sku: `DEMO-${String((index % 20) + 1).padStart(3, '0')}`, quantity: 1 }] });
   for (let index = 0; index < 20; index += 1) {
     await buy(index);
     await pause(gapMs);
   }
   await pause(1_000);
-  const before = await Promise.all([b, c].map((connection) => control<{ next: number }>(connection, '/calls?since=0').then(({ next }) => next)));
+  const before = await Promise.all(
+    [b, c].map((connection) => control<{ next: number }>(connection, '/calls?since=0').then(({ next }) => next)),
+  );
   const placed: number[] = [];
   for (let index = 0; index < sales; index += 1) {
     placed.push(Date.now());
@@ -87,13 +106,16 @@ async function measure([a, b, c]: [Connection, Connection, Connection]) {
   await pause(2_000);
   const took = async (connection: Connection, since: number, operation: string) => {
     const { calls } = await control<{ calls: Call[] }>(connection, `/calls?since=${since}`);
-    const writes = calls.filter((call) => call.operation === operation && call.status === 200).map((call) => Date.parse(call.at));
+    const writes = calls
+      .filter((call) => call.operation === operation && call.status === 200)
+      .map((call) => Date.parse(call.at));
     const times: number[] = [];
     let next = 0;
     for (const [index, at] of placed.entries()) {
       while (next < writes.length && (writes[next] ?? 0) < at) next += 1;
       const write = writes[next];
-      if (write !== undefined && write < (placed[index + 1] ?? Number.POSITIVE_INFINITY) + gapMs * 20) times.push(write - at);
+      if (write !== undefined && write < (placed[index + 1] ?? Number.POSITIVE_INFINITY) + gapMs * 20)
+        times.push(write - at);
     }
     return { ...figures(times), calls: calls.length };
   };

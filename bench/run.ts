@@ -28,7 +28,10 @@ export function benchNames(): string[] {
 }
 
 /** @returns the results by name. Throws for a name that is not a bench. */
-export async function runBenches(names: readonly string[], print: (text: string) => void): Promise<Record<string, BenchResult>> {
+export async function runBenches(
+  names: readonly string[],
+  print: (text: string) => void,
+): Promise<Record<string, BenchResult>> {
   const known = benchNames();
   const unknown = names.find((name) => !known.includes(name));
   if (unknown !== undefined) throw new Error(`There is no bench "${unknown}". Benches: ${known.join(', ')}`);
@@ -39,8 +42,17 @@ export async function runBenches(names: readonly string[], print: (text: string)
     results[name] = result;
     const folder = join(import.meta.dirname, 'results');
     mkdirSync(folder, { recursive: true });
-    const machine = { cores: cpus().length, model: cpus()[0]?.model ?? 'unknown', memoryGiB: Math.round(totalmem() / 2 ** 30), platform: `${process.platform} ${process.arch}`, node: process.version };
-    writeFileSync(join(folder, `${name}.json`), `${JSON.stringify({ name, at: new Date().toISOString(), machine, ...result }, null, 2)}\n`);
+    const machine = {
+      cores: cpus().length,
+      model: cpus()[0]?.model ?? 'unknown',
+      memoryGiB: Math.round(totalmem() / 2 ** 30),
+      platform: `${process.platform} ${process.arch}`,
+      node: process.version,
+    };
+    writeFileSync(
+      join(folder, `${name}.json`),
+      `${JSON.stringify({ name, at: new Date().toISOString(), machine, ...result }, null, 2)}\n`,
+    );
     print(`\n${result.title}\n${table(result.rows)}\n`);
   }
   return results;
@@ -48,8 +60,19 @@ export async function runBenches(names: readonly string[], print: (text: string)
 
 function table(rows: readonly Record<string, string | number>[]): string {
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-  const cell = (value: string | number | undefined) => (typeof value === 'number' ? (Number.isInteger(value) ? String(value) : value.toFixed(value < 10 ? 2 : 1)) : (value ?? ''));
+  const cell = (value: string | number | undefined) =>
+    typeof value === 'number'
+      ? Number.isInteger(value)
+        ? String(value)
+        : value.toFixed(value < 10 ? 2 : 1)
+      : (value ?? '');
   const lines = [columns, ...rows.map((row) => columns.map((column) => cell(row[column])))];
   const widths = columns.map((_, index) => Math.max(...lines.map((line) => (line[index] ?? '').length)));
-  return lines.map((line) => line.map((text, index) => (index === 0 ? text.padEnd(widths[index] ?? 0) : text.padStart(widths[index] ?? 0))).join('  ')).join('\n');
+  return lines
+    .map((line) =>
+      line
+        .map((text, index) => (index === 0 ? text.padEnd(widths[index] ?? 0) : text.padStart(widths[index] ?? 0)))
+        .join('  '),
+    )
+    .join('\n');
 }

@@ -40,21 +40,63 @@ export const settings: readonly Setting[] = [
   { name: 'PORT', fallback: '3000', help: 'port to listen on; 0 takes a free one' },
   { name: 'HOST', fallback: '127.0.0.1', help: 'address to listen on; 0.0.0.0 for every interface' },
   { name: 'SYNCSTATE_DATA_DIR', fallback: '.data', help: 'folder for the embedded database, keys and the demo' },
-  { name: 'DATABASE_URL', fallback: '', help: 'owner URL of a PostgreSQL >= 15; empty starts the embedded one', secret: true },
-  { name: 'SYNCSTATE_DEMO', fallback: '', help: 'demo organization with simulated channels (off in production)', values: ['on', 'off'] },
-  { name: 'SYNCSTATE_DEMO_TRAFFIC', fallback: 'off', help: 'simulated buyers buy by themselves', values: ['on', 'off'] },
-  { name: 'SYNCSTATE_SIM_PROFILE', fallback: 'open', help: 'simulators: no limits (open) or the documented ones (vendor)', values: ['open', 'vendor'] },
-  { name: 'SYNCSTATE_SECRET_KEYS', fallback: '', help: 'id:base64 of 32 bytes, comma list, the first is active; required in production', secret: true },
-  { name: 'LOG_LEVEL', fallback: 'info', help: 'trace, debug, info, warn, error or silent', values: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] },
-  { name: 'SYNCSTATE_ALLOW_CUSTOM_ENDPOINTS', fallback: 'false', help: 'live connections may use other base URLs', values: ['true', 'false'] },
-  { name: 'SYNCSTATE_TRUST_PROXY', fallback: 'false', help: 'believe X-Forwarded-* of a proxy in front', values: ['true', 'false'] },
+  {
+    name: 'DATABASE_URL',
+    fallback: '',
+    help: 'owner URL of a PostgreSQL >= 15; empty starts the embedded one',
+    secret: true,
+  },
+  {
+    name: 'SYNCSTATE_DEMO',
+    fallback: '',
+    help: 'demo organization with simulated channels (off in production)',
+    values: ['on', 'off'],
+  },
+  {
+    name: 'SYNCSTATE_DEMO_TRAFFIC',
+    fallback: 'off',
+    help: 'simulated buyers buy by themselves',
+    values: ['on', 'off'],
+  },
+  {
+    name: 'SYNCSTATE_SIM_PROFILE',
+    fallback: 'open',
+    help: 'simulators: no limits (open) or the documented ones (vendor)',
+    values: ['open', 'vendor'],
+  },
+  {
+    name: 'SYNCSTATE_SECRET_KEYS',
+    fallback: '',
+    help: 'id:base64 of 32 bytes, comma list, the first is active; required in production',
+    secret: true,
+  },
+  {
+    name: 'LOG_LEVEL',
+    fallback: 'info',
+    help: 'trace, debug, info, warn, error or silent',
+    values: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+  },
+  {
+    name: 'SYNCSTATE_ALLOW_CUSTOM_ENDPOINTS',
+    fallback: 'false',
+    help: 'live connections may use other base URLs',
+    values: ['true', 'false'],
+  },
+  {
+    name: 'SYNCSTATE_TRUST_PROXY',
+    fallback: 'false',
+    help: 'believe X-Forwarded-* of a proxy in front',
+    values: ['true', 'false'],
+  },
   { name: 'NODE_ENV', fallback: 'development', help: 'production refuses weak or missing secrets and has no demo' },
 ];
 
 export class ConfigError extends Error {
   readonly problems: readonly string[];
   constructor(problems: readonly string[]) {
-    super(`The configuration has ${problems.length === 1 ? 'a problem' : `${problems.length} problems`}:\n${problems.map((line) => `  - ${line}`).join('\n')}`);
+    super(
+      `The configuration has ${problems.length === 1 ? 'a problem' : `${problems.length} problems`}:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
+    );
     this.name = 'ConfigError';
     this.problems = problems;
   }
@@ -81,10 +123,13 @@ function parseSecretKeys(text: string, problems: string[]): SecretKey[] {
     return { id, key: new Uint8Array(Buffer.from(encoded, 'base64')) };
   });
   for (const { id, key } of keys) {
-    if (id === '' || key.length !== 32) problems.push(`SYNCSTATE_SECRET_KEYS: key "${id}" must be id:base64 of exactly 32 bytes`);
-    else if (new Set(key).size < 8) problems.push(`SYNCSTATE_SECRET_KEYS: key "${id}" is weak; make one with: openssl rand -base64 32`);
+    if (id === '' || key.length !== 32)
+      problems.push(`SYNCSTATE_SECRET_KEYS: key "${id}" must be id:base64 of exactly 32 bytes`);
+    else if (new Set(key).size < 8)
+      problems.push(`SYNCSTATE_SECRET_KEYS: key "${id}" is weak; make one with: openssl rand -base64 32`);
   }
-  if (new Set(keys.map(({ id }) => id)).size !== keys.length) problems.push('SYNCSTATE_SECRET_KEYS: two keys share an id');
+  if (new Set(keys.map(({ id }) => id)).size !== keys.length)
+    problems.push('SYNCSTATE_SECRET_KEYS: two keys share an id');
   return keys;
 }
 
@@ -95,15 +140,18 @@ export function readConfig(environment: Environment = process.env): Config {
   for (const { name, fallback, values: allowed } of settings) {
     const raw = readSetting(environment, name, problems);
     const value = raw === undefined || raw === '' ? fallback : raw;
-    if (allowed && value !== '' && !allowed.includes(value)) problems.push(`${name}: "${value}" is not one of ${allowed.join(', ')}`);
+    if (allowed && value !== '' && !allowed.includes(value))
+      problems.push(`${name}: "${value}" is not one of ${allowed.join(', ')}`);
     values.set(name, value);
   }
   const get = (name: string) => values.get(name) ?? '';
   const port = Number(get('PORT'));
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) problems.push(`PORT: "${get('PORT')}" is not a port (0 to 65535)`);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    problems.push(`PORT: "${get('PORT')}" is not a port (0 to 65535)`);
   const production = get('NODE_ENV') === 'production';
   const databaseUrl = get('DATABASE_URL') === '' ? null : get('DATABASE_URL');
-  if (databaseUrl !== null && !/^postgres(ql)?:\/\//.test(databaseUrl)) problems.push('DATABASE_URL: must begin with postgres:// or postgresql://');
+  if (databaseUrl !== null && !/^postgres(ql)?:\/\//.test(databaseUrl))
+    problems.push('DATABASE_URL: must begin with postgres:// or postgresql://');
   const secretKeys = parseSecretKeys(get('SYNCSTATE_SECRET_KEYS'), problems);
   if (production && secretKeys.length === 0)
     problems.push('SYNCSTATE_SECRET_KEYS: missing; in production it must be given, e.g. k1:$(openssl rand -base64 32)');

@@ -73,7 +73,12 @@ const shops = [
   { name: 'Shopify Demo A', place: 'shop-a', domain: 'demo-a.myshopify.com' },
   { name: 'Shopify Demo B', place: 'shop-b', domain: 'demo-b.myshopify.com' },
 ] as const;
-const seller = { name: 'Amazon Demo', place: 'amazon-a', sellerId: 'A1DEMOSELLER', marketplaceId: 'ATVPDKIKX0DER' } as const;
+const seller = {
+  name: 'Amazon Demo',
+  place: 'amazon-a',
+  sellerId: 'A1DEMOSELLER',
+  marketplaceId: 'ATVPDKIKX0DER',
+} as const;
 
 export interface DemoConnection {
   id: string;
@@ -93,7 +98,14 @@ export interface Demo {
   /** Resolves when every number is right on every channel, or after `timeoutMs` with what is not. */
   settle(): Promise<void>;
   /** The content of demo.json. */
-  describe(): { url: string; email: null; password: null; apiKey: string; organizationId: string; connections: DemoConnection[] };
+  describe(): {
+    url: string;
+    email: null;
+    password: null;
+    apiKey: string;
+    organizationId: string;
+    connections: DemoConnection[];
+  };
   close(): Promise<void>;
 }
 
@@ -209,7 +221,8 @@ export async function openDemo(deps: Deps, dataDir: string, url: string): Promis
 }
 
 /** In the open profile the simulators apply at once and show orders at once. */
-const openSettings = (deps: Deps): Record<string, unknown> => (deps.config.simProfile === 'open' ? { settleMs: 0, orderLagMs: 0 } : {});
+const openSettings = (deps: Deps): Record<string, unknown> =>
+  deps.config.simProfile === 'open' ? { settleMs: 0, orderLagMs: 0 } : {};
 
 function sellerCredentials(secret: (label: string) => string) {
   return {
@@ -226,7 +239,13 @@ async function openSimulators(deps: Deps, dataDir: string, secret: (label: strin
     import('#sim/amazon/index.ts'),
   ]);
   const host = await createSimulatorHost({ clock: deps.clock });
-  const common = { dir: join(dataDir, 'simulators'), clock: deps.clock, random: deps.random, ids: deps.ids, profile: deps.config.simProfile };
+  const common = {
+    dir: join(dataDir, 'simulators'),
+    clock: deps.clock,
+    random: deps.random,
+    ids: deps.ids,
+    profile: deps.config.simProfile,
+  };
   const shopifies = await Promise.all(
     shops.map((shop) =>
       createShopifySimulator({
@@ -239,7 +258,9 @@ async function openSimulators(deps: Deps, dataDir: string, secret: (label: strin
         locations: [{ name: 'MAIN', isDefault: true }, { name: 'EAST' }],
         catalog: [
           ...offered.map(({ sku, title, units }) => ({ sku, title, quantities: { MAIN: units, EAST: 0 } })),
-          ...(shop.place === 'shop-a' ? [{ sku: 'DEMO-UNMAPPED', title: 'Nobody mapped this', quantities: { MAIN: 25, EAST: 0 } }] : []),
+          ...(shop.place === 'shop-a'
+            ? [{ sku: 'DEMO-UNMAPPED', title: 'Nobody mapped this', quantities: { MAIN: 25, EAST: 0 } }]
+            : []),
         ],
       }),
     ),
@@ -251,7 +272,13 @@ async function openSimulators(deps: Deps, dataDir: string, secret: (label: strin
     marketplaceId: seller.marketplaceId,
     ...sellerCredentials(secret),
     catalog: [
-      ...offered.map(({ sku, title, units }, index) => ({ sku, asin: asinOf(index), title, quantity: units, fulfillment: 'MFN' as const })),
+      ...offered.map(({ sku, title, units }, index) => ({
+        sku,
+        asin: asinOf(index),
+        title,
+        quantity: units,
+        fulfillment: 'MFN' as const,
+      })),
       { sku: 'DEMO-FBA', asin: asinOf(900), title: 'Kept by Amazon', quantity: 40, fulfillment: 'AFN' as const },
     ],
   });
@@ -269,14 +296,42 @@ async function seed(deps: Deps, apiKey: string): Promise<void> {
     orgId,
     async (tx) => {
       await createOrganization(tx, { id: orgId, name: 'Demo', slug: 'demo' });
-      await createApiKey(tx, orgId, { id: fixedId(`key ${hash.toString('hex')}`), name: 'demo', hash, ratePerMinute: null });
+      await createApiKey(tx, orgId, {
+        id: fixedId(`key ${hash.toString('hex')}`),
+        name: 'demo',
+        hash,
+        ratePerMinute: null,
+      });
       await ensureLocations(tx, orgId, [
         { id: fixedId('MAIN'), code: 'MAIN', name: 'Main warehouse', isDefault: true, priority: 1, servesOrders: true },
-        { id: fixedId('EAST'), code: 'EAST', name: 'East warehouse', isDefault: false, priority: 2, servesOrders: true },
-        { id: fixedId('FBA'), code: 'FBA', name: 'Fulfilled by Amazon', isDefault: false, priority: 900, servesOrders: false },
+        {
+          id: fixedId('EAST'),
+          code: 'EAST',
+          name: 'East warehouse',
+          isDefault: false,
+          priority: 2,
+          servesOrders: true,
+        },
+        {
+          id: fixedId('FBA'),
+          code: 'FBA',
+          name: 'Fulfilled by Amazon',
+          isDefault: false,
+          priority: 900,
+          servesOrders: false,
+        },
       ]);
-      await mergeProducts(tx, orgId, products.map((product) => ({ id: ids.uuid(), ...product, barcode: null })), new Date(clock.now()));
-      const variants = await findVariants(tx, orgId, products.map(({ sku }) => sku));
+      await mergeProducts(
+        tx,
+        orgId,
+        products.map((product) => ({ id: ids.uuid(), ...product, barcode: null })),
+        new Date(clock.now()),
+      );
+      const variants = await findVariants(
+        tx,
+        orgId,
+        products.map(({ sku }) => sku),
+      );
       for (const bundle of bundles)
         await setComponents(
           tx,
@@ -302,8 +357,13 @@ async function seed(deps: Deps, apiKey: string): Promise<void> {
     locationId: at(code),
     set: units,
   });
-  const commands = [...shelved.flatMap(({ sku, units }) => [count(sku, 'MAIN', units), count(sku, 'EAST', 0)]), count('DEMO-FBA', 'FBA', 40)];
-  await store.tenant(orgId, (tx) => post(tx, OrgId(orgId), commands, { actor: 'demo', now: clock.now(), ids }), { idempotent: true });
+  const commands = [
+    ...shelved.flatMap(({ sku, units }) => [count(sku, 'MAIN', units), count(sku, 'EAST', 0)]),
+    count('DEMO-FBA', 'FBA', 40),
+  ];
+  await store.tenant(orgId, (tx) => post(tx, OrgId(orgId), commands, { actor: 'demo', now: clock.now(), ids }), {
+    idempotent: true,
+  });
 }
 
 interface WantedConnection {
@@ -319,7 +379,8 @@ interface WantedConnection {
 }
 
 async function ensureConnection(deps: Deps, wanted: WantedConnection): Promise<void> {
-  const seal = (plain: unknown, column: 'credentials' | 'webhook_secrets') => deps.vault.seal(JSON.stringify(plain), { orgId, connectionId: wanted.id, column });
+  const seal = (plain: unknown, column: 'credentials' | 'webhook_secrets') =>
+    deps.vault.seal(JSON.stringify(plain), { orgId, connectionId: wanted.id, column });
   const access = {
     baseUrl: wanted.baseUrl,
     settings: wanted.settings,
@@ -355,22 +416,46 @@ async function ensureConnection(deps: Deps, wanted: WantedConnection): Promise<v
 /** Listings from the channel's catalogue, and its events to our address. */
 async function link(deps: Deps, connection: DemoConnection): Promise<void> {
   const ref = { orgId, connectionId: connection.id };
-  await importCatalog({ store: deps.store, clock: deps.clock, ids: deps.ids, openConnection: deps.openConnection }, ref);
+  await importCatalog(
+    { store: deps.store, clock: deps.clock, ids: deps.ids, openConnection: deps.openConnection },
+    ref,
+  );
   const opened = await deps.openConnection(ref);
   if (connection.webhookUrl !== null)
-    await opened?.channel.subscriptions?.ensure(connection.webhookUrl, { budget: 'read', signal: AbortSignal.timeout(10_000) });
+    await opened?.channel.subscriptions?.ensure(connection.webhookUrl, {
+      budget: 'read',
+      signal: AbortSignal.timeout(10_000),
+    });
 }
 
 /** What a seller does once by hand at Amazon: a destination for the queue and a subscription for order changes. */
-async function subscribeToOrders(baseUrl: string, credentials: ReturnType<typeof sellerCredentials>, queueArn: string): Promise<void> {
+async function subscribeToOrders(
+  baseUrl: string,
+  credentials: ReturnType<typeof sellerCredentials>,
+  queueArn: string,
+): Promise<void> {
   const token = async (grant: Record<string, string>): Promise<string> => {
-    const form = new URLSearchParams({ client_id: credentials.clientId, client_secret: credentials.clientSecret, ...grant });
-    const answer = await setUp(`${baseUrl}/auth/o2/token`, { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded;charset=UTF-8' }, body: form.toString() });
+    const form = new URLSearchParams({
+      client_id: credentials.clientId,
+      client_secret: credentials.clientSecret,
+      ...grant,
+    });
+    const answer = await setUp(`${baseUrl}/auth/o2/token`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded;charset=UTF-8' },
+      body: form.toString(),
+    });
     return (answer as { access_token: string }).access_token;
   };
-  const headers = async (grant: Record<string, string>) => ({ 'x-amz-access-token': await token(grant), 'content-type': 'application/json', 'user-agent': 'SyncState/0.1 (Language=JavaScript)' });
+  const headers = async (grant: Record<string, string>) => ({
+    'x-amz-access-token': await token(grant),
+    'content-type': 'application/json',
+    'user-agent': 'SyncState/0.1 (Language=JavaScript)',
+  });
   const grantless = await headers({ grant_type: 'client_credentials', scope: 'sellingpartnerapi::notifications' });
-  const found = (await setUp(`${baseUrl}/notifications/v1/destinations`, { headers: grantless })) as { payload?: { destinationId: string; resource?: { sqs?: { arn: string } } }[] };
+  const found = (await setUp(`${baseUrl}/notifications/v1/destinations`, { headers: grantless })) as {
+    payload?: { destinationId: string; resource?: { sqs?: { arn: string } } }[];
+  };
   const existing = found.payload?.find(({ resource }) => resource?.sqs?.arn === queueArn);
   const destinationId =
     existing?.destinationId ??
@@ -391,7 +476,10 @@ async function subscribeToOrders(baseUrl: string, credentials: ReturnType<typeof
 
 async function setUp(url: string, init: RequestInit, alsoFine: number[] = []): Promise<unknown> {
   const answer = await globalThis.fetch(url, { ...init, signal: AbortSignal.timeout(10_000) });
-  if (!answer.ok && !alsoFine.includes(answer.status)) throw new Error(`The demo could not be set up: ${init.method ?? 'GET'} ${new URL(url).pathname} answered ${answer.status}: ${await answer.text()}`);
+  if (!answer.ok && !alsoFine.includes(answer.status))
+    throw new Error(
+      `The demo could not be set up: ${init.method ?? 'GET'} ${new URL(url).pathname} answered ${answer.status}: ${await answer.text()}`,
+    );
   return answer.status === 204 ? null : answer.json();
 }
 
@@ -401,7 +489,12 @@ async function settle(deps: Deps, timeoutMs: number): Promise<void> {
   const until = deps.clock.monotonicMs() + timeoutMs;
   while (deps.clock.monotonicMs() < until) {
     const connections = await deps.store.tenant(orgId, (tx) => readConnections(tx, orgId, null));
-    if (connections.every(({ waiting, targets }) => waiting === 0 && Object.keys(targets).every((state) => quiet.has(state)))) return;
+    if (
+      connections.every(
+        ({ waiting, targets }) => waiting === 0 && Object.keys(targets).every((state) => quiet.has(state)),
+      )
+    )
+      return;
     await deps.clock.sleep(25);
   }
 }

@@ -77,17 +77,35 @@ export function secretKeys(config: Config, dataDir: string): readonly SecretKey[
 }
 
 /** @param options.soleProcess this process holds the data folder of the embedded database: no other can be at work on it */
-export async function createDeps(options: { config: Config; dataDir: string; appUrl: string; soleProcess: boolean }): Promise<Deps> {
+export async function createDeps(options: {
+  config: Config;
+  dataDir: string;
+  appUrl: string;
+  soleProcess: boolean;
+}): Promise<Deps> {
   const { config, dataDir } = options;
   const clock = realClock;
   const random = realRandom;
   const ids = realIds;
-  const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime, redact: ['*.authorization', '*.accessToken', '*.credentials'] }, pino.destination(2));
+  const log = pino(
+    {
+      level: config.logLevel,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      redact: ['*.authorization', '*.accessToken', '*.credentials'],
+    },
+    pino.destination(2),
+  );
   const metrics = createMetrics();
   const store = createStore(options.appUrl, { clock, random, max: 24 });
   const vault = createVault(secretKeys(config, dataDir));
   const events = createEventHub({ store, clock, onError: (error) => log.error({ err: error }, 'live events') });
-  const calls = createOutsideCallLog({ clock, ids, keep: (orgId, entries) => store.tenant(orgId, (tx) => keepOutsideCalls(tx, orgId, entries)), onError: (error) => log.warn({ err: error }, 'outside-call log') });
+  const calls = createOutsideCallLog({
+    clock,
+    ids,
+    keep: (orgId, entries) => store.tenant(orgId, (tx) => keepOutsideCalls(tx, orgId, entries)),
+    onError: (error) => log.warn({ err: error }, 'outside-call log'),
+  });
   const openConnection = createOpener({ config, store, vault, clock, random, onCall: calls.add, metrics });
 
   const wake = () => {
@@ -118,7 +136,8 @@ export async function createDeps(options: { config: Config; dataDir: string; app
     log,
     openConnection: openConnection.open,
     soleProcess: options.soleProcess,
-    requestOrderSweep: (ref) => void intake.requestSweep(ref).catch((error: unknown) => log.warn({ err: error, ...ref }, 'order sweep')),
+    requestOrderSweep: (ref) =>
+      void intake.requestSweep(ref).catch((error: unknown) => log.warn({ err: error, ...ref }, 'order sweep')),
   });
 
   let isReady = false;
@@ -139,18 +158,27 @@ export async function createDeps(options: { config: Config; dataDir: string; app
     registry: { connector: (platform) => connectors[platform] ?? null },
     isReady: () => isReady,
     databaseAnswers: () =>
-      store.system((tx) => tx.query('select 1')).then(
-        () => true,
-        () => false,
-      ),
+      store
+        .system((tx) => tx.query('select 1'))
+        .then(
+          () => true,
+          () => false,
+        ),
     async command(caller, command) {
-      const [posted] = await store.tenant(caller.orgId, (tx) => post(tx, caller.orgId, [command], { actor: caller.actor, now: clock.now(), ids }), { idempotent: true });
+      const [posted] = await store.tenant(
+        caller.orgId,
+        (tx) => post(tx, caller.orgId, [command], { actor: caller.actor, now: clock.now(), ids }),
+        { idempotent: true },
+      );
       wake();
       if (!posted) throw new Error('the ledger answered nothing');
       return posted;
     },
     wake,
-    mapped: (orgId, connectionId) => void intake.completeUnmapped({ orgId, connectionId }).then(wake, (error: unknown) => log.error({ err: error, orgId, connectionId }, 'complete unmapped orders')),
+    mapped: (orgId, connectionId) =>
+      void intake
+        .completeUnmapped({ orgId, connectionId })
+        .then(wake, (error: unknown) => log.error({ err: error, orgId, connectionId }, 'complete unmapped orders')),
     syncNow: (orgId, connectionId) => void syncNow({ orgId, connectionId }),
     buyAt,
     onStop(stop) {
@@ -208,7 +236,11 @@ function createOpener(deps: {
 }) {
   const open = new Map<string, { stamp: string; transport: ConnectionTransport; opened: OpenedConnection }>();
 
-  function build(ref: ConnectionRef, row: Connection, connector: Connector): { transport: ConnectionTransport; opened: OpenedConnection } {
+  function build(
+    ref: ConnectionRef,
+    row: Connection,
+    connector: Connector,
+  ): { transport: ConnectionTransport; opened: OpenedConnection } {
     const manifest = withSettings(connector.manifest, row.settings);
     const transport = createTransport({
       clock: deps.clock,
@@ -219,13 +251,20 @@ function createOpener(deps: {
       allowCustomEndpoints: deps.config.allowCustomEndpoints,
       budgets: createBudgets(deps.clock, manifest.budgets),
       log: (entry) => {
-        deps.metrics.outsideSeconds.observe({ platform: row.platform, operation: entry.operation, outcome: entry.outcome }, entry.durationMs / 1000);
+        deps.metrics.outsideSeconds.observe(
+          { platform: row.platform, operation: entry.operation, outcome: entry.outcome },
+          entry.durationMs / 1000,
+        );
         deps.onCall(ref, entry);
       },
     });
     const sealed = row.credentials;
     const credentials =
-      sealed === null ? {} : (JSON.parse(deps.vault.open(sealed, { orgId: ref.orgId, connectionId: row.id, column: 'credentials' }).reveal()) as Record<string, string>);
+      sealed === null
+        ? {}
+        : (JSON.parse(
+            deps.vault.open(sealed, { orgId: ref.orgId, connectionId: row.id, column: 'credentials' }).reveal(),
+          ) as Record<string, string>);
     const channel = connector.open({
       connectionId: row.id,
       kind: row.kind,
@@ -260,7 +299,8 @@ function createOpener(deps: {
 
 /** The manifest as this connection's own settings change it: settle time and order lag. */
 function withSettings(manifest: Manifest, settings: Record<string, unknown>): Manifest {
-  const number = (name: string, fallback: number): number => (typeof settings[name] === 'number' ? settings[name] : fallback);
+  const number = (name: string, fallback: number): number =>
+    typeof settings[name] === 'number' ? settings[name] : fallback;
   return {
     ...manifest,
     stock: { ...manifest.stock, settleMs: number('settleMs', manifest.stock.settleMs) },
@@ -269,8 +309,16 @@ function withSettings(manifest: Manifest, settings: Record<string, unknown>): Ma
 }
 
 /** Lets a simulated buyer buy, through the simulator's control. Only ever called with a simulated connection's address. */
-async function buyAt(baseUrl: string, lines: { sku: string; quantity: number }[]): Promise<{ status: number; id: string; error: string }> {
-  const answer = await fetch(`${baseUrl}/_sim/orders`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ lines }), signal: AbortSignal.timeout(5_000) });
+async function buyAt(
+  baseUrl: string,
+  lines: { sku: string; quantity: number }[],
+): Promise<{ status: number; id: string; error: string }> {
+  const answer = await fetch(`${baseUrl}/_sim/orders`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ lines }),
+    signal: AbortSignal.timeout(5_000),
+  });
   const body = (await answer.json()) as { id?: unknown; error?: unknown };
   return { status: answer.status, id: String(body.id ?? ''), error: String(body.error ?? '') };
 }

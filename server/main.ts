@@ -10,8 +10,8 @@
  */
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { lockDataDir } from '#store/embedded/lock.ts';
 import { startEmbedded } from '#store/embedded/index.ts';
+import { lockDataDir } from '#store/embedded/lock.ts';
 import { appUrl, migrate } from '#store/migrate.ts';
 import { createApi } from './api/app.ts';
 import type { Config } from './config.ts';
@@ -50,7 +50,12 @@ async function begin(role: Role, config: Config, undo: Undo[], stop: () => Promi
   const dataDir = resolve(config.dataDir);
   const ownerUrl = await openDatabase(role, config, dataDir, undo);
   await migrate(ownerUrl);
-  const deps = await createDeps({ config, dataDir, appUrl: appUrl(ownerUrl), soleProcess: role === 'start' && config.databaseUrl === null });
+  const deps = await createDeps({
+    config,
+    dataDir,
+    appUrl: appUrl(ownerUrl),
+    soleProcess: role === 'start' && config.databaseUrl === null,
+  });
   undo.push(() => deps.end());
 
   let url: string | null = null;
@@ -67,7 +72,10 @@ async function begin(role: Role, config: Config, undo: Undo[], stop: () => Promi
     url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
   }
 
-  const demo = config.demo && role === 'start' && url !== null ? await (await import('./demo.ts')).openDemo(deps, dataDir, url) : null;
+  const demo =
+    config.demo && role === 'start' && url !== null
+      ? await (await import('./demo.ts')).openDemo(deps, dataDir, url)
+      : null;
   if (demo) undo.push(() => demo.close());
   deps.intake.start();
   undo.push(() => deps.intake.stop());
@@ -93,7 +101,10 @@ async function openDatabase(role: Role, config: Config, dataDir: string, undo: U
     undo.push(() => embedded.stop());
     return embedded.url;
   }
-  if (config.databaseUrl === null) throw new StartRefused(`"syncstate ${role}" needs DATABASE_URL: the embedded database belongs to "syncstate start".`);
+  if (config.databaseUrl === null)
+    throw new StartRefused(
+      `"syncstate ${role}" needs DATABASE_URL: the embedded database belongs to "syncstate start".`,
+    );
   return config.databaseUrl;
 }
 
@@ -102,7 +113,9 @@ async function listen(api: Awaited<ReturnType<typeof createApi>>, config: Config
     await api.listen({ port: config.port, host: config.host });
   } catch (error) {
     if ((error as { code?: string }).code !== 'EADDRINUSE') throw error;
-    throw new StartRefused(`Port ${config.port} on ${config.host} is taken. Stop what uses it, or start with another: PORT=${config.port + 1} npm start`);
+    throw new StartRefused(
+      `Port ${config.port} on ${config.host} is taken. Stop what uses it, or start with another: PORT=${config.port + 1} npm start`,
+    );
   }
 }
 
@@ -110,4 +123,3 @@ function writeAtomically(path: string, text: string): void {
   writeFileSync(`${path}.new`, text, { mode: 0o600 });
   renameSync(`${path}.new`, path);
 }
-

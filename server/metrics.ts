@@ -1,5 +1,5 @@
 /** What we count, for /metrics. Labels are few and bounded: no SKU, no order, no tenant. */
-import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 
 export function createMetrics() {
   const registry = new Registry();
@@ -14,7 +14,12 @@ export function createMetrics() {
       buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
       registers,
     }),
-    webhooks: new Counter({ name: 'syncstate_webhooks_total', help: 'Webhooks by what became of them', labelNames: ['platform', 'outcome'], registers }),
+    webhooks: new Counter({
+      name: 'syncstate_webhooks_total',
+      help: 'Webhooks by what became of them',
+      labelNames: ['platform', 'outcome'],
+      registers,
+    }),
     outsideSeconds: new Histogram({
       name: 'syncstate_outside_call_seconds',
       help: 'Time a vendor took to answer',

@@ -195,19 +195,22 @@ function describeWriting(run: Run, largest: number): void {
     await untilRead(session, ref, 0);
   });
 
-  run('a number sold meanwhile is stale where the vendor compares, and overwritten where it cannot', async (session) => {
-    await setAll(session, [9, 9, 9]);
-    await session.control.edit(at(session.refs, 0).sku, 8, at(session.refs, 0).ref.channelLocation);
-    if (!session.manifest.stock.compareAndSet) {
-      const [outcome] = await session.channel.stock.write(rowsOf(session, [5], 9), key(), calls('urgent'));
-      expect(['applied', 'accepted']).toContain(outcome?.kind);
-      await untilRead(session, at(session.refs, 0).ref, 5);
-      return;
-    }
-    const outcomes = await session.channel.stock.write(rowsOf(session, [5, 6], 9), key(), calls('urgent'));
-    expect(sorted(outcomes, session.refs).map((outcome) => outcome.kind)).toEqual(['stale', 'not_applied']);
-    expect(await truth(session, 3)).toEqual([8, 9, 9]);
-  });
+  run(
+    'a number sold meanwhile is stale where the vendor compares, and overwritten where it cannot',
+    async (session) => {
+      await setAll(session, [9, 9, 9]);
+      await session.control.edit(at(session.refs, 0).sku, 8, at(session.refs, 0).ref.channelLocation);
+      if (!session.manifest.stock.compareAndSet) {
+        const [outcome] = await session.channel.stock.write(rowsOf(session, [5], 9), key(), calls('urgent'));
+        expect(['applied', 'accepted']).toContain(outcome?.kind);
+        await untilRead(session, at(session.refs, 0).ref, 5);
+        return;
+      }
+      const outcomes = await session.channel.stock.write(rowsOf(session, [5, 6], 9), key(), calls('urgent'));
+      expect(sorted(outcomes, session.refs).map((outcome) => outcome.kind)).toEqual(['stale', 'not_applied']);
+      expect(await truth(session, 3)).toEqual([8, 9, 9]);
+    },
+  );
 
   run('one bad row among many is named, and no other row is blamed', async (session) => {
     await setAll(session, [9, 9, 9]);
@@ -218,9 +221,7 @@ function describeWriting(run: Run, largest: number): void {
     const perCall = session.manifest.stock.urgentRows === 1 ? 1 : rows.length;
     const outcomes: StockWriteOutcome[] = [];
     for (let start = 0; start < rows.length; start += perCall)
-      outcomes.push(
-        ...(await session.channel.stock.write(rows.slice(start, start + perCall), key(), calls('urgent'))),
-      );
+      outcomes.push(...(await session.channel.stock.write(rows.slice(start, start + perCall), key(), calls('urgent'))));
     expect(outcomes).toHaveLength(3);
     const kindOf = (ref: StockRef) => outcomes.find((outcome) => sameRef(outcome.ref, ref))?.kind;
     expect(kindOf(session.unknownRef)).toBe('rejected');

@@ -6,11 +6,26 @@
  * land, bad rows are reported. Each row's effect key is made of the import's key and its row number: the same import again
  * (a retry after a crash) adds nothing twice.
  */
-import { checkProductRow, checkStockRow, type ImportResult, type ProductRow, type RawRow, type RowError, type StockRow } from '#core/catalog/import-rows.ts';
+import {
+  checkProductRow,
+  checkStockRow,
+  type ImportResult,
+  type ProductRow,
+  type RawRow,
+  type RowError,
+  type StockRow,
+} from '#core/catalog/import-rows.ts';
 import type { Clock, Ids } from '#core/effects.ts';
 import { OrgId } from '#core/ids.ts';
 import { type Command, MAX_COMMANDS, type Posted } from '#core/stock/movement.ts';
-import { findLocations, findVariants, keepImportFile, mapBySku, mergeProducts, setComponents } from '#store/catalog/bulk.ts';
+import {
+  findLocations,
+  findVariants,
+  keepImportFile,
+  mapBySku,
+  mergeProducts,
+  setComponents,
+} from '#store/catalog/bulk.ts';
 import { post } from '#store/ledger/post.ts';
 import type { Store, Tx } from '#store/tx.ts';
 
@@ -46,11 +61,15 @@ class DryRun extends Error {
 
 async function transact<T>(store: Store, orgId: string, dryRun: boolean, work: (tx: Tx) => Promise<T>): Promise<T> {
   try {
-    return await store.tenant(orgId, async (tx) => {
-      const result = await work(tx);
-      if (dryRun) throw new DryRun(result);
-      return result;
-    }, { idempotent: true });
+    return await store.tenant(
+      orgId,
+      async (tx) => {
+        const result = await work(tx);
+        if (dryRun) throw new DryRun(result);
+        return result;
+      },
+      { idempotent: true },
+    );
   } catch (error) {
     if (error instanceof DryRun) return error.result as T;
     throw error;
@@ -58,7 +77,12 @@ async function transact<T>(store: Store, orgId: string, dryRun: boolean, work: (
 }
 
 /** @param mode `set`: the shelf holds exactly this (a count). `add`: so many more; fewer is refused beyond what is free. */
-export async function importStock(deps: ImportDeps, rows: readonly RawRow[], mode: 'set' | 'add', options: ImportOptions): Promise<ImportResult> {
+export async function importStock(
+  deps: ImportDeps,
+  rows: readonly RawRow[],
+  mode: 'set' | 'add',
+  options: ImportOptions,
+): Promise<ImportResult> {
   const errors: RowError[] = [];
   const good: StockRow[] = [];
   for (const row of rows) {
@@ -73,7 +97,12 @@ export async function importStock(deps: ImportDeps, rows: readonly RawRow[], mod
   for (const chunk of chunksBySku(located)) {
     const commands = chunk.map((row) => toCommand(row, mode, options.key, deps.clock.now()));
     const real = commands.filter((command) => command !== null);
-    const posted = real.length === 0 ? [] : await transact(deps.store, options.orgId, options.dryRun, (tx) => post(tx, OrgId(options.orgId), real, { actor: options.actor, now: deps.clock.now(), ids: deps.ids }));
+    const posted =
+      real.length === 0
+        ? []
+        : await transact(deps.store, options.orgId, options.dryRun, (tx) =>
+            post(tx, OrgId(options.orgId), real, { actor: options.actor, now: deps.clock.now(), ids: deps.ids }),
+          );
     let next = 0;
     for (const [index, row] of chunk.entries()) {
       const answer = commands[index] === null ? null : (posted[next++] ?? null);
@@ -94,9 +123,17 @@ interface LocatedRow extends StockRow {
   locationId: Command extends infer C ? (C extends { kind: 'count'; locationId: infer L } ? L : never) : never;
 }
 
-async function locate(deps: ImportDeps, orgId: string, rows: readonly StockRow[], errors: RowError[]): Promise<LocatedRow[]> {
+async function locate(
+  deps: ImportDeps,
+  orgId: string,
+  rows: readonly StockRow[],
+  errors: RowError[],
+): Promise<LocatedRow[]> {
   const skus = [...new Set(rows.map(({ sku }) => sku))];
-  const { variants, locations } = await deps.store.tenant(orgId, async (tx) => ({ variants: await findVariants(tx, orgId, skus), locations: await findLocations(tx, orgId) }));
+  const { variants, locations } = await deps.store.tenant(orgId, async (tx) => ({
+    variants: await findVariants(tx, orgId, skus),
+    locations: await findLocations(tx, orgId),
+  }));
   return rows.flatMap((row) => {
     const variant = variants.get(row.sku);
     const refuse = (field: string, value: string, reason: string) => {
@@ -132,7 +169,13 @@ function* chunksBySku<Row extends { sku: string }>(rows: readonly Row[]): Genera
 }
 
 function toCommand(row: LocatedRow, mode: 'set' | 'add', key: string, now: number): Command | null {
-  const common = { key: `${key}:${row.row}`, businessAt: now, reason: mode === 'set' ? 'import_count' : 'import', variantId: row.variantId, locationId: row.locationId };
+  const common = {
+    key: `${key}:${row.row}`,
+    businessAt: now,
+    reason: mode === 'set' ? 'import_count' : 'import',
+    variantId: row.variantId,
+    locationId: row.locationId,
+  };
   if (mode === 'set') return { ...common, kind: 'count', set: row.quantity };
   if (row.quantity === 0) return null;
   return { ...common, kind: 'adjust', change: row.quantity, fact: false };
@@ -141,14 +184,21 @@ function toCommand(row: LocatedRow, mode: 'set' | 'add', key: string, now: numbe
 /** 'done', 'unchanged', or the reason it was refused. A row already applied by an earlier try counts as it did then. */
 function judge(posted: Posted | null): string {
   if (posted === null) return 'unchanged';
-  if (posted.kind === 'insufficient') return `${posted.missing.reduce((sum, entry) => sum + entry.missing, 0)} more than is free`;
+  if (posted.kind === 'insufficient')
+    return `${posted.missing.reduce((sum, entry) => sum + entry.missing, 0)} more than is free`;
   const result = posted.kind === 'duplicate' ? posted.first : posted;
   if (result.kind === 'nothing') return 'unchanged';
-  return result.positions.some(({ before, after }) => JSON.stringify(before) !== JSON.stringify(after)) ? 'done' : 'unchanged';
+  return result.positions.some(({ before, after }) => JSON.stringify(before) !== JSON.stringify(after))
+    ? 'done'
+    : 'unchanged';
 }
 
 /** Products by SKU: titles, barcodes, bundle components. Unmapped listings of the same SKU become mapped. */
-export async function importProducts(deps: ImportDeps, rows: readonly RawRow[], options: ImportOptions): Promise<ImportResult> {
+export async function importProducts(
+  deps: ImportDeps,
+  rows: readonly RawRow[],
+  options: ImportOptions,
+): Promise<ImportResult> {
   const errors: RowError[] = [];
   const good: ProductRow[] = [];
   for (const row of rows) {
@@ -163,16 +213,24 @@ export async function importProducts(deps: ImportDeps, rows: readonly RawRow[], 
     const products = [...bySku.values()];
     for (let start = 0; start < products.length; start += 5_000) {
       const part = products.slice(start, start + 5_000);
-      for (const sku of await mergeProducts(tx, options.orgId, part.map(({ sku, title, barcode }) => ({ id: deps.ids.uuid(), sku, title, barcode })), now)) changed.add(sku);
+      for (const sku of await mergeProducts(
+        tx,
+        options.orgId,
+        part.map(({ sku, title, barcode }) => ({ id: deps.ids.uuid(), sku, title, barcode })),
+        now,
+      ))
+        changed.add(sku);
       options.onProgress?.(Math.min(start + 5_000, products.length), rows.length);
     }
-    const refused = await mergeComponents(deps, tx, options.orgId, products, changed, now);
+    const refused = await mergeComponents(tx, options.orgId, products, changed, now);
     const connections = await mapBySku(tx, options.orgId, [...bySku.keys()]);
     return { changed, refused, connections };
   });
   errors.push(...outcome.refused);
   const failedRows = new Set(outcome.refused.map(({ row }) => row));
-  const succeeded = good.filter((row) => !failedRows.has(row.row) && outcome.changed.has(row.sku) && bySku.get(row.sku) === row).length;
+  const succeeded = good.filter(
+    (row) => !failedRows.has(row.row) && outcome.changed.has(row.sku) && bySku.get(row.sku) === row,
+  ).length;
   const unchanged = good.length - failedRows.size - succeeded;
   if (!options.dryRun) {
     for (const { connectionId } of outcome.connections) deps.mapped(options.orgId, connectionId);
@@ -181,7 +239,13 @@ export async function importProducts(deps: ImportDeps, rows: readonly RawRow[], 
   return finish(deps, options, rows, errors, { succeeded, unchanged }, 'products');
 }
 
-async function mergeComponents(deps: ImportDeps, tx: Tx, orgId: string, products: readonly ProductRow[], changed: Set<string>, now: Date): Promise<RowError[]> {
+async function mergeComponents(
+  tx: Tx,
+  orgId: string,
+  products: readonly ProductRow[],
+  changed: Set<string>,
+  now: Date,
+): Promise<RowError[]> {
   const bundles = products.filter((row) => row.components !== null);
   if (bundles.length === 0) return [];
   const wanted = [...new Set(bundles.flatMap((row) => [row.sku, ...(row.components ?? []).map(({ sku }) => sku)]))];
@@ -189,13 +253,22 @@ async function mergeComponents(deps: ImportDeps, tx: Tx, orgId: string, products
   const becomesBundle = new Set(bundles.filter((row) => (row.components ?? []).length > 0).map(({ sku }) => sku));
   const errors: RowError[] = [];
   for (const row of bundles) {
-    const refuse = (reason: string) => errors.push({ row: row.row, field: 'components', value: (row.components ?? []).map(({ sku, units }) => `${sku}:${units}`).join('; '), reason });
+    const refuse = (reason: string) =>
+      errors.push({
+        row: row.row,
+        field: 'components',
+        value: (row.components ?? []).map(({ sku, units }) => `${sku}:${units}`).join('; '),
+        reason,
+      });
     const missing = (row.components ?? []).find(({ sku }) => !known.has(sku));
     const nested = (row.components ?? []).find(({ sku }) => becomesBundle.has(sku) || known.get(sku)?.isBundle);
     if (missing) refuse(`${missing.sku} is not known`);
     else if (nested) refuse(`${nested.sku} is itself a bundle`);
     else {
-      const components = (row.components ?? []).map(({ sku, units }) => ({ variantId: known.get(sku)?.id ?? '', units }));
+      const components = (row.components ?? []).map(({ sku, units }) => ({
+        variantId: known.get(sku)?.id ?? '',
+        units,
+      }));
       const set = await setComponents(tx, orgId, known.get(row.sku)?.id ?? '', components, now);
       if (set === 'has_stock') refuse('has stock of its own; count it to 0 first');
       else if (set === 'changed') changed.add(row.sku);
@@ -217,7 +290,9 @@ async function finish(
   if (errors.length > 0 && !options.dryRun) {
     const id = deps.ids.uuid();
     const content = errorCsv(rows, errors);
-    await deps.store.tenant(options.orgId, (tx) => keepImportFile(tx, options.orgId, { id, name: `${kind}-errors.csv`, content }));
+    await deps.store.tenant(options.orgId, (tx) =>
+      keepImportFile(tx, options.orgId, { id, name: `${kind}-errors.csv`, content }),
+    );
     errorFile = `/api/imports/files/${id}`;
   }
   return { rows: rows.length, ...counts, failed: errors.length, errors: errors.slice(0, shownErrors), errorFile };
@@ -227,7 +302,12 @@ async function finish(
 function errorCsv(rows: readonly RawRow[], errors: readonly RowError[]): string {
   const columns = [...new Set(rows.flatMap(({ values }) => Object.keys(values)))];
   const byRow = new Map(rows.map((row) => [row.row, row.values]));
-  const cell = (text: string) => `"${(/^[=+\-@\t\r]/.test(text) && !/^[+-]?\d+$/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
-  const lines = errors.map((error) => [...columns.map((column) => byRow.get(error.row)?.[column] ?? ''), String(error.row), error.field, error.reason].map(cell).join(','));
+  const cell = (text: string) =>
+    `"${(/^[=+\-@\t\r]/.test(text) && !/^[+-]?\d+$/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+  const lines = errors.map((error) =>
+    [...columns.map((column) => byRow.get(error.row)?.[column] ?? ''), String(error.row), error.field, error.reason]
+      .map(cell)
+      .join(','),
+  );
   return `${[...columns, 'row', 'field', 'reason'].map(cell).join(',')}\r\n${lines.join('\r\n')}\r\n`;
 }

@@ -1,7 +1,7 @@
-import { describeConformance } from '#connectors/kit/conformance.ts';
-import { createBudgets } from '#connectors/kit/budget.ts';
-import { createTransport } from '#connectors/kit/transport.ts';
 import { amazon } from '#connectors/amazon/index.ts';
+import { createBudgets } from '#connectors/kit/budget.ts';
+import { describeConformance } from '#connectors/kit/conformance.ts';
+import { createTransport } from '#connectors/kit/transport.ts';
 import { seededIds, seededRandom } from '#sim/kit/chance.ts';
 import { realClock } from '#sim/kit/clock.ts';
 import { sessionOf } from '#sim/kit/conformance.testing.ts';
@@ -9,7 +9,11 @@ import { createSimulatorHost } from '#sim/kit/server.ts';
 import { createAmazonSimulator } from './index.ts';
 
 const skus = ['TEE', 'MUG / blue #1+2', 'CAP'];
-const credentials = { clientId: 'amzn1.application-oa2-client.sim', clientSecret: 'amzn1.oa2-cs.v1.sim', refreshToken: 'Atzr|sim-refresh' };
+const credentials = {
+  clientId: 'amzn1.application-oa2-client.sim',
+  clientSecret: 'amzn1.oa2-cs.v1.sim',
+  refreshToken: 'Atzr|sim-refresh',
+};
 
 describeConformance({
   name: 'Amazon',
@@ -30,16 +34,47 @@ describeConformance({
       sellerId: 'A1SIMSELLER',
       marketplaceId: 'ATVPDKIKX0DER',
       ...credentials,
-      catalog: skus.map((sku, index) => ({ sku, asin: `B0SIM0000${index}`, title: sku, quantity: 10, fulfillment: 'MFN' as const })),
+      catalog: skus.map((sku, index) => ({
+        sku,
+        asin: `B0SIM0000${index}`,
+        title: sku,
+        quantity: 10,
+        fulfillment: 'MFN' as const,
+      })),
     });
     host.mount(simulator);
     const url = host.url('amazon');
-    const settings = { sellerId: 'A1SIMSELLER', region: 'na', marketplaceIds: ['ATVPDKIKX0DER'], settleMs: 0, orderLagMs: 0 };
+    const settings = {
+      sellerId: 'A1SIMSELLER',
+      region: 'na',
+      marketplaceIds: ['ATVPDKIKX0DER'],
+      settleMs: 0,
+      orderLagMs: 0,
+    };
     const manifest = amazon.manifestFor(settings);
     // The budgets of the documented plan would make this suite wait for minutes; the simulator's open profile has none.
-    const budgets = Object.fromEntries(Object.keys(manifest.budgets).map((bucket) => [bucket, { ratePerSecond: 1_000, capacity: 1_000 }]));
-    const transport = createTransport({ clock, random, kind: 'simulated', baseUrl: url, allowedHosts: [], allowCustomEndpoints: false, budgets: createBudgets(clock, budgets) });
-    const channel = amazon.open({ connectionId: 'conformance', kind: 'simulated', baseUrl: url, settings, credentials, transport, clock, random });
+    const budgets = Object.fromEntries(
+      Object.keys(manifest.budgets).map((bucket) => [bucket, { ratePerSecond: 1_000, capacity: 1_000 }]),
+    );
+    const transport = createTransport({
+      clock,
+      random,
+      kind: 'simulated',
+      baseUrl: url,
+      allowedHosts: [],
+      allowCustomEndpoints: false,
+      budgets: createBudgets(clock, budgets),
+    });
+    const channel = amazon.open({
+      connectionId: 'conformance',
+      kind: 'simulated',
+      baseUrl: url,
+      settings,
+      credentials,
+      transport,
+      clock,
+      random,
+    });
     return sessionOf({
       url,
       host,

@@ -15,13 +15,19 @@ export async function sessionOf(session: {
   unknownOrderId: string;
 }): Promise<ConformanceSession> {
   const control = async <T>(path: string, body?: unknown): Promise<T> => {
-    const answer = await fetch(`${session.url}/_sim${path}`, body === undefined ? {} : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    const answer = await fetch(
+      `${session.url}/_sim${path}`,
+      body === undefined
+        ? {}
+        : { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) },
+    );
     if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
     return (await answer.json()) as T;
   };
   const calls: ConformanceControl = {
     state: () => control('/state'),
-    edit: (sku, quantity, location) => control('/stock', { sku, quantity, ...(location === undefined ? {} : { location }) }),
+    edit: (sku, quantity, location) =>
+      control('/stock', { sku, quantity, ...(location === undefined ? {} : { location }) }),
     order: (body) => control('/orders', body),
     fault: (body) => control('/faults', body),
     advance: (ms) => control('/clock', { advanceMs: ms }),
@@ -39,7 +45,10 @@ export async function sessionOf(session: {
     control: calls,
     refs: session.skus.map((sku) => ({
       sku,
-      ref: { stockKey: items.find((item) => item.sku === sku && item.location === session.location)?.stockKey ?? '', channelLocation: session.location },
+      ref: {
+        stockKey: items.find((item) => item.sku === sku && item.location === session.location)?.stockKey ?? '',
+        channelLocation: session.location,
+      },
     })),
     unknownRef: session.unknownRef,
     unknownOrderId: session.unknownOrderId,

@@ -1,11 +1,11 @@
-import { describeConformance } from '#connectors/kit/conformance.ts';
 import { createBudgets } from '#connectors/kit/budget.ts';
+import { describeConformance } from '#connectors/kit/conformance.ts';
 import { createTransport } from '#connectors/kit/transport.ts';
 import { shopify } from '#connectors/shopify/index.ts';
 import { seededIds, seededRandom } from '#sim/kit/chance.ts';
 import { realClock } from '#sim/kit/clock.ts';
-import { createSimulatorHost } from '#sim/kit/server.ts';
 import { sessionOf } from '#sim/kit/conformance.testing.ts';
+import { createSimulatorHost } from '#sim/kit/server.ts';
 import { createShopifySimulator } from './index.ts';
 
 const skus = ['TEE', 'MUG / blue #1', 'CAP'];

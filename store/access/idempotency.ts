@@ -9,7 +9,11 @@ interface Scope {
   key: string;
 }
 
-type Claim = { kind: 'mine' } | { kind: 'replay'; status: number; response: unknown } | { kind: 'mismatch' } | { kind: 'running' };
+type Claim =
+  | { kind: 'mine' }
+  | { kind: 'replay'; status: number; response: unknown }
+  | { kind: 'mismatch' }
+  | { kind: 'running' };
 
 const where = 'org_id = $1 and caller = $2 and method = $3 and path = $4 and key = $5';
 const values = (scope: Scope) => [scope.orgId, scope.caller, scope.method, scope.path, scope.key];
@@ -36,11 +40,17 @@ export function createIdempotency(store: Store) {
         const first = rows[0];
         if (!first) return { kind: 'running' };
         if (!first.body_hash.equals(hash)) return { kind: 'mismatch' };
-        return first.status === null ? { kind: 'running' } : { kind: 'replay', status: first.status, response: first.response };
+        return first.status === null
+          ? { kind: 'running' }
+          : { kind: 'replay', status: first.status, response: first.response };
       }),
     keep: (scope: Scope, status: number, response: unknown): Promise<void> =>
       store.tenant(scope.orgId, async (tx) => {
-        await tx.query(`update idempotency_keys set status = $6, response = $7 where ${where}`, [...values(scope), status, JSON.stringify(response)]);
+        await tx.query(`update idempotency_keys set status = $6, response = $7 where ${where}`, [
+          ...values(scope),
+          status,
+          JSON.stringify(response),
+        ]);
       }),
     forget: (scope: Scope): Promise<void> =>
       store.tenant(scope.orgId, async (tx) => {

@@ -21,10 +21,25 @@ export async function raiseAlert(tx: Tx, orgId: string, alert: NewAlert): Promis
      on conflict (org_id, dedupe_key) where resolved_at is null
      do update set count = alerts.count + 1, last_at = excluded.last_at, message = excluded.message, details = excluded.details, severity = excluded.severity
      returning id, count`,
-    [orgId, alert.id, alert.kind, alert.severity, alert.message, alert.subject?.kind ?? null, alert.subject?.id ?? null, alert.dedupeKey, JSON.stringify(alert.details ?? {}), new Date(alert.now)],
+    [
+      orgId,
+      alert.id,
+      alert.kind,
+      alert.severity,
+      alert.message,
+      alert.subject?.kind ?? null,
+      alert.subject?.id ?? null,
+      alert.dedupeKey,
+      JSON.stringify(alert.details ?? {}),
+      new Date(alert.now),
+    ],
   );
   const row = rows[0] ?? { id: alert.id, count: 1 };
-  await tx.query(`insert into events (org_id, type, key, version) values ($1, 'alert', $2, $3)`, [orgId, row.id, row.count]);
+  await tx.query(`insert into events (org_id, type, key, version) values ($1, 'alert', $2, $3)`, [
+    orgId,
+    row.id,
+    row.count,
+  ]);
   return row.id;
 }
 
@@ -34,5 +49,10 @@ export async function resolveAlert(tx: Tx, orgId: string, dedupeKey: string, now
     'update alerts set resolved_at = $3 where org_id = $1 and dedupe_key = $2 and resolved_at is null returning id, count',
     [orgId, dedupeKey, new Date(now)],
   );
-  if (rows[0]) await tx.query(`insert into events (org_id, type, key, version) values ($1, 'alert', $2, $3)`, [orgId, rows[0].id, rows[0].count + 1]);
+  if (rows[0])
+    await tx.query(`insert into events (org_id, type, key, version) values ($1, 'alert', $2, $3)`, [
+      orgId,
+      rows[0].id,
+      rows[0].count + 1,
+    ]);
 }
