@@ -206,7 +206,7 @@ test('a redirect is an answer, not followed', async () => {
   expect([(await open(url).request(call(url))).status, calls]).toEqual([302, 1]);
 });
 
-test('a simulated connection reaches its simulator only, a live one its vendor over https only', async () => {
+test('P9: a simulated connection reaches its simulator only, a live one its vendor over https only', async () => {
   let calls = 0;
   const { url } = await serve((_, response) => {
     calls += 1;
