@@ -4,7 +4,9 @@
  *   rate limited  → that class waits as long as the vendor says
  *   unreachable   → backs off, doubling with jitter to half a minute; said (state and one alert) after three in a row;
  *                   the next answer ends it
- *   unauthorized  → the connection's state and a critical alert; nothing is sent until it is renewed, nothing is lost
+ *   unauthorized  → the connection's state and a critical alert; nothing is sent while it stands, nothing is lost. The lane
+ *                   asks again, with pauses that double from one second to a minute: a renewed access, or a refusal that
+ *                   was none, ends it
  */
 import type { BudgetClass } from '#connectors/kit/ports.ts';
 import { raiseAlerts, resolveAlerts, setConnectionState } from '#store/listings/states.ts';
@@ -13,6 +15,9 @@ import type { LaneOptions } from './publisher-types.ts';
 /** Unreachable is said after this many calls in a row failed to get there. */
 const failuresToSay = 3;
 const longestBackOffMs = 30_000;
+/** A channel that refused us is asked again after this, then ever more rarely. */
+const soonestAskMs = 1_000;
+const longestRefusalMs = 60_000;
 const all: readonly BudgetClass[] = ['urgent', 'bulk', 'read'];
 
 export class LaneHealth {
@@ -22,6 +27,8 @@ export class LaneHealth {
   /** By class: not before this monotonic time. */
   readonly #slowUntil: Record<BudgetClass, number> = { urgent: 0, bulk: 0, read: 0 };
   #failures = 0;
+  #refusals = 0;
+  #askAgainAt: number | null = null;
 
   constructor(options: LaneOptions, wake: () => void, stopping: AbortSignal) {
     this.#options = options;
@@ -41,6 +48,13 @@ export class LaneHealth {
   /** What the database says of the connection: a predecessor may have called it unreachable. */
   told(state: string): void {
     if (state === 'unreachable' && this.#failures === 0) this.#failures = failuresToSay;
+  }
+
+  /** The connection is unauthorized, whoever said so: is it time to ask the channel again? */
+  asksAgain(): boolean {
+    const mono = this.#options.clock.monotonicMs();
+    this.#askAgainAt ??= mono + soonestAskMs;
+    return mono >= this.#askAgainAt;
   }
 
   slow(kinds: readonly BudgetClass[], forMs: number): void {
@@ -87,9 +101,27 @@ export class LaneHealth {
     });
   }
 
+  /** Stock and orders were just read: whatever was said of the channel is over. */
+  async working(): Promise<void> {
+    const { clock, log, store, connection } = this.#options;
+    const { orgId, connectionId } = connection;
+    this.#failures = 0;
+    this.#refusals = 0;
+    this.#askAgainAt = null;
+    const changed = await store.tenant(orgId, async (tx) => {
+      await resolveAlerts(tx, orgId, 'connection_unreachable', [connectionId], clock.now());
+      await resolveAlerts(tx, orgId, 'connection_unauthorized', [connectionId], clock.now());
+      return setConnectionState(tx, orgId, connectionId, 'connected', null, clock.now());
+    });
+    if (changed) log.info({ ...connection }, 'The channel works again.');
+    this.#wake();
+  }
+
   async unauthorized(reason: string): Promise<void> {
     const { clock, ids, log, store, connection } = this.#options;
     const { orgId, connectionId } = connection;
+    this.#askAgainAt = clock.monotonicMs() + Math.min(longestRefusalMs, soonestAskMs * 2 ** this.#refusals);
+    this.#refusals += 1;
     log.warn({ ...connection, reason }, 'The channel no longer accepts our authorisation.');
     const alert = {
       id: ids.uuid(),

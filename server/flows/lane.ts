@@ -11,7 +11,7 @@ import {
   resolveAlerts,
   settleUnauthorized,
 } from '#store/listings/states.ts';
-import { loadWork, type Work, type WorkTarget } from '#store/listings/work.ts';
+import { anyTarget, loadWork, type Work, type WorkTarget } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
 import { decide, firstTurn, type Turn } from './lane-decision.ts';
 import { LaneHealth } from './lane-health.ts';
@@ -38,6 +38,8 @@ import type { Lane, LaneOptions } from './publisher-types.ts';
 const roundsPerTurn = 8;
 /** Orders of a connection with presumed sales are asked for this often. */
 const sweepAskMs = 1_000;
+/** A probe reads few orders: whether it may is the question. */
+const probedOrdersMs = 1_000;
 /** How long a computed number may wait for its slot. */
 const computedForMs = 100;
 
@@ -171,6 +173,7 @@ class ConnectionLane implements Lane {
     this.#health.told(work.connection.state);
     if (work.connection.state === 'unauthorized') {
       await this.#tx((tx) => settleUnauthorized(tx, hold.orgId, hold.connectionId, clock.now()));
+      if (this.#health.asksAgain()) await this.#probe();
       return false;
     }
     if (work.connection.paused) {
@@ -178,7 +181,10 @@ class ConnectionLane implements Lane {
       return false;
     }
     const picked = work.targets.filter((target) => target.picked);
-    if (picked.length === 0) return false;
+    if (picked.length === 0) {
+      if (work.connection.state === 'unreachable' && this.#busy.size === 0) await this.#probe();
+      return false;
+    }
     for (const { id } of picked) this.#busy.add(id);
     this.#task(
       picked.map(({ id }) => id),
@@ -186,6 +192,33 @@ class ConnectionLane implements Lane {
     );
     // Calls are on their way; what else waits is claimed while they are.
     return true;
+  }
+
+  /**
+   * A channel that refused us, or could not be reached, is asked now and then whether it still does: nobody else would
+   * notice that it has ended when nothing waits to be sent. Stock and orders: what refused us may have been either.
+   */
+  async #probe(): Promise<void> {
+    const { clock, connection, opened } = this.#options;
+    const ref = await this.#tx((tx) => anyTarget(tx, connection.orgId, connection.connectionId));
+    if (this.#dead || !ref) return;
+    try {
+      await this.#deadline((signal) => opened.channel.stock.read([ref], { budget: 'read', signal }));
+      await this.#deadline((signal) =>
+        opened.channel.orders.changedSince(clock.now() - probedOrdersMs, null, { budget: 'read', signal }),
+      );
+    } catch (error) {
+      return this.#dead ? undefined : this.#refused(error);
+    }
+    if (!this.#dead) await this.#health.working();
+  }
+
+  async #refused(error: unknown): Promise<void> {
+    const failure = error instanceof ConnectorError ? error : null;
+    if (failure?.code === 'connector.unauthorized') await this.#health.unauthorized(failure.message);
+    else if (failure?.code === 'connector.rate_limited')
+      this.#health.slow(['urgent', 'bulk', 'read'], failure.retryAfterMs ?? 1_000);
+    else await this.#health.notReached(error instanceof Error ? error.message : 'The read failed.');
   }
 
   #askForOrders(unseen: boolean): void {
@@ -306,6 +339,8 @@ class ConnectionLane implements Lane {
     const context = { ids, now: clock.now(), settle: { settleMs, rejectAfter: rejectAfterSettles } };
     const results = await this.#tx((tx) => recordReads(tx, orgId, connectionId, numbersRead(found), context));
     if ([...results.values()].some(({ gap }) => gap > 0)) this.#askForOrders(true);
+    await hooks?.afterReadRecord?.(targetIds);
+    if (this.#dead) return;
     return async () => {
       const { findings, alerts, numbers } = afterReading(found, results, ids);
       await this.#find(targets, findings, alerts);

@@ -35,6 +35,8 @@ export interface LaneHooks {
   afterRecord?: (call: SentCall) => Promise<void> | void;
   /** A read came back, nothing is recorded. */
   afterRead?: (targetIds: readonly string[]) => Promise<void> | void;
+  /** What was read is committed; what follows from it is not. */
+  afterReadRecord?: (targetIds: readonly string[]) => Promise<void> | void;
 }
 
 export interface SentCall {

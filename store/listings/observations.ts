@@ -116,6 +116,8 @@ export async function recordReads(
         row.shown = { ...before, pending: null };
         seen = book.judge(row, observation, 'read');
         book.proven.set(row.id, 'proven_not_applied');
+        // It is said and left alone: nothing is sent again before something changes.
+        if (rejected) row.dirty = false;
       }
     }
     results.set(read.targetId, {
@@ -226,8 +228,8 @@ class Judgement {
       row.settlesAt = null;
       row.settleTries = 0;
       if (seen.write) this.proven.set(row.id, seen.write === 'applied' ? 'proven_applied' : 'proven_not_applied');
-      if (source === 'webhook' && (seen.verdict !== 'as_expected' || before.unknown || before.pending))
-        row.dirty = true;
+      // In this very commit: the look is no longer due, and whoever was to act on it may be killed before the next.
+      if (seen.verdict !== 'as_expected' || before.unknown || before.pending) row.dirty = true;
     }
     if (seen.verdict !== 'as_expected' || before.observed !== observation.value) {
       this.#kept.push({

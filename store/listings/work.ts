@@ -3,7 +3,8 @@
  * slice is one moment in time.
  *
  * Claimed, in this order: dirty by the stored hint (0, few, other; a part of the slice for what waited half a minute), numbers to be
- * read, gaps whose orders have been read past, writes a predecessor left open. A stock key's other targets are loaded
+ * read, gaps whose orders have been read past, writes a predecessor left open, and states on their way that nothing else moves on:
+ * whatever was committed before a kill, what remains is work. A stock key's other targets are loaded
  * too: buffer and cap are spent once over all of them.
  */
 
@@ -92,6 +93,10 @@ const notStopped = `not (t.state = 'unauthorized' and c.state = 'unauthorized')
          and not (t.state = 'paused' and (c.paused_at is not null or exists (select from listings l
            where l.org_id = $1 and l.connection_id = $2 and l.stock_key = t.stock_key and l.paused_at is not null)))`;
 
+/** As the index targets_on_the_way has it. */
+const onTheWay = `t.state in ('pending', 'sent', 'settling', 'unknown', 'unreachable') and t.dirty_version <= t.handled_version
+         and t.read_due is null and t.pending_value is null and t.unseen = 0 and t.variant_id is not null and not t.read_only`;
+
 const claimSql = `
   picked as materialized (
     select id, min(rank) as rank, min(since) as since from (
@@ -123,6 +128,11 @@ const claimSql = `
       (select t.id, 2, t.state_at from targets t, c
        where t.org_id = $1 and t.connection_id = $2 and t.state in ('paused', 'unauthorized') and not $6 and ${notStopped}
          and t.id <> all($4::uuid[]) limit $5)
+      union all
+      -- Between two commits of a turn somebody was killed: a state that is on its way, and nothing that moves it on.
+      (select t.id, 2, t.state_at from targets t, n, c
+       where t.org_id = $1 and t.connection_id = $2 and ${onTheWay} and not $6 and not (t.state = 'unreachable' and c.state = 'unreachable')
+         and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[]) limit $5)
     ) every group by id order by 2, 3 nulls last limit greatest(1, $5 * 5 / 4))`;
 
 const idsSql = `picked as materialized (select id from targets where org_id = $1 and connection_id = $2 and id = any($4::uuid[]))`;
@@ -189,4 +199,21 @@ export async function loadWork(tx: Tx, orgId: string, connectionId: string, now:
         ])
       : await tx.query<Work>(reload, [orgId, connectionId, now, pick.ids]);
   return rows[0] as Work;
+}
+
+/** Some number of the connection, preferably one we keep: to ask the channel anything. */
+export async function anyTarget(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+): Promise<{ stockKey: string; channelLocation: string } | null> {
+  const { rows } = await tx.query<{ stockKey: string; channelLocation: string }>(
+    {
+      name: 'target_any',
+      text: `select stock_key as "stockKey", channel_location as "channelLocation" from targets
+             where org_id = $1 and connection_id = $2 order by read_only, stock_key limit 1`,
+    },
+    [orgId, connectionId],
+  );
+  return rows[0] ?? null;
 }

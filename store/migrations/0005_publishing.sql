@@ -78,6 +78,10 @@ create index targets_dirty_age on targets (org_id, connection_id, dirty_since) w
 create index targets_read_due on targets (org_id, connection_id, read_due) where read_due is not null;
 create index targets_pending on targets (org_id, connection_id) where pending_value is not null;
 create index targets_stopped on targets (org_id, connection_id) where state in ('paused', 'unauthorized');
+-- States on their way that nothing moves on (store/listings/work.ts): a kill between two commits left them.
+create index targets_on_the_way on targets (org_id, connection_id)
+  where state in ('pending', 'sent', 'settling', 'unknown', 'unreachable') and dirty_version <= handled_version
+    and read_due is null and pending_value is null and unseen = 0 and variant_id is not null and not read_only;
 create index targets_unseen on targets (org_id, connection_id, unseen_at) where unseen > 0;
 call tenant_table('targets');
 

@@ -20,10 +20,17 @@ create function system_lanes_with_work(p_now timestamptz) returns table (org_id 
   language sql stable as $$
   select c.org_id, c.id from public.connections c
   where c.deleted_at is null and (
-    exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.dirty_version > t.handled_version)
+    exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.dirty_version > t.handled_version
+      and t.variant_id is not null and not t.read_only)
     or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.read_due <= p_now)
     or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.unseen > 0)
     or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.pending_value is not null)
+    -- A kill between two commits left these on their way.
+    or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id
+      and t.state in ('pending', 'sent', 'settling', 'unknown', 'unreachable') and t.dirty_version <= t.handled_version
+      and t.read_due is null and t.pending_value is null and t.unseen = 0 and t.variant_id is not null and not t.read_only)
+    -- Whether it still refuses us is asked now and then.
+    or c.state <> 'connected'
     -- What stopped these has ended: they are compared again.
     or (c.state <> 'unauthorized' and exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.state = 'unauthorized'))
     or (c.paused_at is null and exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.state = 'paused'
