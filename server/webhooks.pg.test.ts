@@ -25,8 +25,9 @@ const tables = [
   'events',
 ];
 
-/** Everything a delivery could have left behind, here and at the channels. */
+/** Everything a delivery could have left behind, here and at the channels, once all earlier work is done. */
 async function traces(): Promise<Record<string, number>> {
+  await demo.quiet();
   const found: Record<string, number> = {};
   for (const table of tables)
     found[table] =
@@ -333,6 +334,7 @@ test('an order for an unmapped listing is kept, and completes when the product i
   expect(kept).toMatchObject({ unmapped: true, lines: [{ sku: null, quantity: 4, committed: [] }] });
   expect(kept?.externalId).toContain(bought.id.split('/').at(-1));
   expect((await demo.api('/api/inventory/DEMO-UNMAPPED')).status).toBe(404);
+  await demo.quiet();
   const mark = await demo.mark('shopA');
   await wait();
   expect(await demo.writes('shopA', mark)).toEqual([]);
