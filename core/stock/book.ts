@@ -19,6 +19,8 @@ import { inRoutingOrder, type Place } from './routing.ts';
 export interface LoadedPosition extends PositionNumbers {
   variantId: VariantId;
   locationId: LocationId;
+  /** Rises with every write of the position. */
+  version: number;
 }
 
 /** A stored claim row. `spent`: shipped, confirmed or filled units; `ended`: released or cancelled ones. */
@@ -58,6 +60,7 @@ export interface Loaded {
 export interface PositionState {
   readonly variantId: VariantId;
   readonly locationId: LocationId;
+  readonly version: number;
   readonly servesOrders: boolean;
   /** As loaded; as it is now. */
   readonly stored: Readonly<PositionNumbers>;
@@ -103,10 +106,11 @@ export class Book {
     this.waitingVariants = new Set(loaded.waiting);
     const rank = new Map(this.order.map((place, index) => [place.id, index]));
     const serves = new Set(this.serving);
-    for (const { variantId, locationId, ...numbers } of loaded.positions) {
+    for (const { variantId, locationId, version, ...numbers } of loaded.positions) {
       const state = {
         variantId,
         locationId,
+        version,
         servesOrders: serves.has(locationId),
         stored: numbers,
         now: { ...numbers },

@@ -258,7 +258,9 @@ export function observe(shown: Shown, observation: Observation, context: Observa
       return asIs(confirms ? 'as_expected' : 'same_instant', confirms);
     }
   }
-  if (context.settling) return asIs('settling', true);
+  // A compare-and-set on its way is decided by its answer, or by a look after it: a number that came by itself may be a
+  // sale that happens to leave just what we are writing.
+  if (context.settling || (shown.pending && context.compareAndSet && !observation.askedAfter)) return asIs('settling', true);
   const at = Math.max(observation.at, last);
   return shown.pending
     ? judgePending(shown, shown.pending, observation, at, context)

@@ -30,6 +30,7 @@ class Rows {
           ...emptyPosition,
           variantId: variantId as VariantId,
           locationId: LocationId(locationId),
+          version: 0,
         });
       }
     }
@@ -66,8 +67,8 @@ class Rows {
       }
       this.seq += 2000;
       const changed = book.changed();
-      for (const { variantId, locationId, now: numbers } of changed.positions)
-        this.positions.set(variantId + locationId, { variantId, locationId, ...numbers });
+      for (const { variantId, locationId, version, now: numbers } of changed.positions)
+        this.positions.set(variantId + locationId, { variantId, locationId, version, ...numbers });
       for (const { stored: _, touched: __, ...row } of changed.claims)
         this.claims.set([row.kind, row.as, row.claimId, row.variantId, row.locationId].join(), row);
       for (const { index, result } of decided.written) this.firsts.set((batch[index] as Command).key, result);

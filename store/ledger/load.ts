@@ -219,6 +219,7 @@ function fillShares(shares: LoadedShare[], row: LoadRow, keys: readonly { orgId:
       incoming,
       committed,
       reserved,
+      version,
     });
     share.versions.set(variantId, (share.versions.get(variantId) ?? 0) + version);
   }

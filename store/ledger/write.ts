@@ -7,7 +7,7 @@ import { StoreError } from '#core/errors.ts';
 import type { ClaimId, OrgId, VariantId } from '#core/ids.ts';
 import type { Book, ClaimState, PositionState } from '#core/stock/book.ts';
 import type { Found } from '#core/stock/desk.ts';
-import type { Command, PositionNumbers, PostContext } from '#core/stock/movement.ts';
+import type { Command, PostContext } from '#core/stock/movement.ts';
 import { available } from '#core/stock/position.ts';
 import type { Decided } from '#core/stock/posting.ts';
 import type { Tx } from '../tx.ts';
@@ -28,7 +28,7 @@ const buckets = ['sellable', 'damaged', 'quarantine', 'expired', 'incoming', 'co
 
 /** Column types of ledger_write's tables, in its order. */
 const types = {
-  positions: ['uuid', 'uuid', 'uuid', ...buckets.map(() => 'integer')],
+  positions: ['uuid', 'uuid', 'uuid', ...buckets.map(() => 'integer'), 'bigint'],
   commands: ['uuid', 'text', 'json'],
   movements: [
     'uuid',
@@ -49,7 +49,6 @@ const types = {
   events: ['uuid', 'text', 'text', 'float8', 'text', 'uuid', 'uuid', 'uuid', 'integer', 'text'],
   rows: [
     'text',
-    'boolean',
     'uuid',
     'uuid',
     'uuid',
@@ -181,15 +180,12 @@ function addShare(draft: Draft, { loaded, commands, book, decided }: DecidedShar
   for (const found of decided.found) addFound(draft, loaded, found, context);
 }
 
-const change = (position: PositionState, bucket: keyof PositionNumbers) =>
-  position.now[bucket] - position.stored[bucket];
-
 function addPositions(draft: Draft, { orgId, skus, versions }: LoadedShare, positions: readonly PositionState[]): void {
   const hints = new Map<VariantId, { least: number; changes: number }>();
   for (const position of positions) {
-    const deltas = buckets.map((bucket) => change(position, bucket));
-    if (deltas.every((delta) => delta === 0)) continue;
-    draft.positions.add(orgId, position.variantId, position.locationId, ...deltas);
+    const { variantId, locationId, stored, now } = position;
+    if (buckets.every((bucket) => now[bucket] === stored[bucket])) continue;
+    draft.positions.add(orgId, variantId, locationId, ...buckets.map((bucket) => now[bucket]), position.version + 1);
     const hint = hints.get(position.variantId);
     const here = available(position.now);
     hints.set(position.variantId, { least: Math.min(here, hint?.least ?? here), changes: (hint?.changes ?? 0) + 1 });
@@ -210,7 +206,6 @@ function addClaims(draft: Draft, orgId: OrgId, book: Book, claims: readonly Clai
   for (const row of claims) {
     draft.rows.add(
       row.kind,
-      row.stored === null,
       orgId,
       row.claimId,
       row.variantId,

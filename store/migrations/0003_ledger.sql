@@ -29,7 +29,6 @@ create table positions (
   foreign key (org_id, location_id) references locations (org_id, id),
   constraint positions_claims_within_goods check (committed + reserved <= sellable)
 ) with (fillfactor = 70);
-create index positions_by_location on positions (org_id, location_id);
 call tenant_table('positions', 'select, insert, update');
 
 -- One immutable entry: units from one side to the other. A side is a location's bucket, or outside (both null).

@@ -1,6 +1,8 @@
 -- The ledger's two statements: lock and load, and write. Between them core/stock/posting.ts decides.
 -- Both run as the caller, under row security; every row carries and every join uses its org_id, so that one call may
--- serve several organizations. The planner settings pin index look-ups: a plan cached over empty tables would scan for ever.
+-- serve several organizations. Plans are cached, and the first is made over empty tables, where every plan looks alike: so each
+-- look-up is a LATERAL with OFFSET 0 (arrays outside, one index descent per row inside) and each change an ON CONFLICT at the primary
+-- key. A plain join keeps walking the whole table as it grows (plans.pg.test.ts).
 
 -- Locks all positions of the variants a batch names, in (org, variant, location) order, then loads what it needs to decide.
 -- w: variants · n: named positions (null: at the default location), made when missing · c: claims (find: whose variants only the claim knows) · k: effect keys
@@ -58,15 +60,15 @@ begin
   -- has it may wait for us (lock_not_available is a lost race: store/tx.ts repeats the transaction).
   loop
     if locked is null then
-      perform from unnest(w_org, w_variant) as w (org_id, variant_id)
-      join positions p on p.org_id = w.org_id and p.variant_id = w.variant_id
-      order by p.org_id, p.variant_id, p.location_id
-      for no key update of p;
+      perform from (select o.* from unnest(w_org, w_variant) as o (org_id, variant_id) order by 1, 2 offset 0) w
+      cross join lateral (
+        select from positions p where p.org_id = w.org_id and p.variant_id = w.variant_id order by p.location_id
+        for no key update) p;
     else
-      perform from unnest(w_org, w_variant) as w (org_id, variant_id)
-      join positions p on p.org_id = w.org_id and p.variant_id = w.variant_id
-      order by p.org_id, p.variant_id, p.location_id
-      for no key update of p nowait;
+      perform from (select o.* from unnest(w_org, w_variant) as o (org_id, variant_id) order by 1, 2 offset 0) w
+      cross join lateral (
+        select from positions p where p.org_id = w.org_id and p.variant_id = w.variant_id order by p.location_id
+        for no key update nowait) p;
     end if;
     get diagnostics locked = row_count;
 
@@ -74,7 +76,7 @@ begin
       p.expired, p.incoming, p.committed, p.reserved, p.version))
     into loaded, positions
     from unnest(w_org, w_variant) with ordinality as w (org_id, variant_id, i)
-    join positions p on p.org_id = w.org_id and p.variant_id = w.variant_id;
+    cross join lateral (select x.* from positions x where x.org_id = w.org_id and x.variant_id = w.variant_id offset 0) p;
 
     exit when loaded = locked;
   end loop;
@@ -83,7 +85,10 @@ begin
     select from shortfalls s where s.org_id = w.org_id and s.variant_id = w.variant_id and s.waiting > 0)) order by w.i)
   into variants
   from unnest(w_org, w_variant) with ordinality as w (org_id, variant_id, i)
-  join variants v on v.org_id = w.org_id and v.id = w.variant_id;
+  cross join lateral (
+    -- The first at or after the key: only the primary key has that order, so no plan over a small table picks the index by SKU.
+    select x.org_id, x.id, x.sku from variants x where (x.org_id, x.id) >= (w.org_id, w.variant_id) order by x.org_id, x.id limit 1) v
+  where v.org_id = w.org_id and v.id = w.variant_id;
 
   select json_agg(json_build_array(array_position(p_orgs, r.org_id), r.kind, r.claim_id, r.variant_id, r.location_id, r.open, r.spent,
     r.ended, r.lapsed, r.seq, r.origin, extract(epoch from r.expires_at) * 1000))
@@ -111,7 +116,7 @@ begin
   from generate_series(1, p_seqs + coalesce(json_array_length(claims), 0));
 
   select json_agg(json_build_array(array_position(p_orgs, l.org_id), l.id, l.code, l.is_default, l.priority, l.serves_orders)) into places
-  from unnest(p_orgs) as o (org_id) join locations l on l.org_id = o.org_id;
+  from unnest(p_orgs) as o (org_id) cross join lateral (select x.* from locations x where x.org_id = o.org_id offset 0) l;
 end
 $$;
 
@@ -125,15 +130,18 @@ as $$
   with named as materialized (
     select x.org_id, x.line_id as id, x.variant_id
     from unnest(g_org, g_variant) as g (org_id, variant_id)
-    join commitments x on x.org_id = g.org_id and x.variant_id = g.variant_id and x.open > 0
+    cross join lateral (
+      select c.* from commitments c where c.org_id = g.org_id and c.variant_id = g.variant_id and c.open > 0 offset 0) x
     union
     select x.org_id, x.hold_id, x.variant_id
     from unnest(g_org, g_variant) as g (org_id, variant_id)
-    join holds x on x.org_id = g.org_id and x.variant_id = g.variant_id and x.open > 0
+    cross join lateral (
+      select h.* from holds h where h.org_id = g.org_id and h.variant_id = g.variant_id and h.open > 0 offset 0) x
     union
     select x.org_id, x.line_id, x.variant_id
     from unnest(s_org, s_variant) as s (org_id, variant_id)
-    join shortfalls x on x.org_id = s.org_id and x.variant_id = s.variant_id and x.waiting > 0)
+    cross join lateral (
+      select t.* from shortfalls t where t.org_id = s.org_id and t.variant_id = s.variant_id and t.waiting > 0 offset 0) x)
   select json_agg(json_build_array(array_position(p_orgs, r.org_id), r.kind, r.claim_id, r.variant_id, r.location_id, r.open, r.spent,
     r.ended, r.lapsed, r.seq, r.origin, extract(epoch from r.expires_at) * 1000))
   from named n
@@ -151,17 +159,17 @@ as $$
     offset 0) r
 $$;
 
--- Writes what was decided, each row once. p: positions (changes) · k: commands · m: movements · e: claim events · r: claim rows
--- (absolute; fresh: not stored before) · d: variants to publish · alerts, resolved, dues: rare, as JSON.
+-- Writes what was decided, each row once. p: positions (absolute) · k: commands · m: movements · e: claim events · r: claim rows
+-- (absolute) · d: variants to publish · alerts, resolved, dues: rare, as JSON.
 -- Times are Unix ms. Each row carries its command's key, actor and time: looking them up by index in an array of texts walks it.
 create function ledger_write(
   p_org uuid[], p_variant uuid[], p_location uuid[], p_sellable integer[], p_damaged integer[], p_quarantine integer[],
-  p_expired integer[], p_incoming integer[], p_committed integer[], p_reserved integer[],
+  p_expired integer[], p_incoming integer[], p_committed integer[], p_reserved integer[], p_version bigint[],
   k_org uuid[], k_key text[], k_result json[],
   m_org uuid[], m_key text[], m_actor text[], m_reference text[], m_at double precision[], m_id uuid[], m_variant uuid[], m_units integer[], m_from uuid[], m_from_bucket text[], m_to uuid[],
   m_to_bucket text[], m_kind text[], m_reason text[],
   e_org uuid[], e_key text[], e_actor text[], e_at double precision[], e_claim text[], e_claim_id uuid[], e_variant uuid[], e_location uuid[], e_delta integer[], e_event text[],
-  r_kind text[], r_fresh boolean[], r_org uuid[], r_claim uuid[], r_variant uuid[], r_location uuid[], r_as text[], r_open integer[],
+  r_kind text[], r_org uuid[], r_claim uuid[], r_variant uuid[], r_location uuid[], r_as text[], r_open integer[],
   r_spent integer[], r_ended integer[], r_lapsed integer[], r_seq bigint[], r_origin text[], r_expires double precision[],
   d_org uuid[], d_variant uuid[], d_hint integer[], d_sku text[], d_version bigint[],
   p_alerts json, p_resolved json, p_dues json, p_now double precision)
@@ -169,17 +177,26 @@ returns void
 language plpgsql
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan
 as $$
+declare
+  written integer;
 begin
+  -- Sorted: who has used keys of ours up in another order would wait for us while we wait for him.
   insert into ledger_effects (org_id, effect_key, result)
-  select k.org_id, k.effect_key, k.result from unnest(k_org, k_key, k_result) as k (org_id, effect_key, result);
+  select k.org_id, k.effect_key, k.result from unnest(k_org, k_key, k_result) as k (org_id, effect_key, result)
+  order by k.org_id, k.effect_key collate "C";
 
-  update positions p set
-    sellable = p.sellable + c.sellable, damaged = p.damaged + c.damaged, quarantine = p.quarantine + c.quarantine,
-    expired = p.expired + c.expired, incoming = p.incoming + c.incoming, committed = p.committed + c.committed,
-    reserved = p.reserved + c.reserved, version = p.version + 1, updated_at = clock_timestamp()
-  from unnest(p_org, p_variant, p_location, p_sellable, p_damaged, p_quarantine, p_expired, p_incoming, p_committed, p_reserved)
-    as c (org_id, variant_id, location_id, sellable, damaged, quarantine, expired, incoming, committed, reserved)
-  where p.org_id = c.org_id and p.variant_id = c.variant_id and p.location_id = c.location_id;
+  -- Absolute numbers, under the lock they were read with; a version that is not the one read is somebody else's mistake.
+  insert into positions as p (org_id, variant_id, location_id, sellable, damaged, quarantine, expired, incoming, committed, reserved, version)
+  select c.* from unnest(p_org, p_variant, p_location, p_sellable, p_damaged, p_quarantine, p_expired, p_incoming, p_committed, p_reserved, p_version) as c
+  on conflict (org_id, variant_id, location_id) do update set
+    sellable = excluded.sellable, damaged = excluded.damaged, quarantine = excluded.quarantine, expired = excluded.expired,
+    incoming = excluded.incoming, committed = excluded.committed, reserved = excluded.reserved, version = excluded.version,
+    updated_at = clock_timestamp()
+  where p.version = excluded.version - 1;
+  get diagnostics written = row_count;
+  if written <> cardinality(p_org) then
+    raise exception 'a position changed without its lock' using errcode = '40001';
+  end if;
 
   if cardinality(m_org) > 0 then
     insert into movements (org_id, id, variant_id, units, from_location, from_bucket, to_location, to_bucket, kind, reason,
@@ -193,44 +210,33 @@ begin
   if 'commitment' = any (r_kind) then
     insert into commitments (org_id, line_id, variant_id, location_id, open, shipped, released, seq)
     select r.org_id, r.claim_id, r.variant_id, r.location_id, r.open, r.spent, r.ended, r.seq
-    from unnest(r_kind, r_fresh, r_org, r_claim, r_variant, r_location, r_open, r_spent, r_ended, r_seq)
-      as r (kind, fresh, org_id, claim_id, variant_id, location_id, open, spent, ended, seq)
-    where r.fresh and r.kind = 'commitment';
-    if false = any (r_fresh) then
-      update commitments x set open = r.open, shipped = r.spent, released = r.ended
-      from unnest(r_kind, r_fresh, r_org, r_claim, r_variant, r_location, r_open, r_spent, r_ended)
-        as r (kind, fresh, org_id, claim_id, variant_id, location_id, open, spent, ended)
-      where not r.fresh and r.kind = 'commitment'
-        and x.org_id = r.org_id and x.line_id = r.claim_id and x.variant_id = r.variant_id and x.location_id = r.location_id;
-    end if;
+    from unnest(r_kind, r_org, r_claim, r_variant, r_location, r_open, r_spent, r_ended, r_seq)
+      as r (kind, org_id, claim_id, variant_id, location_id, open, spent, ended, seq)
+    where r.kind = 'commitment'
+    on conflict (org_id, line_id, variant_id, location_id)
+      do update set open = excluded.open, shipped = excluded.shipped, released = excluded.released;
   end if;
 
   if 'hold' = any (r_kind) then
     insert into holds (org_id, hold_id, variant_id, location_id, open, confirmed, released, lapsed, origin, expires_at, seq)
     select r.org_id, r.claim_id, r.variant_id, r.location_id, r.open, r.spent, r.ended, r.lapsed, r.origin, to_timestamp(r.expires / 1000), r.seq
-    from unnest(r_kind, r_fresh, r_org, r_claim, r_variant, r_location, r_open, r_spent, r_ended, r_lapsed, r_origin, r_expires, r_seq)
-      as r (kind, fresh, org_id, claim_id, variant_id, location_id, open, spent, ended, lapsed, origin, expires, seq)
-    where r.fresh and r.kind = 'hold';
-    update holds x set open = r.open, confirmed = r.spent, released = r.ended, lapsed = r.lapsed, origin = r.origin,
-      expires_at = to_timestamp(r.expires / 1000)
-    from unnest(r_kind, r_fresh, r_org, r_claim, r_variant, r_location, r_open, r_spent, r_ended, r_lapsed, r_origin, r_expires)
-      as r (kind, fresh, org_id, claim_id, variant_id, location_id, open, spent, ended, lapsed, origin, expires)
-    where not r.fresh and r.kind = 'hold'
-      and x.org_id = r.org_id and x.hold_id = r.claim_id and x.variant_id = r.variant_id and x.location_id = r.location_id;
+    from unnest(r_kind, r_org, r_claim, r_variant, r_location, r_open, r_spent, r_ended, r_lapsed, r_origin, r_expires, r_seq)
+      as r (kind, org_id, claim_id, variant_id, location_id, open, spent, ended, lapsed, origin, expires, seq)
+    where r.kind = 'hold'
+    on conflict (org_id, hold_id, variant_id, location_id) do update set
+      open = excluded.open, confirmed = excluded.confirmed, released = excluded.released, lapsed = excluded.lapsed,
+      origin = excluded.origin, expires_at = excluded.expires_at;
   end if;
 
   if 'shortfall' = any (r_kind) then
     insert into shortfalls (org_id, line_id, variant_id, claim_kind, waiting, filled, cancelled, lapsed, origin, expires_at, seq)
     select r.org_id, r.claim_id, r.variant_id, r.claim_as, r.open, r.spent, r.ended, r.lapsed, r.origin, to_timestamp(r.expires / 1000), r.seq
-    from unnest(r_kind, r_fresh, r_org, r_claim, r_variant, r_as, r_open, r_spent, r_ended, r_lapsed, r_origin, r_expires, r_seq)
-      as r (kind, fresh, org_id, claim_id, variant_id, claim_as, open, spent, ended, lapsed, origin, expires, seq)
-    where r.fresh and r.kind = 'shortfall';
-    update shortfalls x set waiting = r.open, filled = r.spent, cancelled = r.ended, lapsed = r.lapsed, origin = r.origin,
-      expires_at = to_timestamp(r.expires / 1000)
-    from unnest(r_kind, r_fresh, r_org, r_claim, r_variant, r_as, r_open, r_spent, r_ended, r_lapsed, r_origin, r_expires)
-      as r (kind, fresh, org_id, claim_id, variant_id, claim_as, open, spent, ended, lapsed, origin, expires)
-    where not r.fresh and r.kind = 'shortfall'
-      and x.org_id = r.org_id and x.line_id = r.claim_id and x.variant_id = r.variant_id and x.claim_kind = r.claim_as;
+    from unnest(r_kind, r_org, r_claim, r_variant, r_as, r_open, r_spent, r_ended, r_lapsed, r_origin, r_expires, r_seq)
+      as r (kind, org_id, claim_id, variant_id, claim_as, open, spent, ended, lapsed, origin, expires, seq)
+    where r.kind = 'shortfall'
+    on conflict (org_id, line_id, variant_id, claim_kind) do update set
+      waiting = excluded.waiting, filled = excluded.filled, cancelled = excluded.cancelled, lapsed = excluded.lapsed,
+      origin = excluded.origin, expires_at = excluded.expires_at;
   end if;
 
   if cardinality(e_org) > 0 then
@@ -252,9 +258,9 @@ begin
     -- A batch may see only some variants of a hold: its row goes when nothing of it stands any more.
     delete from due x using json_to_recordset(p_dues) as r (org_id uuid, subject_id uuid, due_at double precision)
     where r.due_at is null and x.org_id = r.org_id and x.kind = 'hold' and x.subject_id = r.subject_id
-      and not exists (select from holds h where h.org_id = r.org_id and h.hold_id = r.subject_id and h.open > 0)
-      and not exists (
-        select from shortfalls s where s.org_id = r.org_id and s.line_id = r.subject_id and s.claim_kind = 'hold' and s.waiting > 0);
+      and coalesce((select sum(h.open) from holds h where h.org_id = r.org_id and h.hold_id = r.subject_id), 0) = 0
+      and coalesce((
+        select sum(s.waiting) from shortfalls s where s.org_id = r.org_id and s.line_id = r.subject_id and s.claim_kind = 'hold'), 0) = 0;
     insert into due (org_id, kind, subject_id, due_at)
     select r.org_id, 'hold', r.subject_id, to_timestamp(r.due_at / 1000)
     from json_to_recordset(p_dues) as r (org_id uuid, subject_id uuid, due_at double precision)
