@@ -66,7 +66,7 @@ export async function readFeed(store: Store, orgIds: readonly string[], after: F
         name: 'read_feed',
         text: `select org_id, tx::text, seq, type, key, version, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at from events
                where org_id = any ($1::uuid[]) and (tx, seq) > ($2::xid8, $3::bigint) and tx < pg_snapshot_xmin(pg_current_snapshot())
-               order by tx, seq limit 1000`,
+               order by events.tx, events.seq limit 1000`,
       },
       [orgIds, after.tx, after.seq],
     );
