@@ -270,6 +270,26 @@ describe('an answer that never came', () => {
     expect(observe(open, read(12, 5), cas)).toMatchObject({ verdict: 'higher', gap: 0 });
   });
 
+  test('P6: a raise that may have been taken and sold again is not given twice, until orders say that nobody bought', () => {
+    const raise = beginWrite(showing(10, 0), { value: 12, from: 10, seq: 0 });
+    const seen = observe(raise, read(10, 5), cas);
+    expect(seen).toMatchObject({ gap: 2, counted: true, write: null });
+    expect(goalOf(12, seen.shown.unseen)).toBe(10);
+    expect(goalOf(12, releaseUnseen(seen.shown, s(6)).unseen)).toBe(12);
+    // The vendor's absolute writes come into force late: there the old number means "not yet".
+    expect(observe(raise, read(10, 5), plain)).toMatchObject({ verdict: 'not_applied', gap: 0, counted: false });
+  });
+
+  test('P6: a stock webhook while a cut is on its way proves nothing: it may be a sale of as many units', () => {
+    const cut = beginWrite(showing(10, 0), { value: 9, from: 10, seq: 0 });
+    const seen = observe(cut, hook(9, 5), cas);
+    expect(seen).toMatchObject({ verdict: 'settling', counted: false, write: null, shown: { base: 10, observed: 9 } });
+    // The call answers stale: the unit is missing because it was sold.
+    const looked = observe(writeStale(seen.shown), read(9, 6), cas);
+    expect(looked).toMatchObject({ verdict: 'unseen_sale', gap: 1 });
+    expect(goalOf(9, looked.shown.unseen)).toBe(8);
+  });
+
   test('a call that surely did nothing leaves what was known', () => {
     expect(expectedOf(writeNotDone(open))).toBe(10);
   });

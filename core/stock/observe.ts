@@ -36,6 +36,8 @@
  *
  * Our own write
  *   pending   from the moment it is recorded, before it is sent: the number may be the old or the new one
+ *             compare-and-set: only its answer, or a look after it, decides; a webhook meanwhile may be a sale that
+ *             leaves just the number being written. Without an answer, a raise and the old number: presumed sold again
  *   applied   compare-and-set: base is the value, at the vendor's time of it; effects it did not know stay
  *   stale     expected was wrong: unknown, read
  *   settled   (no compare-and-set) a read after the settle time: the new number → applied; the old one → not applied yet
@@ -260,7 +262,8 @@ export function observe(shown: Shown, observation: Observation, context: Observa
   }
   // A compare-and-set on its way is decided by its answer, or by a look after it: a number that came by itself may be a
   // sale that happens to leave just what we are writing.
-  if (context.settling || (shown.pending && context.compareAndSet && !observation.askedAfter)) return asIs('settling', true);
+  if (context.settling || (shown.pending && context.compareAndSet && !observation.askedAfter))
+    return asIs('settling', true);
   const at = Math.max(observation.at, last);
   return shown.pending
     ? judgePending(shown, shown.pending, observation, at, context)
@@ -350,7 +353,10 @@ function judgePending(
   const within = (range: Range) => value <= shownAs(range.high) && value >= shownAs(range.low);
   if (within(applied)) return judgeRange(shown, observation, at, applied, context, 'applied');
   if (untouched === null) return judgeRange(shown, observation, at, applied, context, null);
-  if (within(untouched)) {
+  const raised = pending.value > (high ?? 0);
+  // A raise without an answer, and the old number: taken and sold again, or never arrived. Nothing tells; only the first
+  // may not be given back.
+  if (within(untouched) && !(context.compareAndSet && raised)) {
     // Accepted, yet the old number stands: not in force yet. Only the caller knows when waiting ends.
     if (!context.compareAndSet)
       return {
@@ -365,7 +371,7 @@ function judgePending(
   }
   // Neither: measured against the higher of the two, or a sale could hide behind our own write.
   const cutTaken = !context.compareAndSet && pending.value <= (high ?? 0) && value < pending.value;
-  const range = cutTaken || pending.value > (high ?? 0) ? applied : untouched;
+  const range = cutTaken || raised ? applied : untouched;
   return judgeRange(shown, observation, at, range, context, cutTaken ? 'applied' : null);
 }
 
