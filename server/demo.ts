@@ -206,8 +206,11 @@ export async function openDemo(deps: Deps, dataDir: string, url: string): Promis
 
   for (const shop of shopifies) await shop.retarget(null, new URL(url).origin);
   for (const simulator of [...shopifies, amazon]) host.mount(simulator);
-  await subscribeToOrders(simulatorUrl, credentials, amazon.queueArn);
-  for (const connection of connections) await link(deps, connection);
+  const linking = startLinking(deps, [
+    () => subscribeToOrders(simulatorUrl, credentials, amazon.queueArn),
+    ...connections.map((connection) => () => link(deps, connection)),
+  ]);
+  await linking.tried;
   const traffic = deps.config.demoTraffic ? startTraffic(deps, connections) : null;
 
   return {
@@ -215,6 +218,7 @@ export async function openDemo(deps: Deps, dataDir: string, url: string): Promis
     describe: () => ({ url, email: null, password: null, apiKey, organizationId: orgId, connections }),
     async close() {
       await traffic?.stop();
+      await linking.stop();
       await host.close();
     },
   };
@@ -411,6 +415,49 @@ async function ensureConnection(deps: Deps, wanted: WantedConnection): Promise<v
     { idempotent: true },
   );
   deps.intake.forget({ orgId, connectionId: wanted.id });
+}
+
+/** A start waits so long for the simulated channels. */
+const linkPatienceMs = 5_000;
+const linkAgainMs = 1_000;
+
+/**
+ * Each step until it works: a channel that refuses us or is away when we start is linked beside the running server.
+ * `tried` resolves when everything worked or failed once, at the latest after the patience.
+ */
+function startLinking(
+  deps: Deps,
+  steps: readonly (() => Promise<void>)[],
+): { tried: Promise<void>; stop(): Promise<void> } {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const first: Promise<void>[] = [];
+  const running = steps.map(async (step) => {
+    const once = () =>
+      step().then(
+        () => true,
+        (error: unknown) => {
+          if (!signal.aborted)
+            deps.api.log.warn({ error: String(error) }, 'A simulated channel could not be linked; trying again.');
+          return false;
+        },
+      );
+    const attempt = once();
+    first.push(attempt.then(() => undefined));
+    for (let done = await attempt; !done && !signal.aborted; done = signal.aborted || (await once()))
+      await deps.clock.sleep(linkAgainMs, signal);
+  });
+  const patience = new AbortController();
+  const tried = Promise.race([Promise.all(first), deps.clock.sleep(linkPatienceMs, patience.signal)]).then(() =>
+    patience.abort(),
+  );
+  return {
+    tried,
+    async stop() {
+      stopping.abort();
+      await Promise.race([Promise.all(running), deps.clock.sleep(1_000)]);
+    },
+  };
 }
 
 /** Listings from the channel's catalogue, and its events to our address. */

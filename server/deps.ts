@@ -123,6 +123,7 @@ export async function createDeps(options: {
     random,
     ids,
     log,
+    soleProcess: options.soleProcess,
     onCommitted: () => {
       publisher.wake();
       events.wake();

@@ -77,6 +77,8 @@ export interface IntakeOptions {
   retryMs?: number;
   /** Sweeps and queue polling run by themselves after `start`; default true. */
   reading?: boolean;
+  /** This process holds the data folder's lock: a sweep's turn that stands when it begins is a dead predecessor's. */
+  soleProcess?: boolean;
 }
 
 export interface Intake {

@@ -163,6 +163,17 @@ test('two processes sweep one connection one after the other, not at the same ti
   await intake.stop();
 });
 
+test('a turn that a killed predecessor left is taken at once by a process that is certainly alone', async () => {
+  const { org, shop, intake } = await setting({ A: 10 }, { soleProcess: true });
+  await db.owner.query(`update connections set order_sweep_lease = now() + interval '25 s' where org_id = $1`, [
+    org.orgId,
+  ]);
+  const begun = clock.monotonicMs();
+  expect(await intake.requestSweep(shop.connection)).toMatchObject({ kind: 'done' });
+  expect(clock.monotonicMs() - begun).toBeLessThan(5_000);
+  await intake.stop();
+});
+
 test('equal version, other content: the order is read again and the channel decides', async () => {
   const { org, shop, intake, bring, outcomes } = await setting({ A: 10 });
   const id = await buy(shop, 'A', 2);

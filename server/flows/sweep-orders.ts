@@ -40,7 +40,7 @@ export interface SweepOptions extends IntakeOptions {
   onStored(): void;
 }
 
-/** A sweep's turn; renewed while it runs. After a kill the next one waits this long. */
+/** A sweep's turn; renewed while it runs. After a kill the next one waits this long, unless nobody else can be at work. */
 const LEASE_MS = 30_000;
 const RENEW_MS = 10_000;
 /** Two sweeps of one connection begin at least so far apart, however often they are asked for. */
@@ -84,12 +84,15 @@ export function createSweeps(options: SweepOptions) {
 
   async function turn(connection: ConnectionRef): Promise<SweepResult> {
     const { orgId, connectionId } = connection;
+    const takeAtOnce = options.soleProcess === true && !begun.has(connectionId);
     const rest = (begun.get(connectionId) ?? Number.NEGATIVE_INFINITY) + GAP_MS - clock.monotonicMs();
     if (rest > 0) await clock.sleep(rest, stopping.signal);
     for (let tries = 0; !stopping.signal.aborted && tries < (2 * LEASE_MS) / GAP_MS; tries += 1) {
       begun.set(connectionId, clock.monotonicMs());
       const now = clock.now();
-      const start = await store.tenant(orgId, (tx) => takeSweep(tx, orgId, connectionId, now, now + LEASE_MS));
+      const start = await store.tenant(orgId, (tx) =>
+        takeSweep(tx, orgId, connectionId, now, now + LEASE_MS, takeAtOnce),
+      );
       if (start) return guarded(connection, start);
       await clock.sleep(GAP_MS, stopping.signal);
     }

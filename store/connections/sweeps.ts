@@ -37,19 +37,23 @@ export interface SweepStart {
   settings: Record<string, unknown>;
 }
 
-/** Takes the turn until `until`; null when another process has it (or the connection is gone). */
+/**
+ * Takes the turn until `until`; null when another process has it (or the connection is gone).
+ * @param takeAtOnce nobody else can be at work: a turn that stands is a dead predecessor's
+ */
 export async function takeSweep(
   tx: Tx,
   orgId: string,
   connectionId: string,
   now: number,
   until: number,
+  takeAtOnce = false,
 ): Promise<SweepStart | null> {
   const { rows } = await tx.query<{ readTo: Date | null; createdAt: Date; settings: Record<string, unknown> }>(
     `update connections set order_sweep_lease = to_timestamp($4::float8 / 1000.0)
-     where org_id = $1 and id = $2 and deleted_at is null and (order_sweep_lease is null or order_sweep_lease <= to_timestamp($3::float8 / 1000.0))
+     where org_id = $1 and id = $2 and deleted_at is null and ($5 or order_sweep_lease is null or order_sweep_lease <= to_timestamp($3::float8 / 1000.0))
      returning orders_read_to as "readTo", created_at as "createdAt", settings`,
-    [orgId, connectionId, now, until],
+    [orgId, connectionId, now, until, takeAtOnce],
   );
   const row = rows[0];
   return row
