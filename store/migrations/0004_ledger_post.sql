@@ -1,7 +1,7 @@
 -- The ledger's two statements: lock and load, and write. Between them core/stock/posting.ts decides.
 -- Both run as the caller, under row security; every row carries and every join uses its org_id, so that one call may
 -- serve several organizations. Plans are cached, and the first is made over empty tables, where every plan looks alike: so each
--- look-up is a LATERAL with OFFSET 0 (arrays outside, one index descent per row inside) and each change an ON CONFLICT at the primary
+-- look-up is a LATERAL or EXISTS with OFFSET 0 (arrays outside, one index descent per row inside) and each change an ON CONFLICT at the primary
 -- key. A plain join keeps walking the whole table as it grows (plans.pg.test.ts).
 
 -- Locks all positions of the variants a batch names, in (org, variant, location) order, then loads what it needs to decide.
@@ -44,14 +44,14 @@ begin
     select n.org_id, n.variant_id, n.location_id from unnest(n_org, n_variant, n_location) as n (org_id, variant_id, location_id)
     union all
     select w.org_id, w.variant_id, null from unnest(w_org, w_variant) as w (org_id, variant_id)
-    where not exists (select from positions p where p.org_id = w.org_id and p.variant_id = w.variant_id)
+    where not exists (select from positions p where p.org_id = w.org_id and p.variant_id = w.variant_id offset 0)
       and w.variant_id <> all (n_variant)) m
   cross join lateral (
     select coalesce(m.location_id, (
       select x.id from locations x where x.org_id = m.org_id order by x.is_default desc, x.priority, x.code limit 1)) as location_id
     offset 0) l
   where l.location_id is not null and not exists (
-    select from positions p where p.org_id = m.org_id and p.variant_id = m.variant_id and p.location_id = l.location_id)
+    select from positions p where p.org_id = m.org_id and p.variant_id = m.variant_id and p.location_id = l.location_id offset 0)
   order by 1, 2, 3
   on conflict do nothing;
 
@@ -82,13 +82,13 @@ begin
   end loop;
 
   select json_agg(json_build_array(w.i, array_position(p_orgs, v.org_id), v.id, v.sku, exists (
-    select from shortfalls s where s.org_id = w.org_id and s.variant_id = w.variant_id and s.waiting > 0)) order by w.i)
+    select from shortfalls s where s.org_id = w.org_id and s.variant_id = w.variant_id and s.waiting > 0 offset 0)) order by w.i)
   into variants
   from unnest(w_org, w_variant) with ordinality as w (org_id, variant_id, i)
   cross join lateral (
-    -- The first at or after the key: only the primary key has that order, so no plan over a small table picks the index by SKU.
-    select x.org_id, x.id, x.sku from variants x where (x.org_id, x.id) >= (w.org_id, w.variant_id) order by x.org_id, x.id limit 1) v
-  where v.org_id = w.org_id and v.id = w.variant_id;
+    -- The first at or after the id: only the primary key has that order, so no plan over a small table picks the index by SKU.
+    select x.org_id, x.id, x.sku from variants x where x.org_id = w.org_id and x.id >= w.variant_id order by x.id limit 1) v
+  where v.id = w.variant_id;
 
   select json_agg(json_build_array(array_position(p_orgs, r.org_id), r.kind, r.claim_id, r.variant_id, r.location_id, r.open, r.spent,
     r.ended, r.lapsed, r.seq, r.origin, extract(epoch from r.expires_at) * 1000))
