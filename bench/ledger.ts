@@ -6,7 +6,7 @@
  * Cases: one-line orders for one SKU (a hot row); three-line orders over 50 SKUs; three-line orders over many SKUs.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { LineId, type VariantId } from '#core/ids.ts';
@@ -16,6 +16,7 @@ import { command, context, makeWorld, testIds, testStore, type World } from '#st
 import { post } from '#store/ledger/post.ts';
 import { appUrl, migrate } from '#store/migrate.ts';
 import type { Store, Tx } from '#store/tx.ts';
+import type { BenchResult } from './run.ts';
 
 const batchSize = 200;
 const stock = 100_000_000;
@@ -28,20 +29,7 @@ interface Case {
   single: number;
 }
 
-export interface LedgerFigure {
-  case: string;
-  writers: number;
-  commandsPerSecond: number;
-  linesPerSecond: number;
-  msPerBatch: number;
-  /** Mean ms of a batch spent in each part; null with several writers. `decideMs` is all of our own work, encoding included. */
-  loadMs: number | null;
-  decideMs: number | null;
-  writeMs: number | null;
-  commitMs: number | null;
-  yardstickPerSecond: number;
-  ratio: number;
-}
+type Figure = BenchResult['rows'][number];
 
 const cases: readonly Case[] = [
   { name: '1 line, hot row', skus: 1, lines: 1, batches: 60, single: 400 },
@@ -86,7 +74,7 @@ function timed(tx: Tx, spent: Map<string, number>): Tx {
   };
 }
 
-async function measure(store: Store, world: World, one: Case, writers: number): Promise<LedgerFigure> {
+async function measure(store: Store, world: World, one: Case, writers: number): Promise<Figure> {
   const spent = new Map<string, number>();
   let inside = 0;
   const postAll = (commands: Command[]) =>
@@ -112,18 +100,18 @@ async function measure(store: Store, world: World, one: Case, writers: number): 
   for (const single of singles) await postAll([single]);
   const yardstick = one.single / ((performance.now() - singleFrom) / 1000);
   const perSecond = (one.batches * batchSize) / seconds;
-  const alone = (ms: number) => (writers === 1 ? round(ms / one.batches) : null);
+  const alone = (ms: number) => (writers === 1 ? round(ms / one.batches) : '');
   return {
     case: one.name,
     writers,
-    commandsPerSecond: Math.round(perSecond),
-    linesPerSecond: Math.round(perSecond * one.lines),
-    msPerBatch: round((seconds * 1000 * writers) / one.batches),
-    loadMs: alone(batched.load),
-    decideMs: alone(batched.inside - batched.load - batched.write),
-    writeMs: alone(batched.write),
-    commitMs: alone(seconds * 1000 - batched.inside),
-    yardstickPerSecond: Math.round(yardstick),
+    'commands/s': Math.round(perSecond),
+    'lines/s': Math.round(perSecond * one.lines),
+    'ms/batch': round((seconds * 1000 * writers) / one.batches),
+    'load ms': alone(batched.load),
+    'decide ms': alone(batched.inside - batched.load - batched.write),
+    'write ms': alone(batched.write),
+    'commit ms': alone(seconds * 1000 - batched.inside),
+    'one by one/s': Math.round(yardstick),
     ratio: round(perSecond / yardstick),
   };
 }
@@ -144,32 +132,29 @@ async function database(): Promise<{ url: string; stop(): Promise<void> }> {
   };
 }
 
-/** Prints the table; returns the figures with the settings read back from the server they were measured on. */
-export async function run(): Promise<{ figures: LedgerFigure[]; settings: Record<string, string>; machine: string }> {
+/** Figures with the settings read back from the server they were measured on. `decide` is all of our own work, encoding included. */
+export async function run(): Promise<BenchResult> {
   const { url, stop } = await database();
   await migrate(url);
   const owner = new pg.Pool({ connectionString: url, max: 2 });
   const store = testStore(appUrl(url), 4);
   try {
-    const figures: LedgerFigure[] = [];
+    const rows: Figure[] = [];
     for (const one of cases) {
       for (const writers of one.skus === 1 ? [1] : [1, 2]) {
         const world = await makeWorld(owner, one.skus);
         await stockUp(owner, world);
-        figures.push(await measure(store, world, one, writers));
+        rows.push(await measure(store, world, one, writers));
       }
     }
-    const { rows } = await owner.query<{ name: string; setting: string }>(
+    const read = await owner.query<{ name: string; setting: string }>(
       `select name, setting from pg_settings where name in ('server_version', 'fsync', 'synchronous_commit', 'shared_buffers', 'max_wal_size')`,
     );
-    console.table(figures);
-    const settings = Object.fromEntries(rows.map((row) => [row.name, row.setting]));
-    return { figures, settings, machine: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}` };
+    const settings = Object.fromEntries(read.rows.map((row) => [row.name, row.setting]));
+    return { title: `The ledger: channel orders in batches of ${batchSize}, beside one by one`, rows, settings };
   } finally {
     await store.end();
     await owner.end();
     await stop();
   }
 }
-
-if (import.meta.main) console.log(JSON.stringify((await run()).settings));
