@@ -30,7 +30,8 @@ afterAll(async () => {
   await database.drop();
 });
 
-const rows = (...values: Record<string, string>[]): RawRow[] => values.map((value, index) => ({ row: index + 2, values: value }));
+const rows = (...values: Record<string, string>[]): RawRow[] =>
+  values.map((value, index) => ({ row: index + 2, values: value }));
 const sellable = async (sku: string): Promise<Record<string, number>> => {
   const { rows: found } = await database.owner.query<{ code: string; sellable: number }>(
     'select l.code, p.sellable from positions p join variants v on v.id = p.variant_id join locations l on l.id = p.location_id where v.org_id = $1 and v.sku = $2',
@@ -42,8 +43,22 @@ const options = (key: string, dryRun = false) => ({ orgId: world.orgId, actor: '
 
 test('a product file adds and changes by SKU, and the same file again changes nothing', async () => {
   const file = rows({ sku: 'IMP-1', title: 'One' }, { sku: 'IMP-2', title: 'Two' }, { sku: 'IMP/#% é', title: 'Odd' });
-  expect(await importProducts(deps, file, options('p1'))).toEqual({ rows: 3, succeeded: 3, failed: 0, unchanged: 0, errors: [], errorFile: null });
-  expect(await importProducts(deps, file, options('p2'))).toEqual({ rows: 3, succeeded: 0, failed: 0, unchanged: 3, errors: [], errorFile: null });
+  expect(await importProducts(deps, file, options('p1'))).toEqual({
+    rows: 3,
+    succeeded: 3,
+    failed: 0,
+    unchanged: 0,
+    errors: [],
+    errorFile: null,
+  });
+  expect(await importProducts(deps, file, options('p2'))).toEqual({
+    rows: 3,
+    succeeded: 0,
+    failed: 0,
+    unchanged: 3,
+    errors: [],
+    errorFile: null,
+  });
 });
 
 test('bundle components must be known, and must not be bundles; the rest of the file lands', async () => {
@@ -100,8 +115,18 @@ test('a dry run counts exactly what the live run then does, and books nothing', 
 
 test('the same import again, after a crash, adds nothing twice', async () => {
   const file = rows({ sku: 'IMP-2', quantity: '5' }, { sku: 'IMP-2', quantity: '-2' });
-  expect(await importStock(deps, file, 'add', options('again'))).toMatchObject({ rows: 2, succeeded: 2, failed: 0, unchanged: 0 });
-  expect(await importStock(deps, file, 'add', options('again'))).toMatchObject({ rows: 2, succeeded: 2, failed: 0, unchanged: 0 });
+  expect(await importStock(deps, file, 'add', options('again'))).toMatchObject({
+    rows: 2,
+    succeeded: 2,
+    failed: 0,
+    unchanged: 0,
+  });
+  expect(await importStock(deps, file, 'add', options('again'))).toMatchObject({
+    rows: 2,
+    succeeded: 2,
+    failed: 0,
+    unchanged: 0,
+  });
   expect(Object.values(await sellable('IMP-2'))).toEqual([3]);
 });
 
