@@ -16,6 +16,7 @@ import {
   writeAccepted,
   writeApplied,
   writeNotDone,
+  writeNotSeen,
   writeStale,
 } from './observe.ts';
 
@@ -280,6 +281,12 @@ describe('an answer that never came', () => {
     expect(observe(raise, read(10, 5), plain)).toMatchObject({ verdict: 'not_applied', gap: 0, counted: false });
   });
 
+  test('P6: without compare-and-set a raise that was never answered nor seen may have been sold again', () => {
+    const raise = beginWrite(showing(10, 0), { value: 13, from: 10, seq: 0 });
+    expect(writeNotSeen(raise, s(9))).toMatchObject({ pending: null, unseen: 3, unseenAt: s(9) });
+    expect(writeNotSeen(open, s(9))).toMatchObject({ pending: null, unseen: 0, unseenAt: null });
+  });
+
   test('P6: a stock webhook while a cut is on its way proves nothing: it may be a sale of as many units', () => {
     const cut = beginWrite(showing(10, 0), { value: 9, from: 10, seq: 0 });
     const seen = observe(cut, hook(9, 5), cas);
@@ -315,10 +322,18 @@ describe('race 14: which observations count', () => {
     expect(observe(showing(10, 60), read(9, 60), cas)).toMatchObject({ verdict: 'unseen_sale', counted: true });
   });
 
-  test('below 0 compares as 0', () => {
+  test('below 0 offers no more than 0, and the units sold there are counted', () => {
     const seen = observe(applyEffect(showing(1, 0), sale(1, 5), true), hook(-3, 9), cas);
-    expect(seen).toMatchObject({ verdict: 'as_expected', gap: 0 });
+    expect(seen).toMatchObject({ verdict: 'unseen_sale', gap: 3 });
     expect(expectedOf(seen.shown)).toBe(-3);
+    expect(observe(seen.shown, read(0, 9), cas)).toMatchObject({ verdict: 'as_expected', gap: 0 });
+  });
+
+  test('P6: units a shop sold below 0 are a gap too, and are not offered again when goods arrive', () => {
+    const seen = observe(showing(1, 0), read(-2, 5), cas);
+    expect(seen).toMatchObject({ verdict: 'unseen_sale', gap: 3 });
+    expect(goalOf(10, seen.shown.unseen)).toBe(7);
+    expect(brief(applyEffect(seen.shown, sale(3, 5), true))).toEqual({ expected: -2, unseen: 0 });
   });
 
   test('the first number ever is simply the base', () => {

@@ -24,7 +24,8 @@
  *
  * Observation (a read or a stock webhook, at vendor time t)
  *   Counts only when newer than base and than the last observation. Same instant: only when it was asked for after
- *   base was known; else an equal number confirms and another one asks for a read. Below 0 compares as 0.
+ *   base was known; else an equal number confirms and another one asks for a read. Below 0 offers no more than 0 and is
+ *   neither raised nor taken for an edit, but what was sold below 0 is sold: gaps are counted through it.
  *   While a write settles nothing proves anything.
  *   Effects after t are not in it; effects of the same instant may be. So a counted number is compared with a range:
  *     inside   → new base; what the range left open stays an effect after it
@@ -153,7 +154,7 @@ const withoutSurplus = (shown: Shown, units: number): Shown => {
   return { ...shown, surplus, surplusAt: surplus === 0 ? null : shown.surplusAt };
 };
 
-/** Base was proved without these units given back: as many sales hid behind them. */
+/** Units that may have been sold behind our back: base was proved without what was given back. */
 const withHidden = (shown: Shown, units: number, at: number): Shown => ({
   ...shown,
   unseen: shown.unseen + units,
@@ -309,14 +310,15 @@ function judgeRange(
   context: ObservationContext,
   write: Observed['write'],
 ): Observed {
-  const value = shownAs(observation.value);
-  if (value > shownAs(range.high)) {
+  const { value } = observation;
+  if (shownAs(value) > shownAs(range.high)) {
     const keep = [...range.later, ...range.open.filter(({ units }) => units > 0)];
-    const more = value - shownAs(range.high);
+    const more = value - range.high;
     const surplus = { ...shown, surplus: shown.surplus + more, surplusAt: at };
     return based(surplus, observation, at, { verdict: 'higher', gap: 0, keep, context, write });
   }
-  const gap = Math.max(0, shownAs(range.low) - value);
+  // Below 0 every unit still counts: a shop that goes on selling at 0 has sold them.
+  const gap = Math.max(0, range.low - value);
   const keep = [...leftOpen(range, value), ...range.later];
   return based(shown, observation, at, { verdict: gap > 0 ? 'unseen_sale' : 'as_expected', gap, keep, context, write });
 }
@@ -324,8 +326,8 @@ function judgeRange(
 /** Of the effects that may be in the number, the units that are not: the number itself tells how many. */
 function leftOpen(range: Range, value: number): ShownEffect[] {
   const start = range.low + sum(range.open.filter(({ units }) => units > 0));
-  let sold = Math.max(0, shownAs(start) - value);
-  let given = Math.max(0, value - shownAs(start));
+  let sold = Math.max(0, start - value);
+  let given = Math.max(0, value - start);
   const left: ShownEffect[] = [];
   for (const effect of range.open) {
     const used = effect.units > 0 ? Math.min(effect.units, sold) : -Math.min(-effect.units, given);
@@ -443,6 +445,17 @@ export const writeStale = (shown: Shown): Shown => ({ ...shown, pending: null, u
 
 /** Surely not written: what was known before is still known. */
 export const writeNotDone = (shown: Shown): Shown => ({ ...shown, pending: null });
+
+/**
+ * Without compare-and-set, without an answer, and the old number after the settle time: it never arrived, or it was a raise
+ * whose units were sold again meanwhile. Those are presumed sold.
+ */
+export function writeNotSeen(shown: Shown, at: number): Shown {
+  const { pending } = shown;
+  const raised = pending && pending.from !== null ? pending.value - Math.max(0, pending.from) : 0;
+  const freed = { ...shown, pending: null };
+  return raised > 0 ? withHidden(freed, raised, at) : freed;
+}
 
 /** Orders are known completely past unseen's time: nobody sold those units; somebody edited the number. */
 export function releaseUnseen(shown: Shown, ordersReadTo: number | null): Shown {

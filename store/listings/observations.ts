@@ -6,7 +6,7 @@
  * asks for a read; what is kept as a row is what changed something or explains why it did not.
  */
 import type { Ids } from '#core/effects.ts';
-import { type Observed, observe, writeAccepted } from '#core/stock/observe.ts';
+import { type Observed, observe, writeAccepted, writeNotSeen } from '#core/stock/observe.ts';
 import type { Tx } from '../tx.ts';
 import { lockByIds, lockByStockKeys, type ShownRow, saveShown, triesOfUnknown } from './shown.ts';
 import { announce } from './states.ts';
@@ -113,7 +113,7 @@ export async function recordReads(
       const end = endOfWaiting(row, context.now, context.settle ?? { settleMs: 0, rejectAfter: 1 });
       if (end !== 'wait') {
         rejected = end === 'rejected';
-        row.shown = { ...before, pending: null };
+        row.shown = rejected ? { ...before, pending: null } : writeNotSeen(before, read.vendorAt);
         seen = book.judge(row, observation, 'read');
         book.proven.set(row.id, 'proven_not_applied');
         // It is said and left alone: nothing is sent again before something changes.
