@@ -228,10 +228,13 @@ test('50,000 products and files of more than 10 MB are taken; beyond the limit i
   const stockFile = `sku,quantity,note\n${Array.from({ length: 150 }, (_, n) => `BIG-${n},${n % 100},${filler}`).join('\n')}\n`;
   expect(stockFile.length).toBeGreaterThan(10 * 1_048_576);
   expect(counts((await stock(stockFile)).body)).toEqual([150, 148, 0, 2]);
+  const many = Array.from({ length: 50_000 }, (_, n) => `BIG-${n},${(n % 100) + 1}`);
+  expect(counts((await stock(`sku,quantity\n${many.join('\n')}\n`)).body)).toEqual([50_000, 50_000, 0, 0]);
+  expect(await demo.ok('/api/inventory/BIG-49999')).toMatchObject({ physical: 100, available: 100 });
   const before = await booked();
   expect((await stock(`sku,quantity\n${'BIG-1,7\n'.repeat(100_001)}`)).status).toBe(413);
   const rows = JSON.stringify(Array.from({ length: 100_001 }, () => ({ sku: 'BIG-1', quantity: 7 })));
   expect((await send('/api/inventory/bulk', rows, 'application/json')).status).toBe(413);
   expect((await stock(`sku,quantity,note\nBIG-1,7,${'z'.repeat(33 * 1_048_576)}\n`)).status).toBe(413);
   expect(await booked()).toBe(before);
-}, 60_000);
+}, 120_000);
