@@ -200,6 +200,14 @@ describe('holds', () => {
     expect(await numbers(db.owner, world, w)).toEqual({ MAIN: [3, 0, 0] });
   });
 
+  test('a hold prolonged for ever has no due row any more', async () => {
+    const { world, v } = await stocked(3);
+    const holdId = HoldId(randomUUID());
+    await run(store, world, [hold(holdId, v, 1, noon)]);
+    await run(store, world, [hold(holdId, v, 1, null)]);
+    expect(await dues(world)).toEqual([]);
+  });
+
   test('a confirmation of no lines is our mistake and forgets nothing', async () => {
     const { world, v } = await stocked(3);
     const holdId = HoldId(randomUUID());

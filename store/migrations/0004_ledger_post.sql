@@ -255,12 +255,13 @@ begin
   select d.org_id, 'stock', d.sku, d.version from unnest(d_org, d_sku, d_version) as d (org_id, sku, version);
 
   if p_dues is not null then
-    -- A batch may see only some variants of a hold: its row goes when nothing of it stands any more.
+    -- A batch may see only some variants of a hold: its row goes when nothing of it that expires stands any more.
     delete from due x using json_to_recordset(p_dues) as r (org_id uuid, subject_id uuid, due_at double precision)
     where r.due_at is null and x.org_id = r.org_id and x.kind = 'hold' and x.subject_id = r.subject_id
-      and coalesce((select sum(h.open) from holds h where h.org_id = r.org_id and h.hold_id = r.subject_id), 0) = 0
+      and coalesce((select sum(h.open) from holds h where h.org_id = r.org_id and h.hold_id = r.subject_id and h.expires_at is not null), 0) = 0
       and coalesce((
-        select sum(s.waiting) from shortfalls s where s.org_id = r.org_id and s.line_id = r.subject_id and s.claim_kind = 'hold'), 0) = 0;
+        select sum(s.waiting) from shortfalls s where s.org_id = r.org_id and s.line_id = r.subject_id and s.claim_kind = 'hold'
+          and s.expires_at is not null), 0) = 0;
     insert into due (org_id, kind, subject_id, due_at)
     select r.org_id, 'hold', r.subject_id, to_timestamp(r.due_at / 1000)
     from json_to_recordset(p_dues) as r (org_id uuid, subject_id uuid, due_at double precision)
