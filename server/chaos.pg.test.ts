@@ -40,7 +40,10 @@ test('a start while every channel refuses us comes up, and is right when they no
   const running = await begin();
   for (const place of places) await sim(running, place, '/faults', { kind: 'revoke' });
   await api(running, '/api/counts', { sku: 'DEMO-001', quantity: 7 });
+  const killed = performance.now();
   await killAndRestart(running, { database: true });
+  // Ready means serving: nobody waits for what only a channel can end.
+  expect(performance.now() - killed).toBeLessThan(12_000);
   const { connections } = await look(running);
   expect(connections.map(({ state }) => state)).toContain('unauthorized');
   await calm(running);

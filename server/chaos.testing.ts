@@ -239,7 +239,8 @@ async function insist<T>(run: Run, ask: () => Promise<Reply<T>>): Promise<Reply<
     if (run.product.alive) {
       try {
         const reply = await ask();
-        if (reply.status !== 503) return reply;
+        // "Still running": what a killed process left under this key is taken over after half a minute.
+        if (reply.status !== 503 && (reply.body as { code?: string } | null)?.code !== 'store.conflict') return reply;
       } catch {
         // Killed under us.
       }

@@ -61,3 +61,12 @@ export async function releaseLane(
     [orgId, connectionId, holder, generation],
   );
 }
+
+/** Lanes of the organization that somebody holds; at a start that is certainly alone: a predecessor was killed at work. */
+export async function heldLanes(tx: Tx, orgId: string): Promise<number> {
+  const { rows } = await tx.query<{ held: number }>(
+    `select count(*)::int as held from lanes where org_id = $1 and holder is not null`,
+    [orgId],
+  );
+  return rows[0]?.held ?? 0;
+}
