@@ -132,6 +132,76 @@ describe('verify', () => {
     expect(['MAIN', 'EAST']).toContain(faults[0]?.location);
   });
 
+  const strange = "'00000000-0000-4000-8000-000000000001'";
+  const misplaced: [string, string, string[]][] = [
+    [
+      'a movement to a place nobody knows',
+      `update movements set to_location = ${strange} where org_id = $1 and variant_id = $2 and to_bucket = 'damaged' and to_location = $3`,
+      ['bucket SKU-1 MAIN damaged 0 2', 'bucket SKU-1 - damaged 2 0', 'orphan SKU-1 - movement 0 2'],
+    ],
+    [
+      'a movement booked twice',
+      `insert into movements (org_id, id, variant_id, units, from_location, from_bucket, to_location, to_bucket, kind, reason, actor, effect_key, business_at)
+       select org_id, gen_random_uuid(), variant_id, units, from_location, from_bucket, to_location, to_bucket, kind, reason, actor, effect_key, business_at
+       from movements where org_id = $1 and variant_id = $2 and to_bucket = 'expired' and to_location = $3`,
+      ['bucket SKU-1 MAIN expired 2 1'],
+    ],
+    [
+      'an orphaned commitment',
+      `insert into commitments (org_id, line_id, variant_id, location_id, open, seq) select $1, ${strange}, $2, ${strange}, 2, 1 where $3::uuid is not null`,
+      [
+        `claim_log SKU-1 - commitment ${strange} 0 2`,
+        'committed SKU-1 - committed 2 0',
+        'orphan SKU-1 - commitment 0 2',
+      ],
+    ],
+    [
+      'an orphaned hold',
+      `insert into holds (org_id, hold_id, variant_id, location_id, open, seq, origin) select $1, ${strange}, $2, ${strange}, 2, 1, 'own' where $3::uuid is not null`,
+      [`claim_log SKU-1 - hold ${strange} 0 2`, 'orphan SKU-1 - hold 0 2', 'reserved SKU-1 - reserved 2 0'],
+    ],
+    [
+      'a shortfall of a variant that has no position',
+      `insert into shortfalls (org_id, line_id, variant_id, claim_kind, waiting, seq)
+       select $1, ${strange}, (select id from variants where org_id = $1 and sku = 'SKU-3'), 'commitment', 2, 1 where ($2::uuid, $3::uuid) is not null`,
+      [`claim_log SKU-3 - shortfall ${strange} 0 2`, 'orphan SKU-3 - shortfall 0 2'],
+    ],
+    [
+      'a commitment that grew beside its position and its log',
+      `update commitments set open = open + 1 where org_id = $1 and variant_id = $2 and location_id = $3`,
+      ['claim_log SKU-1 MAIN commitment * 3 4', 'committed SKU-1 MAIN committed 4 3'],
+    ],
+    [
+      'a log of a claim that has no row',
+      `insert into claim_events (org_id, claim, claim_id, variant_id, location_id, delta, event, actor, effect_key, business_at)
+       values ($1, 'commitment', ${strange}, $2, $3, 1, 'commit', 'test', 'planted', now())`,
+      [`claim_log SKU-1 MAIN commitment ${strange} 1 0`],
+    ],
+    [
+      'units moved between two places in the book only',
+      `update positions set sellable = sellable + case location_id when $3 then -1 else 1 end where org_id = $1 and variant_id = $2`,
+      ['bucket SKU-1 EAST sellable 1 2', 'bucket SKU-1 MAIN sellable 10 9'],
+    ],
+    [
+      'units that wait although a serving place has them free',
+      `with m as (insert into movements (org_id, id, variant_id, units, to_location, to_bucket, kind, reason, actor, effect_key, business_at)
+         select $1, gen_random_uuid(), v.id, 3, $3, 'sellable', 'receipt', 'planted', 'test', 'planted', now()
+         from variants v where v.org_id = $1 and v.sku = 'SKU-2' and $2::uuid is not null returning variant_id)
+       update positions p set sellable = 3 from m where p.org_id = $1 and p.variant_id = m.variant_id and p.location_id = $3`,
+      ['idle SKU-2 MAIN free while 5 wait 0 3'],
+    ],
+  ];
+  test.each(misplaced)('finds %s, with what follows from it and nothing else', async (_, sql, expected) => {
+    const world = await busyWorld();
+    await db.owner.query(sql, [world.orgId, world.variants[0], world.main]);
+    const { ok, faults } = await verdict(world);
+    expect(ok).toBe(false);
+    const uuid = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
+    const told = faults.map((f) => `${f.kind} ${f.sku} ${f.location || '-'} ${f.what} ${f.expected} ${f.found}`);
+    const wanted = expected.map((text) => text.replaceAll(strange, '*'));
+    expect(told.map((text) => text.replace(uuid, '*')).sort()).toEqual(wanted.sort());
+  });
+
   test('finds a shortfall that is not in the log, and sees only its own organization', async () => {
     const [world, other] = [await busyWorld(), await busyWorld()];
     await db.owner.query('update shortfalls set waiting = 1 where org_id = $1', [world.orgId]);
