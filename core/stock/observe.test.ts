@@ -148,6 +148,15 @@ describe('units given back that we learn of late', () => {
     expect(imported).toMatchObject({ surplus: 0, surplusAt: null });
   });
 
+  test('P6: units too many at one time explain no restock of a later one, however old its order is', () => {
+    // A sold 3 and was cancelled, told as nothing in one version. Then B, sold before all this, gives 3 back and C takes them.
+    const cancelled = observe(observe(showing(97, 0), hook(94, 2), cas).shown, hook(97, 4), cas).shown;
+    const seen = observe(releaseUnseen(cancelled, s(5)), read(97, 10), cas).shown;
+    const told = applyEffect(seen, back(3, 0, 8), true);
+    expect(goalOf(100, told.unseen)).toBe(97);
+    expect(brief(applyEffect(told, sale(3, 9), true))).toEqual({ expected: 97, unseen: 0 });
+  });
+
   test('somebody’s edit of an earlier time explains no later restock', () => {
     const edited = observe(showing(97, 0), hook(100, 5), cas).shown;
     const later = observe(edited, read(100, 20), cas).shown;

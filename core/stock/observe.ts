@@ -10,8 +10,9 @@
  * read simply became the new base, the gap would be forgotten and the next raise would sell those units twice.
  *
  * Effect (an order version changed what the channel took, between vendor times `from` and `to`)
- *   1. A sale that may be from before unseen's time consumes unseen: it was already seen as the gap. A restock that may
- *      be from before surplus' time consumes surplus: it was already seen as units too many.
+ *   1. A sale that may be from before unseen's time consumes unseen: it was already seen as the gap. A restock surely
+ *      from before surplus' time consumes surplus: it was already seen as units too many. (When in doubt a sale too many
+ *      is presumed, and orders read past it end that; a sale too few would be offered again.)
  *   2. The rest: provably before base → contained in base. A sale: nothing to do. A restock: base was proved without it,
  *      so as many units were sold that we do not know yet, and the two hid each other: they are unseen.
  *      Provably after → counts.
@@ -144,9 +145,9 @@ const withoutUnseen = (shown: Shown, units: number): Shown => {
 };
 
 /** How many of these units given back were already seen as too many. */
-function surplusCovered(shown: Shown, effect: { units: number; from: number }): number {
+function surplusCovered(shown: Shown, effect: { units: number; to: number }): number {
   if (effect.units >= 0 || shown.surplusAt === null) return 0;
-  return instant(effect.from) <= instant(shown.surplusAt) ? Math.min(shown.surplus, -effect.units) : 0;
+  return instant(effect.to) <= instant(shown.surplusAt) + 1 ? Math.min(shown.surplus, -effect.units) : 0;
 }
 
 const withoutSurplus = (shown: Shown, units: number): Shown => {
@@ -164,7 +165,7 @@ const withHidden = (shown: Shown, units: number, at: number): Shown => ({
 export function applyEffect(shown: Shown, effect: NewEffect, compareAndSet: boolean): Shown {
   if (effect.units === null) return { ...shown, unknown: true };
   const covered = unseenCovered(shown, effect);
-  const returned = surplusCovered(shown, { units: effect.units, from: effect.from });
+  const returned = surplusCovered(shown, { units: effect.units, to: effect.to });
   const after = returned > 0 ? withoutSurplus(shown, returned) : covered > 0 ? withoutUnseen(shown, covered) : shown;
   const units = effect.units - covered + returned;
   if (units === 0 || after.base === null || after.baseAt === null) return after;
@@ -179,6 +180,10 @@ export function applyEffect(shown: Shown, effect: NewEffect, compareAndSet: bool
     effects: bounded([...after.effects, { units, from: effect.from, to: effect.to, seq: effect.seq, sure }]),
   };
 }
+
+/** Sold so long before base was proved that base has it already, if it was sold here at all. */
+export const inBase = (shown: Shown, effect: { units: number | null; to: number }): boolean =>
+  effect.units !== null && effect.units > 0 && shown.baseAt !== null && instant(effect.to) < instant(shown.baseAt) - 1;
 
 /** Units moved at a place we do not know: nobody's number is certain until read. A raise counts as possible everywhere. */
 export function applyUnplaced(shown: Shown, effect: NewEffect): Shown {

@@ -7,7 +7,7 @@
  * not (a place that shows 0 sells nothing). Otherwise every target of the key is unknown, and the units stand in
  * `unplaced_effects` until reads have shown where they went.
  */
-import { applyEffect, applyUnplaced, expectedHighOf, expectedOf, unseenCovered } from '#core/stock/observe.ts';
+import { applyEffect, applyUnplaced, expectedHighOf, expectedOf, inBase, unseenCovered } from '#core/stock/observe.ts';
 import type { Tx } from '../tx.ts';
 import { lockByStockKeys, type ShownRow, saveShown } from './shown.ts';
 
@@ -82,7 +82,10 @@ function book(
     left -= covered;
   }
   if (left === 0) return group;
-  for (const row of group) {
+  // A level read since then has it already, if it was there: what it lacks next is another sale.
+  const open = group.filter(({ shown }) => !inBase(shown, { units: left, to: effect.at }));
+  if (open.length === 0) return group;
+  for (const row of open) {
     row.effectSeq += 1;
     row.shown = applyUnplaced(row.shown, { units: left, from, to: effect.at, seq: row.effectSeq });
     row.dirty = true;
