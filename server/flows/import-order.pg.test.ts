@@ -61,13 +61,13 @@ test('quantity changes are booked as differences, whichever way and however ofte
   );
   expect(await see.numbers(org, 'A')).toMatchObject({ committed: 1, short: 0 });
   const keys = await see.all<{ effect_key: string }>(
-    `select regexp_replace(effect_key, '[0-9a-f-]{36}', '*', 'g') as effect_key from ledger_effects where org_id = $1 and effect_key like 'order:%' order by recorded_at, 1`,
+    `select regexp_replace(effect_key, '[0-9a-f-]{36}', '*', 'g') as effect_key from ledger_effects where org_id = $1 and effect_key like 'order:%' order by 1`,
     [org.orgId],
   );
   expect(keys.map((row) => row.effect_key)).toEqual([
     'order:*:r1:commit',
-    'order:*:r2:release:*',
     'order:*:r2:commit',
+    'order:*:r2:release:*',
     'order:*:r3:release:*',
   ]);
 });

@@ -4,14 +4,14 @@
  * Called by post.ts only.
  */
 import { StoreError } from '#core/errors.ts';
-import type { ClaimId, OrgId, VariantId } from '#core/ids.ts';
+import type { ClaimId, LocationId, OrgId, VariantId } from '#core/ids.ts';
 import type { Book, ClaimState, PositionState } from '#core/stock/book.ts';
 import type { Found } from '#core/stock/desk.ts';
 import type { Command, PostContext } from '#core/stock/movement.ts';
 import { available } from '#core/stock/position.ts';
 import type { Decided } from '#core/stock/posting.ts';
 import type { Tx } from '../tx.ts';
-import { quoted } from './columns.ts';
+import { literal, quoted } from './columns.ts';
 import type { LoadedShare } from './load.ts';
 import { toStored } from './result.ts';
 
@@ -29,30 +29,30 @@ const buckets = ['sellable', 'damaged', 'quarantine', 'expired', 'incoming', 'co
 /** Column types of ledger_write's tables, in its order. */
 const types = {
   positions: ['uuid', 'uuid', 'uuid', ...buckets.map(() => 'integer'), 'bigint'],
-  commands: ['uuid', 'text', 'json'],
+  commands: ['integer', 'text', 'json'],
   movements: [
-    'uuid',
+    'integer',
     'text',
     'text',
     'text',
     'float8',
     'uuid',
-    'uuid',
     'integer',
-    'uuid',
+    'integer',
+    'integer',
     'text',
-    'uuid',
+    'integer',
     'text',
     'text',
     'text',
   ],
-  events: ['uuid', 'text', 'text', 'float8', 'text', 'uuid', 'uuid', 'uuid', 'integer', 'text'],
+  events: ['integer', 'text', 'text', 'float8', 'text', 'uuid', 'integer', 'integer', 'integer', 'text'],
   rows: [
     'text',
+    'integer',
     'uuid',
-    'uuid',
-    'uuid',
-    'uuid',
+    'integer',
+    'integer',
     'text',
     'integer',
     'integer',
@@ -66,7 +66,7 @@ const types = {
 } as const;
 
 const tables = ['positions', 'commands', 'movements', 'events', 'rows', 'dirty'] as const;
-const columnTypes = tables.flatMap((table) => [...types[table]]);
+const columnTypes = ['uuid', 'uuid', 'uuid', ...tables.flatMap((table) => [...types[table]])];
 const writeStatement = {
   name: 'ledger_write',
   text: `select ledger_write(${[...columnTypes.map((type) => `${type}[]`), 'json', 'json', 'json', 'double precision']
@@ -94,6 +94,22 @@ class Columns {
   }
 }
 
+/** Ids by index, from 1: what a batch repeats in row after row travels once. */
+class Dictionary<Id extends string> {
+  private readonly indexes = new Map<Id, number>();
+
+  index(id: Id): number {
+    const known = this.indexes.get(id);
+    if (known !== undefined) return known;
+    this.indexes.set(id, this.indexes.size + 1);
+    return this.indexes.size;
+  }
+
+  get ids(): string {
+    return literal([...this.indexes.keys()]);
+  }
+}
+
 interface Alert {
   org_id: OrgId;
   id: string;
@@ -107,6 +123,9 @@ interface Alert {
 }
 
 interface Draft {
+  orgs: Dictionary<OrgId>;
+  variants: Dictionary<VariantId>;
+  locations: Dictionary<LocationId>;
   positions: Columns;
   commands: Columns;
   movements: Columns;
@@ -124,11 +143,19 @@ export async function write(tx: Tx, shares: readonly DecidedShare[], context: Po
     Draft,
     (typeof tables)[number]
   >;
-  const draft: Draft = { ...columns, alerts: [], resolved: [], dues: [] };
+  const ids = {
+    orgs: new Dictionary<OrgId>(),
+    variants: new Dictionary<VariantId>(),
+    locations: new Dictionary<LocationId>(),
+  };
+  const draft: Draft = { ...ids, ...columns, alerts: [], resolved: [], dues: [] };
   for (const share of shares) addShare(draft, share, context);
   if (draft.commands.rows === 0) return;
   const rare = (rows: readonly unknown[]) => (rows.length > 0 ? JSON.stringify(rows) : null);
   const values = [
+    ids.orgs.ids,
+    ids.variants.ids,
+    ids.locations.ids,
     ...tables.flatMap((table) => draft[table].literals),
     rare(draft.alerts),
     rare(draft.resolved),
@@ -146,22 +173,25 @@ export async function write(tx: Tx, shares: readonly DecidedShare[], context: Po
 
 function addShare(draft: Draft, { loaded, commands, book, decided }: DecidedShare, context: PostContext): void {
   const { orgId } = loaded;
+  const org = draft.orgs.index(orgId);
+  const variant = (id: VariantId) => draft.variants.index(id);
+  const location = (id: LocationId | null | undefined) => (id == null ? null : draft.locations.index(id));
   for (const { index, result, movements } of decided.written) {
     const command = commands[index] as Command;
     const key = quoted(command.key);
     const actor = quoted(command.actor ?? context.actor);
     const reference = command.reference == null ? null : quoted(command.reference);
-    draft.commands.add(orgId, key, quoted(JSON.stringify(toStored(result))));
+    draft.commands.add(org, key, quoted(JSON.stringify(toStored(result))));
     for (const { variantId, units, from, to, kind, reason } of movements) {
-      const sides = [from?.locationId ?? null, from?.bucket ?? null, to?.locationId ?? null, to?.bucket ?? null];
+      const sides = [location(from?.locationId), from?.bucket ?? null, location(to?.locationId), to?.bucket ?? null];
       draft.movements.add(
-        orgId,
+        org,
         key,
         actor,
         reference,
         command.businessAt,
         context.ids.uuid(),
-        variantId,
+        variant(variantId),
         units,
         ...sides,
         kind,
@@ -170,7 +200,8 @@ function addShare(draft: Draft, { loaded, commands, book, decided }: DecidedShar
     }
     if (result.kind !== 'posted') continue;
     for (const { claim, claimId, variantId, locationId, delta, event } of result.claims) {
-      draft.events.add(orgId, key, actor, command.businessAt, claim, claimId, variantId, locationId, delta, event);
+      const at = command.businessAt;
+      draft.events.add(org, key, actor, at, claim, claimId, variant(variantId), location(locationId), delta, event);
     }
   }
   const { positions, claims } = book.changed();
@@ -206,10 +237,10 @@ function addClaims(draft: Draft, orgId: OrgId, book: Book, claims: readonly Clai
   for (const row of claims) {
     draft.rows.add(
       row.kind,
-      orgId,
+      draft.orgs.index(orgId),
       row.claimId,
-      row.variantId,
-      row.locationId,
+      draft.variants.index(row.variantId),
+      row.locationId === null ? null : draft.locations.index(row.locationId),
       row.as,
       row.open,
       row.spent,

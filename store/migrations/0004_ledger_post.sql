@@ -159,17 +159,20 @@ as $$
     offset 0) r
 $$;
 
--- Writes what was decided, each row once. p: positions (absolute) · k: commands · m: movements · e: claim events · r: claim rows
+-- Writes what was decided, each row once. o, v, l: the organizations, variants and locations that k, m, e and r name by index (an id is
+-- 36 characters, and most rows would repeat three) · p: positions (absolute) · k: commands · m: movements · e: claim events · r: claim rows
 -- (absolute) · d: variants to publish · alerts, resolved, dues: rare, as JSON.
 -- Times are Unix ms. Each row carries its command's key, actor and time: looking them up by index in an array of texts walks it.
 create function ledger_write(
+  o_id uuid[], v_id uuid[], l_id uuid[],
   p_org uuid[], p_variant uuid[], p_location uuid[], p_sellable integer[], p_damaged integer[], p_quarantine integer[],
   p_expired integer[], p_incoming integer[], p_committed integer[], p_reserved integer[], p_version bigint[],
-  k_org uuid[], k_key text[], k_result json[],
-  m_org uuid[], m_key text[], m_actor text[], m_reference text[], m_at double precision[], m_id uuid[], m_variant uuid[], m_units integer[], m_from uuid[], m_from_bucket text[], m_to uuid[],
+  k_org integer[], k_key text[], k_result json[],
+  m_org integer[], m_key text[], m_actor text[], m_reference text[], m_at double precision[], m_id uuid[], m_variant integer[], m_units integer[],
+  m_from integer[], m_from_bucket text[], m_to integer[],
   m_to_bucket text[], m_kind text[], m_reason text[],
-  e_org uuid[], e_key text[], e_actor text[], e_at double precision[], e_claim text[], e_claim_id uuid[], e_variant uuid[], e_location uuid[], e_delta integer[], e_event text[],
-  r_kind text[], r_org uuid[], r_claim uuid[], r_variant uuid[], r_location uuid[], r_as text[], r_open integer[],
+  e_org integer[], e_key text[], e_actor text[], e_at double precision[], e_claim text[], e_claim_id uuid[], e_variant integer[], e_location integer[], e_delta integer[], e_event text[],
+  r_kind text[], r_org integer[], r_claim uuid[], r_variant integer[], r_location integer[], r_as text[], r_open integer[],
   r_spent integer[], r_ended integer[], r_lapsed integer[], r_seq bigint[], r_origin text[], r_expires double precision[],
   d_org uuid[], d_variant uuid[], d_hint integer[], d_sku text[], d_version bigint[],
   p_alerts json, p_resolved json, p_dues json, p_now double precision)
@@ -182,8 +185,8 @@ declare
 begin
   -- Sorted: who has used keys of ours up in another order would wait for us while we wait for him.
   insert into ledger_effects (org_id, effect_key, result)
-  select k.org_id, k.effect_key, k.result from unnest(k_org, k_key, k_result) as k (org_id, effect_key, result)
-  order by k.org_id, k.effect_key collate "C";
+  select o_id[k.org], k.effect_key, k.result from unnest(k_org, k_key, k_result) as k (org, effect_key, result)
+  order by 1, k.effect_key collate "C";
 
   -- Absolute numbers, under the lock they were read with; a version that is not the one read is somebody else's mistake.
   insert into positions as p (org_id, variant_id, location_id, sellable, damaged, quarantine, expired, incoming, committed, reserved, version)
@@ -201,17 +204,17 @@ begin
   if cardinality(m_org) > 0 then
     insert into movements (org_id, id, variant_id, units, from_location, from_bucket, to_location, to_bucket, kind, reason,
       reference, actor, effect_key, business_at)
-    select m.org_id, m.id, m.variant_id, m.units, m.from_location, m.from_bucket, m.to_location, m.to_bucket, m.kind, m.reason,
+    select o_id[m.org], m.id, v_id[m.variant], m.units, l_id[m.from_location], m.from_bucket, l_id[m.to_location], m.to_bucket, m.kind, m.reason,
       m.reference, m.actor, m.effect_key, to_timestamp(m.at / 1000)
     from unnest(m_org, m_key, m_actor, m_reference, m_at, m_id, m_variant, m_units, m_from, m_from_bucket, m_to, m_to_bucket, m_kind, m_reason)
-      as m (org_id, effect_key, actor, reference, at, id, variant_id, units, from_location, from_bucket, to_location, to_bucket, kind, reason);
+      as m (org, effect_key, actor, reference, at, id, variant, units, from_location, from_bucket, to_location, to_bucket, kind, reason);
   end if;
 
   if 'commitment' = any (r_kind) then
     insert into commitments (org_id, line_id, variant_id, location_id, open, shipped, released, seq)
-    select r.org_id, r.claim_id, r.variant_id, r.location_id, r.open, r.spent, r.ended, r.seq
+    select o_id[r.org], r.claim_id, v_id[r.variant], l_id[r.location], r.open, r.spent, r.ended, r.seq
     from unnest(r_kind, r_org, r_claim, r_variant, r_location, r_open, r_spent, r_ended, r_seq)
-      as r (kind, org_id, claim_id, variant_id, location_id, open, spent, ended, seq)
+      as r (kind, org, claim_id, variant, location, open, spent, ended, seq)
     where r.kind = 'commitment'
     on conflict (org_id, line_id, variant_id, location_id)
       do update set open = excluded.open, shipped = excluded.shipped, released = excluded.released;
@@ -219,9 +222,9 @@ begin
 
   if 'hold' = any (r_kind) then
     insert into holds (org_id, hold_id, variant_id, location_id, open, confirmed, released, lapsed, origin, expires_at, seq)
-    select r.org_id, r.claim_id, r.variant_id, r.location_id, r.open, r.spent, r.ended, r.lapsed, r.origin, to_timestamp(r.expires / 1000), r.seq
+    select o_id[r.org], r.claim_id, v_id[r.variant], l_id[r.location], r.open, r.spent, r.ended, r.lapsed, r.origin, to_timestamp(r.expires / 1000), r.seq
     from unnest(r_kind, r_org, r_claim, r_variant, r_location, r_open, r_spent, r_ended, r_lapsed, r_origin, r_expires, r_seq)
-      as r (kind, org_id, claim_id, variant_id, location_id, open, spent, ended, lapsed, origin, expires, seq)
+      as r (kind, org, claim_id, variant, location, open, spent, ended, lapsed, origin, expires, seq)
     where r.kind = 'hold'
     on conflict (org_id, hold_id, variant_id, location_id) do update set
       open = excluded.open, confirmed = excluded.confirmed, released = excluded.released, lapsed = excluded.lapsed,
@@ -230,9 +233,9 @@ begin
 
   if 'shortfall' = any (r_kind) then
     insert into shortfalls (org_id, line_id, variant_id, claim_kind, waiting, filled, cancelled, lapsed, origin, expires_at, seq)
-    select r.org_id, r.claim_id, r.variant_id, r.claim_as, r.open, r.spent, r.ended, r.lapsed, r.origin, to_timestamp(r.expires / 1000), r.seq
+    select o_id[r.org], r.claim_id, v_id[r.variant], r.claim_as, r.open, r.spent, r.ended, r.lapsed, r.origin, to_timestamp(r.expires / 1000), r.seq
     from unnest(r_kind, r_org, r_claim, r_variant, r_as, r_open, r_spent, r_ended, r_lapsed, r_origin, r_expires, r_seq)
-      as r (kind, org_id, claim_id, variant_id, claim_as, open, spent, ended, lapsed, origin, expires, seq)
+      as r (kind, org, claim_id, variant, claim_as, open, spent, ended, lapsed, origin, expires, seq)
     where r.kind = 'shortfall'
     on conflict (org_id, line_id, variant_id, claim_kind) do update set
       waiting = excluded.waiting, filled = excluded.filled, cancelled = excluded.cancelled, lapsed = excluded.lapsed,
@@ -241,9 +244,9 @@ begin
 
   if cardinality(e_org) > 0 then
     insert into claim_events (org_id, claim, claim_id, variant_id, location_id, delta, event, actor, effect_key, business_at)
-    select e.org_id, e.claim, e.claim_id, e.variant_id, e.location_id, e.delta, e.event, e.actor, e.effect_key, to_timestamp(e.at / 1000)
+    select o_id[e.org], e.claim, e.claim_id, v_id[e.variant], l_id[e.location], e.delta, e.event, e.actor, e.effect_key, to_timestamp(e.at / 1000)
     from unnest(e_org, e_key, e_actor, e_at, e_claim, e_claim_id, e_variant, e_location, e_delta, e_event)
-      as e (org_id, effect_key, actor, at, claim, claim_id, variant_id, location_id, delta, event);
+      as e (org, effect_key, actor, at, claim, claim_id, variant, location, delta, event);
   end if;
 
   insert into dirty_variants as x (org_id, variant_id, hint)
