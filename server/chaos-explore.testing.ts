@@ -43,6 +43,7 @@ for (let seed = first; seed <= last; seed += 1) {
     say(
       `seed ${seed}: ${wrong.length === 0 ? 'ok' : 'BROKEN'} acts ${history.acts} orders ${orders} writes ${writes} kills ${history.kills} settled ${settledMs} ms`,
     );
+    if (settledMs > 15_000) for (const line of verdict.waitedFor.slice(0, 4)) say(`   waited for: ${line}`);
     if (wrong.length > 0) {
       const { counted, ...rest } = history;
       writeFileSync(join(folder, 'history.json'), JSON.stringify({ ...rest, counted: [...counted], wrong }, null, 1));

@@ -168,6 +168,8 @@ function judgeNumbers(product: Product, { items, truths }: Scene): string[] {
       for (const listing of item.listings.filter(({ connectionId }) => connectionId === connection.id)) {
         const name = `${place} ${item.sku} ${listing.channelLocation.split('/').at(-1)}`;
         const told = `desired ${listing.desired} expected ${listing.expected} observed ${listing.observed} ${listing.state}: ${listing.reason}`;
+        // A channel that took a number and never applied it: named, told, and tried again later.
+        if (listing.state === 'rejected' && /never applied/.test(listing.reason ?? '')) continue;
         if (!quietStates.has(listing.state)) wrong.push(`${name} is ${listing.state}: ${told}`);
         if (item.sku === 'DEMO-FBA' || listing.state === 'unmapped') continue;
         const truth = truths[place].items.find(
@@ -401,6 +403,8 @@ export interface Verdict {
   settledMs: number;
   orders: number;
   writes: number;
+  /** What the last wait was for. */
+  waitedFor: string[];
 }
 
 /** Waits until the numbers and orders are right (at most `withinMs`), then stays a while to see that they remain. */
@@ -408,7 +412,9 @@ export async function settled(product: Product, history: History, withinMs: numb
   const begun = performance.now();
   let scene = await look(product);
   let wrong = judge(product, scene);
+  let waitedFor: string[] = [];
   while (wrong.length > 0 && performance.now() - begun < withinMs) {
+    waitedFor = wrong;
     await rest(250);
     scene = await look(product);
     wrong = judge(product, scene);
@@ -437,5 +443,5 @@ export async function settled(product: Product, history: History, withinMs: numb
   const most = 20 * history.acts + 300 * product.starts;
   if (writes > most) wrong.push(`${writes} writes for ${history.acts} acts and ${product.starts} starts`);
   wrong.push(...judgeGoods(scene, history), ...(await judgeLedger(product)), ...history.strange);
-  return { wrong, settledMs: Math.round(settledMs), orders: scene.orders.length, writes };
+  return { wrong, settledMs: Math.round(settledMs), orders: scene.orders.length, writes, waitedFor };
 }

@@ -114,6 +114,12 @@ test('a refusal that is over is noticed: the lane asks again, and what waited is
   await stage.stock('MUG', 5);
   await shop.fault({ kind: 'revoke' });
   await publisher.drain();
+  // An order that could not be read meanwhile.
+  await db.owner.query(
+    `insert into inbox (org_id, id, connection_id, kind, external_id, topic, source, body_hash, body, received_at, next_at, state, error_code)
+     values ($1, $2, $3, 'order', '902-1', 'ORDER_CHANGE', 'queue', '\\x00', '\\x00', now(), now() + interval '1 day', 'waiting', 'connector.unauthorized')`,
+    [stage.orgId, stage.ids.uuid(), shop.connection.connectionId],
+  );
   expect(await stage.target(shop, 'MUG', 'DEFAULT')).toMatchObject({ state: 'unauthorized' });
   await shop.control('/faults', undefined, 'DELETE');
   stage.clock.advance(1_300);
@@ -127,6 +133,11 @@ test('a refusal that is over is noticed: the lane asks again, and what waited is
     [stage.orgId],
   );
   expect(rows).toEqual([{ state: 'connected', kind: 'connection_unauthorized', resolved: true }]);
+  const { rows: waiting } = await db.owner.query(
+    `select next_at <= to_timestamp($2::float8 / 1000.0) as due from inbox where org_id = $1`,
+    [stage.orgId, stage.clock.now()],
+  );
+  expect(waiting).toEqual([{ due: true }]);
 });
 
 test('while it still refuses us, it is asked ever more rarely and nothing is sent', async () => {
@@ -144,4 +155,30 @@ test('while it still refuses us, it is asked ever more rarely and nothing is sen
   expect((await shop.calls()).length - before).toBeLessThanOrEqual(9);
   expect(await writes(shop)).toBe(0);
   expect(await stage.target(shop, 'MUG', 'DEFAULT')).toMatchObject({ state: 'unauthorized', dirty: true });
+});
+
+test('a cut that the channel took and never applied is told, and sent again later', async () => {
+  await stage.stock('MUG', 8);
+  const shop = await amazonShop(stage, { MUG: 8 });
+  const publisher = stage.publisher([shop]);
+  await publisher.drain();
+  await stage.stock('MUG', 5);
+  await shop.fault({ kind: 'half_batch', times: 1, match: { operation: 'patchListingsItem' } });
+  for (let look = 0; look < 5; look += 1) {
+    await publisher.drain();
+    stage.clock.advance(5_000);
+  }
+  expect(await stage.target(shop, 'MUG', 'DEFAULT')).toMatchObject({ state: 'rejected', observed: 8, desired: 5 });
+  expect(await shop.number('MUG')).toBe(8);
+  stage.clock.advance(60_000);
+  await publisher.drain();
+  stage.clock.advance(5_000);
+  await publisher.drain();
+  expect(await shop.number('MUG')).toBe(5);
+  expect(await stage.target(shop, 'MUG', 'DEFAULT')).toMatchObject({ state: 'in_sync', observed: 5, reason: null });
+  const { rows } = await db.owner.query(
+    `select kind, count, resolved_at is not null as resolved from alerts where org_id = $1`,
+    [stage.orgId],
+  );
+  expect(rows).toEqual([{ kind: 'listing_rejected', count: 1, resolved: true }]);
 });

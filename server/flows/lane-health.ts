@@ -9,6 +9,7 @@
  *                   was none, ends it
  */
 import type { BudgetClass } from '#connectors/kit/ports.ts';
+import { retryReads } from '#store/inbox/settle.ts';
 import { raiseAlerts, resolveAlerts, setConnectionState } from '#store/listings/states.ts';
 import type { LaneOptions } from './publisher-types.ts';
 
@@ -98,6 +99,7 @@ export class LaneHealth {
     await store.tenant(orgId, async (tx) => {
       await setConnectionState(tx, orgId, connectionId, 'connected', null, clock.now());
       await resolveAlerts(tx, orgId, 'connection_unreachable', [connectionId], clock.now());
+      await retryReads(tx, orgId, connectionId, clock.now());
     });
   }
 
@@ -111,6 +113,7 @@ export class LaneHealth {
     const changed = await store.tenant(orgId, async (tx) => {
       await resolveAlerts(tx, orgId, 'connection_unreachable', [connectionId], clock.now());
       await resolveAlerts(tx, orgId, 'connection_unauthorized', [connectionId], clock.now());
+      await retryReads(tx, orgId, connectionId, clock.now());
       return setConnectionState(tx, orgId, connectionId, 'connected', null, clock.now());
     });
     if (changed) log.info({ ...connection }, 'The channel works again.');

@@ -124,10 +124,12 @@ export function afterReading(
   found: readonly FoundReading[],
   results: ReadonlyMap<string, ReadResult>,
   ids: Ids,
+  /** When a write that was never applied is tried again: it may have been a cut. */
+  againAt: number,
 ): ReadOutcome {
   const outcome: ReadOutcome = { findings: [], alerts: [], numbers: [] };
-  const refused = (target: WorkTarget, reason: string) => {
-    outcome.findings.push(note(target, { state: 'rejected', reason, handled: true }));
+  const refused = (target: WorkTarget, reason: string, readDue: Finding['readDue'] = 'clear') => {
+    outcome.findings.push({ ...note(target, { state: 'rejected', reason, handled: true }), readDue });
     outcome.alerts.push(refusal(ids, target.id, `The channel refuses the number of ${target.stockKey}: ${reason}`));
   };
   for (const { target, reading } of found) {
@@ -143,6 +145,7 @@ export function afterReading(
       refused(
         at,
         `The channel accepted ${target.pendingValue ?? 'a number'} and still shows ${reading.value}: it was never applied.`,
+        againAt,
       );
     } else {
       outcome.numbers.push({ targetId: target.id, value: reading.value, verdict: result?.verdict ?? 'old' });

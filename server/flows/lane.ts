@@ -38,6 +38,8 @@ import type { Lane, LaneOptions } from './publisher-types.ts';
 const roundsPerTurn = 8;
 /** Orders of a connection with presumed sales are asked for this often. */
 const sweepAskMs = 1_000;
+/** What a channel took and never applied is sent again after this, and as many settle times as it was given before. */
+const soonestAgainMs = 60_000;
 /** A probe reads few orders: whether it may is the question. */
 const probedOrdersMs = 1_000;
 /** How long a computed number may wait for its slot. */
@@ -335,6 +337,7 @@ class ConnectionLane implements Lane {
     const at = clock.monotonicMs();
     const found = pairReadings(targets, readings);
     const { settleMs, rejectAfterSettles } = opened.manifest.stock;
+    const againMs = Math.max(soonestAgainMs, rejectAfterSettles * settleMs);
     const { orgId, connectionId } = this.connection;
     const context = { ids, now: clock.now(), settle: { settleMs, rejectAfter: rejectAfterSettles } };
     const results = await this.#tx((tx) => recordReads(tx, orgId, connectionId, numbersRead(found), context));
@@ -342,7 +345,7 @@ class ConnectionLane implements Lane {
     await hooks?.afterReadRecord?.(targetIds);
     if (this.#dead) return;
     return async () => {
-      const { findings, alerts, numbers } = afterReading(found, results, ids);
+      const { findings, alerts, numbers } = afterReading(found, results, ids, context.now + againMs);
       await this.#find(targets, findings, alerts);
       const reads = new Map(turn.reads);
       for (const { targetId, value, verdict } of numbers) reads.set(targetId, { value, at, verdict });

@@ -67,3 +67,14 @@ export async function supersedeDead(
   );
   return rows;
 }
+
+/** The channel answers again: what could not be read from it need not wait out its pause. @returns how many rows. */
+export async function retryReads(tx: Tx, orgId: string, connectionId: string, now: number): Promise<number> {
+  const { rowCount } = await tx.query(
+    `update inbox set next_at = to_timestamp($3::float8 / 1000.0)
+     where org_id = $1 and connection_id = $2 and state = 'waiting' and next_at > to_timestamp($3::float8 / 1000.0)
+       and error_code in ('connector.unauthorized', 'connector.unavailable')`,
+    [orgId, connectionId, now],
+  );
+  return rowCount ?? 0;
+}
