@@ -5,6 +5,8 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { version } from '#server/version.ts';
 
 export interface BenchResult {
   title: string;
@@ -27,33 +29,35 @@ export function benchNames(): string[] {
     .sort();
 }
 
-/** @returns the results by name. Throws for a name that is not a bench. */
+/** Hears of each bench as it begins, and of its table when it is done. */
+export interface BenchListener {
+  begin(name: string): void;
+  table(text: string): void;
+}
+
+/** @returns what was kept of each bench, by name. */
 export async function runBenches(
   names: readonly string[],
-  print: (text: string) => void,
+  listener: BenchListener,
 ): Promise<Record<string, BenchResult>> {
-  const known = benchNames();
-  const unknown = names.find((name) => !known.includes(name));
-  if (unknown !== undefined) throw new Error(`There is no bench "${unknown}". Benches: ${known.join(', ')}`);
+  const folder = join(import.meta.dirname, 'results');
+  const machine = {
+    cores: cpus().length,
+    model: cpus()[0]?.model ?? 'unknown',
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    platform: `${process.platform} ${process.arch}`,
+    node: process.version,
+  };
   const results: Record<string, BenchResult> = {};
-  for (const name of names.length > 0 ? names : known) {
-    const bench = (await import(join(import.meta.dirname, `${name}.ts`))) as Bench;
+  for (const name of names) {
+    listener.begin(name);
+    const bench = (await import(pathToFileURL(join(import.meta.dirname, `${name}.ts`)).href)) as Bench;
     const result = await bench.run();
     results[name] = result;
-    const folder = join(import.meta.dirname, 'results');
+    const kept = { name, at: new Date().toISOString(), version, machine, ...result };
     mkdirSync(folder, { recursive: true });
-    const machine = {
-      cores: cpus().length,
-      model: cpus()[0]?.model ?? 'unknown',
-      memoryGiB: Math.round(totalmem() / 2 ** 30),
-      platform: `${process.platform} ${process.arch}`,
-      node: process.version,
-    };
-    writeFileSync(
-      join(folder, `${name}.json`),
-      `${JSON.stringify({ name, at: new Date().toISOString(), machine, ...result }, null, 2)}\n`,
-    );
-    print(`\n${result.title}\n${table(result.rows)}\n`);
+    writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(kept, null, 2)}\n`);
+    listener.table(`\n${result.title}\n${table(result.rows)}\n`);
   }
   return results;
 }
