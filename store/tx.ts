@@ -234,6 +234,8 @@ class PoolStore implements Store {
     });
     // An idle connection that breaks is dropped by the pool; whoever needs one gets a new one or the error.
     this.#pool.on('error', () => undefined);
+    // The pool listens only while a connection is idle; one that breaks between two of its hands would end the process.
+    this.#pool.on('connect', (client) => client.on('error', () => undefined));
   }
 
   tenant<T>(orgId: string, fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
