@@ -49,7 +49,7 @@ for (let seed = first; seed <= last; seed += 1) {
       writeFileSync(join(folder, 'history.json'), JSON.stringify({ ...rest, counted: [...counted], wrong }, null, 1));
     }
   } catch (error) {
-    wrong = [error instanceof Error ? (error.stack ?? error.message) : String(error)];
+    wrong = [error instanceof Error ? `${error.stack ?? error.message} ${String(error.cause ?? '')}` : String(error)];
     say(`seed ${seed}: BROKEN off`);
   }
   for (const line of wrong.slice(0, 25)) say(`   ${line}`);

@@ -142,6 +142,24 @@ describe('killed while taking an order in (race 18, P10)', () => {
     expect(await see.all(`select 1 from inbox where org_id = $1 and state = 'waiting'`, [org.orgId])).toEqual([]);
   });
 
+  test('after a read that was not stored, by a process that is certainly alone: it is read again at once', async () => {
+    const org = await makeOrg(db.owner, db.store, ['A']);
+    const shop = await simulatedShop(db.owner, db.store, org, { A: 10 }, host);
+    shops.push(shop);
+    await org.stock('A', 10);
+    const { id } = (await shop.control('/orders', { lines: [{ sku: 'A', quantity: 4 }], status: 'paid' })) as {
+      id: string;
+    };
+    expect(await run({ connection: shop.connection, shop, changed: id, killAt: 'afterFetch' })).toBe('SIGKILL');
+    const { intake } = takeIn(db.store, { opened: () => shop.opened, reading: false, soleProcess: true });
+    intake.start();
+    const end = clock.monotonicMs() + 5_000;
+    while ((await see.numbers(org, 'A')).committed !== 4 && clock.monotonicMs() < end) await clock.sleep(20);
+    await intake.stop();
+    expect(await see.numbers(org, 'A')).toMatchObject({ committed: 4 });
+    expect(await see.all(`select 1 from inbox where org_id = $1 and state = 'waiting'`, [org.orgId])).toEqual([]);
+  });
+
   test('in a sweep after a page was stored: the mark has not moved and the next sweep completes it', async () => {
     const org = await makeOrg(db.owner, db.store, ['A']);
     const shop = await simulatedShop(db.owner, db.store, org, { A: 10 }, host);

@@ -9,11 +9,14 @@
  */
 import type { Connector } from '#connectors/kit/ports.ts';
 import type { Clock, Ids, Random } from '#core/effects.ts';
+import { listLiveConnections } from '#store/connections/sweeps.ts';
+import { retryAbandoned } from '#store/inbox/settle.ts';
 import type { Store } from '#store/tx.ts';
 import type { Vault } from '../secrets.ts';
 import { createDrain } from './drain-inbox.ts';
 import { createFetcher } from './fetch-order.ts';
 import { completeUnmapped } from './import-order.ts';
+import { failureOf } from './inbox-retry.ts';
 import { createQueues } from './poll-queues.ts';
 import type { ConnectionRef, FlowLog, OpenedConnection } from './publisher-types.ts';
 import { createReceiver, type Delivery, type Received, type WebhookConnection } from './receive-event.ts';
@@ -77,7 +80,7 @@ export interface IntakeOptions {
   retryMs?: number;
   /** Sweeps and queue polling run by themselves after `start`; default true. */
   reading?: boolean;
-  /** This process holds the data folder's lock: a sweep's turn that stands when it begins is a dead predecessor's. */
+  /** This process holds the data folder's lock: a sweep's turn or a read that stands when it begins is a dead predecessor's. */
   soleProcess?: boolean;
 }
 
@@ -122,6 +125,10 @@ export function createIntake(options: IntakeOptions): Intake {
     resolve: receiver.resolve,
     receive: receiver.receive,
     start() {
+      if (options.soleProcess === true)
+        void takeOver(options).then(drain.wake, (error: unknown) =>
+          options.log.error({ ...failureOf(error) }, 'reads of a dead predecessor wait out their time'),
+        );
       drain.start();
       if (options.reading === false) return;
       sweeps.start();
@@ -142,4 +149,10 @@ export function createIntake(options: IntakeOptions): Intake {
     },
     forget: receiver.forget,
   };
+}
+
+/** Orders that a dead predecessor was reading are read now, not when its time is over. */
+async function takeOver({ store, platforms, clock }: IntakeOptions): Promise<void> {
+  for (const { orgId, connectionId } of await listLiveConnections(store, platforms))
+    await store.tenant(orgId, (tx) => retryAbandoned(tx, orgId, connectionId, clock.now()));
 }

@@ -4,7 +4,7 @@
  */
 import type { QueueMessage } from '#connectors/kit/ports.ts';
 import { ConnectorError } from '#core/errors.ts';
-import { listQueueConnections } from '#store/connections/sweeps.ts';
+import { listLiveConnections } from '#store/connections/sweeps.ts';
 import { markUnauthorized } from './drain-inbox.ts';
 import { failureOf } from './inbox-retry.ts';
 import type { IntakeOptions } from './intake.ts';
@@ -33,7 +33,7 @@ export function createQueues(options: QueueOptions) {
   async function watch(): Promise<void> {
     while (!stopping.signal.aborted && platforms.length > 0) {
       try {
-        const now = await listQueueConnections(store, platforms);
+        const now = await listLiveConnections(store, platforms);
         const live = new Set(now.map(({ connectionId }) => connectionId));
         for (const [id, { stop }] of polled) if (!live.has(id)) stop.abort();
         for (const connection of now) if (!polled.has(connection.connectionId)) begin(connection);

@@ -106,8 +106,8 @@ export async function finishSweep(
   );
 }
 
-/** Live connections of these platforms (scope `system`): whose queues are polled. */
-export async function listQueueConnections(
+/** Live connections of these platforms (scope `system`): whose queues are polled, whose reads are taken over. */
+export async function listLiveConnections(
   store: Store,
   platforms: readonly string[],
 ): Promise<(SweepTurn & { platform: string })[]> {

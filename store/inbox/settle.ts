@@ -78,3 +78,13 @@ export async function retryReads(tx: Tx, orgId: string, connectionId: string, no
   );
   return rowCount ?? 0;
 }
+
+/** Nobody else can be at work: reads that were under way died with a predecessor. @returns how many rows. */
+export async function retryAbandoned(tx: Tx, orgId: string, connectionId: string, now: number): Promise<number> {
+  const { rowCount } = await tx.query(
+    `update inbox set next_at = to_timestamp($3::float8 / 1000.0)
+     where org_id = $1 and connection_id = $2 and state = 'waiting' and fetching and next_at > to_timestamp($3::float8 / 1000.0)`,
+    [orgId, connectionId, now],
+  );
+  return rowCount ?? 0;
+}
