@@ -137,7 +137,7 @@ export async function startDemo(environment: Record<string, string> = {}): Promi
     url: string,
     init: { method: string; headers: Record<string, string>; body?: string },
   ): Promise<Answer<T>> {
-    const response = await fetch(url, { ...init, signal: AbortSignal.timeout(20_000) });
+    const response = await fetch(url, { ...init, signal: AbortSignal.timeout(60_000) });
     const text = await response.text();
     const isJson = /json/.test(response.headers.get('content-type') ?? '');
     return {
@@ -177,7 +177,7 @@ export async function startDemo(environment: Record<string, string> = {}): Promi
     return answer.body;
   }
 
-  async function until(predicate: () => Promise<boolean> | boolean, withinMs = 10_000): Promise<void> {
+  async function until(predicate: () => Promise<boolean> | boolean, withinMs = 20_000): Promise<void> {
     const end = performance.now() + withinMs;
     while (!(await predicate())) {
       if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${predicate.toString().slice(0, 400)}`);
