@@ -130,7 +130,19 @@ export interface Reply<T> {
   body: T;
 }
 
+/** What may be asked twice is asked again when a kept connection was just closed under it. */
 async function request<T>(
+  ...ask: [url: string, method: string, headers: Record<string, string>, body: unknown]
+): Promise<Reply<T>> {
+  const [url, method] = ask;
+  if (method === 'POST' && !url.endsWith('/sync')) return requestOnce<T>(...ask);
+  return requestOnce<T>(...ask).catch(async () => {
+    await rest(50);
+    return requestOnce<T>(...ask);
+  });
+}
+
+async function requestOnce<T>(
   url: string,
   method: string,
   headers: Record<string, string>,
@@ -290,7 +302,15 @@ async function shopper(run: Run, place: Place, random: Dice, pause: number): Pro
       );
       count(history, `order ${reply?.status ?? 'lost'}`);
       if (reply?.status !== 201) continue;
-      const placed: Placed = { place, id: reply.body.id, lines: reply.body.lines, at: Date.now(), loosenedAt: null };
+      const at = Date.now();
+      // Sold beyond the channel's own number: those units never stood there, so none of them can be given back.
+      const placed: Placed = {
+        place,
+        id: reply.body.id,
+        lines: reply.body.lines,
+        at,
+        loosenedAt: oversell ? at : null,
+      };
       history.placed.push(placed);
       mine.push(placed);
     } else if (roll < 0.68) {
