@@ -257,6 +257,56 @@ describe('channels', () => {
     expect((await syncstate('--org', 'adas-teas', 'connection', 'test', 'tea')).exit).toBe(0);
   });
 
+  test('the last units go to one connection: set by command, seen by API, explained by command now and then, and taken back', async () => {
+    const wrong = await run('scarcity', 'set', '2', '--sku', 'DEMO-006', '--connection', 'demo-a');
+    expect(wrong).toMatchObject({ exit: 2, stderr: 'Name a SKU or a connection, not both.\n' });
+    expect((await run('scarcity', 'set', '2', '--sku', 'DEMO-NONE')).stderr).toContain('DEMO-NONE');
+    expect((await run('scarcity', 'show')).stdout).toContain('Off: every connection offers the last unit.');
+    const set = await run('scarcity', 'set', '2', '--sku', 'DEMO-006', '--json');
+    expect(set.json()).toEqual({
+      settings: [{ scope: 'variant', connectionId: null, connection: null, sku: 'DEMO-006', lastUnits: 2, to: null }],
+    });
+    const asShown = async () =>
+      Promise.all(['shopA', 'shopB', 'amazon'].map((name) => demo.shown(name as 'shopA', 'DEMO-006')));
+    await run('sync', 'demo-a');
+    const before = Date.now();
+    // A shop's clock tells whole seconds.
+    await new Promise((done) => setTimeout(done, 1_100));
+    const set2 = { sku: 'DEMO-006', location: 'MAIN', set: 2, reason: 'cycle_count' };
+    await demo.ok('/api/inventory/adjustments', { body: set2 });
+    const scarce = () => demo.ok<{ items: { connection: string }[] }>('/api/scarcity');
+    await demo.until(async () => (await scarce()).items.length === 1);
+    await demo.until(async () => (await asShown()).filter((units) => units === 2).length === 1);
+    const [chosen] = (await scarce()).items;
+    expect((await asShown()).toSorted()).toEqual([0, 0, 2]);
+    const told = (await run('explain', 'DEMO-006')).stdout;
+    expect(told.split(`the last 2 of DEMO-006 are offered on ${chosen?.connection} only`)).toHaveLength(
+      chosen?.connection.startsWith('Amazon') ? 5 : 4,
+    );
+    const past = (await run('explain', 'DEMO-006', '--at', new Date(before).toISOString(), '--json')).json<{
+      targets: { desired: number; channel: null; past: { observed: number } }[];
+    }>();
+    expect(past.targets.map(({ desired }) => desired).toSorted((a, b) => a - b)).toEqual([0, 0, 100, 100, 100]);
+    expect(past.targets.map(({ channel, past: seen }) => [channel, seen.observed]).sort()).toEqual([
+      [null, 0],
+      [null, 0],
+      [null, 100],
+      [null, 100],
+      [null, 100],
+    ]);
+    expect((await demo.api('/api/scarcity', { method: 'PUT', body: { lastUnits: -1 } })).body).toMatchObject({
+      code: 'api.invalid',
+      errors: [{ field: 'lastUnits', message: 'must not be negative' }],
+    });
+    const stranger = { connectionId: '01890000-0000-7000-8000-000000000000', lastUnits: 1 };
+    expect((await demo.api('/api/scarcity', { method: 'PUT', body: stranger })).status).toBe(404);
+    const off = await demo.ok('/api/scarcity', { method: 'PUT', body: { sku: 'DEMO-006', lastUnits: null } });
+    expect(off).toEqual({ settings: [] });
+    await demo.until(async () => (await asShown()).every((units) => units === 2));
+    await demo.ok('/api/inventory/adjustments', { body: { ...set2, set: 100 } });
+    await demo.until(async () => (await asShown()).every((units) => units === 100));
+  });
+
   test('pause and resume are seen by the server', async () => {
     expect((await run('connection', 'pause', 'amazon', '--json')).json()).toMatchObject({
       name: 'Amazon Demo',

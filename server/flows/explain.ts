@@ -2,9 +2,9 @@
  * Explain this number: the calculation of a listing's publishable numbers as it runs in the lane, and what the channel
  * knows beside it. Nothing is computed twice: the steps are the lane's own.
  *
- * At a past time the same calculation runs on what was then: goods and claims from the ledger's own history, bundle parts
- * and policies from their versions. Which listing stands for which SKU, and which locations of ours feed a channel
- * location, are today's: they are not versioned. What the channel knew then is not told (`channel` is null).
+ * At a past time the same calculation runs on what was then: goods and claims from the ledger's own history, bundle parts,
+ * policies and last units from their versions. Which listing stands for which SKU, and which locations of ours feed a
+ * channel location, are today's: they are not versioned. Of the channel, what had been seen and sent by then (`past`).
  */
 import type { VariantId } from '#core/ids.ts';
 import type { Step } from '#core/stock/publishable.ts';
@@ -12,7 +12,14 @@ import { availabilityAsOf } from '#store/ledger/read.ts';
 import { loadWork, type Work, type WorkVariant } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
 import { readExplained } from '#store/views/explain.ts';
-import { type PastPart, readPartsAt, readPoliciesAt } from '#store/views/past.ts';
+import {
+  type PastPart,
+  readPartsAt,
+  readPoliciesAt,
+  readScarcityAt,
+  readSeenAndSentAt,
+  type SeenAndSent,
+} from '#store/views/past.ts';
 import { numbersOf } from './lane-decision.ts';
 
 export interface ExplainedTarget {
@@ -38,6 +45,8 @@ export interface ExplainedTarget {
     reason: string | null;
     ordersReadTo: string | null;
   };
+  /** What had been seen of the channel's number by then, and the last write; null for now. */
+  past: null | SeenAndSent;
 }
 
 /** Every target of the SKU's listings (or of one listing), in the order of connections and locations. Null: unknown SKU or listing. */
@@ -52,6 +61,15 @@ export async function explain(
   const rows = await readExplained(tx, orgId, sku, listingId);
   if (rows === null) return null;
   const explained: ExplainedTarget[] = [];
+  const seen =
+    at === null
+      ? null
+      : await readSeenAndSentAt(
+          tx,
+          orgId,
+          rows.map(({ targetId }) => targetId),
+          at,
+        );
   for (const connectionId of new Set(rows.map((row) => row.connectionId))) {
     const here = rows.filter((row) => row.connectionId === connectionId);
     const work = await loadWork(tx, orgId, connectionId, now, {
@@ -64,6 +82,7 @@ export async function explain(
       explained.push({
         ...row,
         channel: at === null ? row.channel : null,
+        past: seen?.get(targetId) ?? null,
         desired: number?.desired ?? 0,
         steps: number?.steps ?? [],
       });
@@ -92,6 +111,7 @@ async function pastWork(tx: Tx, orgId: string, work: Work, connectionId: string,
     ...work.targets.map(({ id }) => id),
   ];
   const policies = await readPoliciesAt(tx, orgId, subjects, at);
+  const scarce = await readScarcityAt(tx, orgId, goods, at);
   const bufferOf = (id: string) =>
     policies.find(({ scope, scopeId }) => scope === 'variant' && scopeId === id)?.fields.buffer ?? 0;
   const past = (variant: WorkVariant): WorkVariant => {
@@ -109,6 +129,7 @@ async function pastWork(tx: Tx, orgId: string, work: Work, connectionId: string,
         units,
         buffer: isBundle ? bufferOf(variantId) : 0,
         available: available.get(variantId) ?? {},
+        scarce: scarce.get(variantId) ?? null,
       })),
     };
   };

@@ -14,10 +14,11 @@ import {
   publishable,
   resolvePolicy,
 } from '#core/stock/publishable.ts';
+import { withheldFor } from '#core/stock/scarcity.ts';
 import { type Urgency, urgency } from '#core/stock/urgency.ts';
 import { lookMs } from '#store/listings/shown.ts';
 import type { Finding } from '#store/listings/states.ts';
-import type { Work, WorkTarget } from '#store/listings/work.ts';
+import type { Work, WorkPolicy, WorkTarget } from '#store/listings/work.ts';
 
 /** What this turn has already learned about the targets it works on. */
 export interface Turn {
@@ -55,7 +56,7 @@ export interface Decisions {
   sends: PlannedSend[];
 }
 
-const silent: PolicyFields = { buffer: null, shareBp: null, cap: null };
+const silent: WorkPolicy = { buffer: null, shareBp: null, cap: null, lastUnits: null };
 
 export function decide(work: Work, context: DecisionContext): Decisions {
   const decisions: Decisions = { findings: [], reads: [], sends: [] };
@@ -89,6 +90,7 @@ export function numbersOf(work: Work): Map<string, Publishable> {
       }),
       targets: group.map((target) => placed(target, work, fields('target', target.id))),
       partsMayTravel: work.connection?.settings.bundlePartsMayTravel === true,
+      withheld: withheldFor(work.connection?.id ?? '', fields('connection').lastUnits, variant?.parts ?? []),
     });
     for (const one of targets) numbers.set(one.targetId, one);
   }

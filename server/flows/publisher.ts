@@ -5,7 +5,7 @@
  * expands marks, serves due rows, wakes the lanes that have work, asks for stock sweeps. It holds no state that matters:
  * any number of processes may run one, leases decide who writes.
  */
-import { expandDirty } from '#store/listings/expand.ts';
+import { expand } from '#store/listings/scarcity.ts';
 import {
   askStockSweep,
   type ConnectionIds,
@@ -121,12 +121,12 @@ class LanePublisher implements Publisher {
   }
 
   async #expand(): Promise<boolean> {
-    const { store } = this.#options;
+    const { store, clock, ids } = this.#options;
     const orgs = await store.system((tx) => dirtyOrgs(tx));
     let any = false;
     for (const orgId of orgs) {
       for (let more = true; more; ) {
-        const expanded = await store.tenant(orgId, (tx) => expandDirty(tx, orgId));
+        const expanded = await store.tenant(orgId, (tx) => expand(tx, orgId, { now: clock.now(), ids }));
         any ||= expanded.connectionIds.length > 0;
         for (const connectionId of expanded.connectionIds) await this.#nudge({ orgId, connectionId });
         more = expanded.more && !this.#stopping.signal.aborted;

@@ -2,12 +2,24 @@
  * Policies (buffer, share, cap): versioned rows, so that a past publishable number can be explained.
  * A change closes the open version, opens the next and marks one row per policy dirty; the lanes find the targets.
  */
+import { markPolicyDirty } from '../listings/expand.ts';
 import type { Tx } from '../tx.ts';
 
 export interface PolicyFields {
   buffer?: number | null;
   shareBp?: number | null;
   cap?: number | null;
+  /** Scarcity (core/stock/scarcity.ts): at this many or fewer; 0 = never. */
+  lastUnits?: number | null;
+  lastUnitsTo?: 'priority' | 'sales' | null;
+}
+
+interface PolicyRow {
+  buffer: number | null;
+  share_bp: number | null;
+  cap: number | null;
+  last_units: number | null;
+  last_units_to: string | null;
 }
 
 export type PolicySubject =
@@ -39,30 +51,50 @@ export async function setPolicy(
     scopeId = subject.scopeId;
   }
   await tx.query(`select pg_advisory_xact_lock(hashtextextended('policy:' || $1 || ':' || $2, 0))`, [orgId, scopeId]);
-  const { rows } = await tx.query<{ buffer: number | null; share_bp: number | null; cap: number | null }>(
-    'select buffer, share_bp, cap from policies where org_id = $1 and scope = $2 and scope_id = $3 and valid_to is null',
+  const { rows } = await tx.query<PolicyRow>(
+    `select buffer, share_bp, cap, last_units, last_units_to from policies
+     where org_id = $1 and scope = $2 and scope_id = $3 and valid_to is null`,
     [orgId, scope, scopeId],
   );
-  const before = rows[0] ?? { buffer: null, share_bp: null, cap: null };
-  const after = {
-    buffer: fields.buffer === undefined ? before.buffer : fields.buffer,
-    share_bp: fields.shareBp === undefined ? before.share_bp : fields.shareBp,
-    cap: fields.cap === undefined ? before.cap : fields.cap,
-  };
-  if (before.buffer === after.buffer && before.share_bp === after.share_bp && before.cap === after.cap) return true;
+  const before = rows[0] ?? { buffer: null, share_bp: null, cap: null, last_units: null, last_units_to: null };
+  const after = { ...before, ...named(fields) };
+  if (JSON.stringify(before) === JSON.stringify(after)) return true;
   const at = new Date(by.now);
   await tx.query(
     'update policies set valid_to = greatest($4, valid_from) where org_id = $1 and scope = $2 and scope_id = $3 and valid_to is null',
     [orgId, scope, scopeId, at],
   );
   await tx.query(
-    'insert into policies (org_id, id, scope, scope_id, buffer, share_bp, cap, valid_from, actor) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)',
-    [orgId, by.id, scope, scopeId, after.buffer, after.share_bp, after.cap, at, by.actor],
+    `insert into policies (org_id, id, scope, scope_id, buffer, share_bp, cap, last_units, last_units_to, valid_from, actor)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    [
+      orgId,
+      by.id,
+      scope,
+      scopeId,
+      after.buffer,
+      after.share_bp,
+      after.cap,
+      after.last_units,
+      after.last_units_to,
+      at,
+      by.actor,
+    ],
   );
-  await tx.query(
-    `insert into dirty_policies (org_id, scope, scope_id) values ($1, $2, $3)
-     on conflict (org_id, scope, scope_id) do update set version = dirty_policies.version + 1`,
-    [orgId, scope, scopeId],
-  );
+  await markPolicyDirty(tx, orgId, scope, scopeId);
+  // Who has the last units is decided over all connections together.
+  if (scope === 'connection' && after.last_units !== before.last_units)
+    await markPolicyDirty(tx, orgId, 'organization', orgId);
   return true;
+}
+
+/** The columns of the fields that are named. */
+function named(fields: PolicyFields): Partial<PolicyRow> {
+  return {
+    ...(fields.buffer !== undefined && { buffer: fields.buffer }),
+    ...(fields.shareBp !== undefined && { share_bp: fields.shareBp }),
+    ...(fields.cap !== undefined && { cap: fields.cap }),
+    ...(fields.lastUnits !== undefined && { last_units: fields.lastUnits }),
+    ...(fields.lastUnitsTo !== undefined && { last_units_to: fields.lastUnitsTo }),
+  };
 }

@@ -9,9 +9,17 @@ import type { Tx } from '../tx.ts';
 
 const marksAtOnce = 1_000;
 
-/** @returns connections that now have work, and whether marks may be left. */
-export async function expandDirty(tx: Tx, orgId: string): Promise<{ connectionIds: string[]; more: boolean }> {
-  const { rows } = await tx.query<{ marks: number; policies: number; connection_ids: string[] | null }>(
+export interface Expanded {
+  /** Connections that now have work. */
+  connectionIds: string[];
+  /** Marks may be left. */
+  more: boolean;
+  /** The organization shares out last units: what must be judged anew (store/listings/scarcity.ts). */
+  scarcity: { variantIds: string[]; every: boolean } | null;
+}
+
+export async function expandDirty(tx: Tx, orgId: string): Promise<Expanded> {
+  const { rows } = await tx.query<ExpandedRow>(
     {
       name: 'expand_dirty',
       text: `
@@ -52,19 +60,13 @@ export async function expandDirty(tx: Tx, orgId: string): Promise<{ connectionId
     select (select count(*) from marks)::int as marks, (select count(*) from named)::int as policies,
       (select array_agg(distinct connection_id) from marked) as connection_ids,
       (select jsonb_agg(jsonb_build_array(variant_id, version)) from marks) as variant_versions,
-      (select jsonb_agg(jsonb_build_array(scope, scope_id, version)) from named) as policy_versions`,
+      (select jsonb_agg(jsonb_build_array(scope, scope_id, version)) from named) as policy_versions,
+      exists (select from policies where org_id = $1 and last_units is not null and valid_to is null)
+        or exists (select from scarcity_episodes where org_id = $1 and valid_to is null) as scarcity`,
     },
     [orgId, marksAtOnce],
   );
-  const [row] = rows as unknown as [
-    {
-      marks: number;
-      policies: number;
-      connection_ids: string[] | null;
-      variant_versions: unknown;
-      policy_versions: unknown;
-    },
-  ];
+  const [row] = rows as [ExpandedRow];
   if (row.marks > 0) {
     await tx.query(
       {
@@ -89,7 +91,31 @@ export async function expandDirty(tx: Tx, orgId: string): Promise<{ connectionId
       [orgId, JSON.stringify(row.policy_versions)],
     );
   }
-  return { connectionIds: row.connection_ids ?? [], more: row.marks >= marksAtOnce || row.policies >= marksAtOnce };
+  return {
+    connectionIds: row.connection_ids ?? [],
+    more: row.marks >= marksAtOnce || row.policies >= marksAtOnce,
+    scarcity: row.scarcity && row.marks + row.policies > 0 ? concerned(row) : null,
+  };
+}
+
+interface ExpandedRow {
+  marks: number;
+  policies: number;
+  connection_ids: string[] | null;
+  variant_versions: [variantId: string, version: number][] | null;
+  policy_versions: [scope: string, scopeId: string, version: number][] | null;
+  scarcity: boolean;
+}
+
+function concerned({ variant_versions, policy_versions }: ExpandedRow): { variantIds: string[]; every: boolean } {
+  const policies = policy_versions ?? [];
+  return {
+    variantIds: [
+      ...(variant_versions ?? []).map(([variantId]) => variantId),
+      ...policies.filter(([scope]) => scope === 'variant').map(([, scopeId]) => scopeId),
+    ],
+    every: policies.some(([scope]) => scope === 'organization' || scope === 'connection'),
+  };
 }
 
 /** One row per policy, whatever it touches; called in the transaction that changes the policy. */

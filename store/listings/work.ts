@@ -58,7 +58,18 @@ export interface WorkVariant {
   sku: string;
   isBundle: boolean;
   /** A plain variant's own stock is one part with one unit. */
-  parts: { variantId: string; sku: string; units: number; buffer: number; available: Record<string, number> }[];
+  parts: WorkPart[];
+}
+
+export interface WorkPart {
+  variantId: string;
+  sku: string;
+  units: number;
+  buffer: number;
+  /** By location id. */
+  available: Record<string, number>;
+  /** Its last units are offered on this connection only. */
+  scarce: { connectionId: string; connection: string; lastUnits: number } | null;
 }
 
 export interface WorkPlace {
@@ -70,6 +81,7 @@ export interface WorkPlace {
 
 export interface Work {
   connection: {
+    id: string;
     state: string;
     paused: boolean;
     settings: Record<string, unknown>;
@@ -81,8 +93,11 @@ export interface Work {
   listings: WorkListing[];
   variants: WorkVariant[];
   places: WorkPlace[];
-  policies: { scope: PolicyScope; scopeId: string; fields: PolicyFields }[];
+  policies: { scope: PolicyScope; scopeId: string; fields: WorkPolicy }[];
 }
+
+/** `lastUnits` of a connection: 0 = its numbers are never withheld for scarcity. */
+export type WorkPolicy = PolicyFields & { lastUnits: number | null };
 
 export type Pick =
   | { kind: 'claim'; limit: number; exclude: readonly string[]; urgentOnly: boolean; openWrites: boolean }
@@ -153,7 +168,7 @@ const loadSql = (pick: string) => `
       join variants p on p.org_id = $1 and p.id = b.component_id
     where v.is_bundle)
   select
-    (select jsonb_build_object('state', c.state, 'paused', c.paused_at is not null, 'settings', c.settings, 'priority', c.priority,
+    (select jsonb_build_object('id', c.id, 'state', c.state, 'paused', c.paused_at is not null, 'settings', c.settings, 'priority', c.priority,
       'unseen', exists (select from targets t where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0)) from c) as connection,
     coalesce((select jsonb_agg(jsonb_build_object('id', t.id, 'picked', t.picked, 'stockKey', t.stock_key, 'channelLocation', t.channel_location,
       'variantId', t.variant_id, 'expected', t.expected, 'expectedHigh', t.expected_high, 'unknown', t.unknown, 'base', t.base, 'unseen', t.unseen,
@@ -168,14 +183,17 @@ const loadSql = (pick: string) => `
         select jsonb_agg(jsonb_build_object('variantId', p.variant_id, 'sku', p.sku, 'units', p.units,
           'buffer', case when v.is_bundle then coalesce((select o.buffer from policies o where o.org_id = $1 and o.scope = 'variant' and o.scope_id = p.variant_id and o.valid_to is null), 0) else 0 end,
           'available', coalesce((select jsonb_object_agg(s.location_id, s.sellable - s.committed - s.reserved) from positions s
-            where s.org_id = $1 and s.variant_id = p.variant_id), '{}')) order by p.sku)
+            where s.org_id = $1 and s.variant_id = p.variant_id), '{}'),
+          'scarce', (select jsonb_build_object('connectionId', e.connection_id, 'connection', n.name, 'lastUnits', e.last_units)
+            from scarcity_episodes e join connections n on n.org_id = $1 and n.id = e.connection_id
+            where e.org_id = $1 and e.variant_id = p.variant_id and e.valid_to is null)) order by p.sku)
         from parts p where p.whole = v.id), '[]'))) from vs v), '[]') as variants,
     coalesce((select jsonb_agg(jsonb_build_object('channelLocation', m.channel_location, 'locationId', m.location_id, 'isDefault', l.is_default, 'priority', l.priority)
       order by l.is_default desc, l.priority, l.code)
       from connection_locations m join locations l on l.org_id = $1 and l.id = m.location_id
       where m.org_id = $1 and m.connection_id = $2), '[]') as places,
     coalesce((select jsonb_agg(jsonb_build_object('scope', o.scope, 'scopeId', o.scope_id, 'fields',
-      jsonb_build_object('buffer', o.buffer, 'shareBp', o.share_bp, 'cap', o.cap))) from policies o
+      jsonb_build_object('buffer', o.buffer, 'shareBp', o.share_bp, 'cap', o.cap, 'lastUnits', o.last_units))) from policies o
       where o.org_id = $1 and o.valid_to is null and (
         (o.scope = 'organization' and o.scope_id = $1) or (o.scope = 'connection' and o.scope_id = $2)
         or (o.scope = 'variant' and o.scope_id in (select id from vs)) or (o.scope = 'listing' and o.scope_id in (select id from ls))

@@ -10,6 +10,7 @@ import { healthRoutes } from './health.ts';
 import { orderRoutes } from './orders.ts';
 import { policyRoutes } from './policies.ts';
 import { returnRoutes } from './returns.ts';
+import { scarcityRoutes } from './scarcity.ts';
 import { stockRoutes } from './stock.ts';
 import { webhookRoutes } from './webhooks.ts';
 
@@ -18,6 +19,7 @@ export const routes: ((app: Api, deps: ApiDeps) => Promise<void>)[] = [
   stockRoutes,
   explainRoutes,
   policyRoutes,
+  scarcityRoutes,
   bulkRoutes,
   orderRoutes,
   connectionRoutes,

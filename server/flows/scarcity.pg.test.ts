@@ -1,0 +1,197 @@
+/** The last units stand on one channel only: real lanes, real simulators. */
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { setPolicy } from '#store/catalog/policies.ts';
+import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
+import { amazonShop } from './amazon-shop.testing.ts';
+import { explain } from './explain.ts';
+import type { Publisher } from './publisher-types.ts';
+import { failures, publishingStage, type Shop, type Stage } from './publishing.testing.ts';
+import { shopifyShop, type TestShopify } from './shopify-shop.testing.ts';
+
+let db: TestDatabase;
+let stage: Stage;
+let a: TestShopify;
+let b: TestShopify;
+let amazon: Shop;
+let publisher: Publisher;
+
+beforeAll(async () => {
+  db = await testDatabase();
+});
+afterAll(() => db.drop());
+beforeEach(async () => {
+  failures.length = 0;
+  stage = await publishingStage(db);
+  for (const sku of ['MUG', 'CUP']) await stage.variant(sku);
+  await stage.bundle('SET', { MUG: 2, CUP: 1 });
+  await stage.stock('MUG', 20);
+  await stage.stock('CUP', 20);
+  a = await shopifyShop(stage, { MUG: [20, 0], CUP: [20, 0], SET: [10, 0] }, { name: 'shop-a' });
+  b = await shopifyShop(stage, { MUG: [20, 0], CUP: [20, 0], SET: [10, 0] }, { name: 'shop-b' });
+  amazon = await amazonShop(stage, { MUG: 20 });
+  await priority(b, 10);
+  publisher = stage.publisher([a, b, amazon]);
+  await publisher.drain();
+});
+afterEach(async () => {
+  await stage.close();
+  expect(failures).toEqual([]);
+});
+
+const priority = (shop: Shop, value: number) =>
+  db.owner.query('update connections set priority = $3 where org_id = $1 and id = $2', [
+    stage.orgId,
+    shop.connection.connectionId,
+    value,
+  ]);
+
+async function limit(
+  scope: 'organization' | 'connection' | 'variant',
+  scopeId: string,
+  lastUnits: number | null,
+  lastUnitsTo: 'priority' | 'sales' | null = null,
+): Promise<void> {
+  await db.store.tenant(stage.orgId, (tx) =>
+    setPolicy(
+      tx,
+      stage.orgId,
+      { scope, scopeId },
+      { lastUnits, lastUnitsTo },
+      { actor: 'test', now: stage.clock.now(), id: stage.ids.uuid() },
+    ),
+  );
+}
+
+async function settled(): Promise<void> {
+  await publisher.drain();
+  stage.clock.advance(60_000);
+  await publisher.drain();
+}
+
+const shown = async (sku: string): Promise<number[]> => [
+  await a.number(sku, a.main),
+  await b.number(sku, b.main),
+  ...(sku === 'MUG' ? [await amazon.number(sku)] : []),
+];
+
+const episodes = async () =>
+  (
+    await db.owner.query<{ name: string; last_units: number; available: number; open: boolean }>(
+      `select c.name, e.last_units, e.available, e.valid_to is null as open from scarcity_episodes e
+       join connections c on c.id = e.connection_id where e.org_id = $1 order by e.valid_from, e.id`,
+      [stage.orgId],
+    )
+  ).rows;
+
+test('at the limit the last units stay on the connection of highest priority, every other shows 0, and plenty opens all again', async () => {
+  await limit('organization', stage.orgId, 3);
+  await settled();
+  expect(await shown('MUG')).toEqual([20, 20, 20]);
+  await stage.sell('MUG', 16);
+  await settled();
+  expect(await shown('MUG')).toEqual([4, 4, 4]);
+  await stage.sell('MUG', 1);
+  await settled();
+  expect(await shown('MUG')).toEqual([0, 3, 0]);
+  // Not at 5 = 3 + ⌈3 / 2⌉: it does not flap.
+  await stage.stock('MUG', 22);
+  await settled();
+  expect(await shown('MUG')).toEqual([0, 5, 0]);
+  await stage.stock('MUG', 23);
+  await settled();
+  expect(await shown('MUG')).toEqual([6, 6, 6]);
+  expect(await episodes()).toEqual([{ name: 'shop-b', last_units: 3, available: 3, open: false }]);
+});
+
+test('a bundle is withheld where a scarce part of it is not offered', async () => {
+  await limit('variant', stage.variants.CUP ?? '', 4);
+  await stage.sell('CUP', 16);
+  await settled();
+  expect(await shown('CUP')).toEqual([0, 4]);
+  expect(await shown('SET')).toEqual([0, 4]);
+  expect(await shown('MUG')).toEqual([20, 20, 20]);
+});
+
+test('by sales: the connection that sold more lately has the last units, and the choice stays when that changes', async () => {
+  await limit('organization', stage.orgId, 2, 'sales');
+  const order = async (shop: Shop, units: number) => {
+    const orderId = stage.ids.uuid();
+    await db.owner.query(
+      `insert into orders (org_id, id, connection_id, external_id, number, status, payment, fulfillment, channel_version, content_hash, placed_at)
+       values ($1, $2, $3, $2::uuid::text, '#1', 'confirmed', 'paid', 'unfulfilled', now(), '', to_timestamp($4::float8 / 1000.0))`,
+      [stage.orgId, orderId, shop.connection.connectionId, stage.clock.now()],
+    );
+    await db.owner.query(
+      `insert into order_lines (org_id, id, order_id, external_id, variant_id, ordered, wanted) values ($1, $2, $3, '1', $4, $5, $5)`,
+      [stage.orgId, stage.ids.uuid(), orderId, stage.variants.MUG, units],
+    );
+  };
+  await order(a, 9);
+  await order(b, 4);
+  await stage.sell('MUG', 18);
+  await settled();
+  expect(await shown('MUG')).toEqual([2, 0, 0]);
+  await order(b, 40);
+  await stage.sell('MUG', 1);
+  await settled();
+  expect(await shown('MUG')).toEqual([1, 0, 0]);
+});
+
+test('a connection set to 0 shows its number whatever the others do', async () => {
+  await limit('organization', stage.orgId, 5);
+  await limit('connection', amazon.connection.connectionId, 0);
+  await stage.sell('MUG', 16);
+  await settled();
+  expect(await shown('MUG')).toEqual([0, 4, 4]);
+});
+
+test('switching it on finds what is scarce already, switching it off opens everything, and each step explains itself', async () => {
+  await stage.sell('MUG', 18);
+  await settled();
+  expect(await shown('MUG')).toEqual([2, 2, 2]);
+  const before = stage.clock.now();
+  await limit('organization', stage.orgId, 2);
+  await settled();
+  expect(await shown('MUG')).toEqual([0, 2, 0]);
+  const during = stage.clock.now();
+  await limit('organization', stage.orgId, null);
+  await settled();
+  expect(await shown('MUG')).toEqual([2, 2, 2]);
+  const tell = async (at: number) =>
+    (await db.store.readOnly(stage.orgId, (tx) => explain(tx, stage.orgId, 'MUG', null, stage.clock.now(), at)))
+      ?.filter(
+        ({ connection, channelLocation }) => connection !== 'amazon' && [a.main, b.main].includes(channelLocation),
+      )
+      .map(({ connection, desired, steps }) => [connection, desired, steps.at(-1)?.label])
+      .sort();
+  expect(await tell(before)).toEqual([
+    ['shop-a', 2, 'available'],
+    ['shop-b', 2, 'available'],
+  ]);
+  expect(await tell(during)).toEqual([
+    ['shop-a', 0, 'the last 2 of MUG are offered on shop-b only'],
+    ['shop-b', 2, 'available'],
+  ]);
+});
+
+test('what another organization set, or has scarce, changes nothing here', async () => {
+  const other = await publishingStage(db);
+  try {
+    await other.variant('MUG');
+    await db.store.tenant(other.orgId, (tx) =>
+      setPolicy(
+        tx,
+        other.orgId,
+        { scope: 'organization', scopeId: other.orgId },
+        { lastUnits: 50 },
+        { actor: 'test', now: other.clock.now(), id: other.ids.uuid() },
+      ),
+    );
+    await stage.sell('MUG', 19);
+    await settled();
+    expect(await shown('MUG')).toEqual([1, 1, 1]);
+    expect(await episodes()).toEqual([]);
+  } finally {
+    await other.close();
+  }
+});
