@@ -2,9 +2,8 @@
  * Explain this number: the calculation of a listing's publishable numbers as it runs in the lane, and what the channel
  * knows beside it. Nothing is computed twice: the steps are the lane's own.
  *
- * At a past time the same calculation runs on what was then: goods and claims from the ledger's own history, bundle parts,
- * policies and last units from their versions. Which listing stands for which SKU, and which locations of ours feed a
- * channel location, are today's: they are not versioned. Of the channel, what had been seen and sent by then (`past`).
+ * At a past time the same calculation runs on what was then: goods and claims from the ledger's own history; listings,
+ * locations, bundle parts, policies and last units from their versions; and of the channel what had been seen and sent (`past`).
  */
 import type { VariantId } from '#core/ids.ts';
 import type { Step } from '#core/stock/publishable.ts';
@@ -13,8 +12,8 @@ import { loadWork, type Work, type WorkVariant } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
 import { readExplained } from '#store/views/explain.ts';
 import {
-  type PastPart,
   readPartsAt,
+  readPlacesAt,
   readPoliciesAt,
   readScarcityAt,
   readSeenAndSentAt,
@@ -58,7 +57,7 @@ export async function explain(
   now: number,
   at: number | null = null,
 ): Promise<ExplainedTarget[] | null> {
-  const rows = await readExplained(tx, orgId, sku, listingId);
+  const rows = await readExplained(tx, orgId, sku, listingId, at);
   if (rows === null) return null;
   const explained: ExplainedTarget[] = [];
   const seen =
@@ -76,8 +75,9 @@ export async function explain(
       kind: 'ids',
       ids: here.map(({ targetId }) => targetId),
     });
-    const numbers = numbersOf(at === null ? work : await pastWork(tx, orgId, work, connectionId, at));
-    for (const { targetId, ...row } of here) {
+    const whole = { id: here[0]?.variantId ?? '', sku };
+    const numbers = numbersOf(at === null ? work : await pastWork(tx, orgId, work, whole, at));
+    for (const { targetId, variantId: _, ...row } of here) {
       const number = numbers.get(targetId);
       explained.push({
         ...row,
@@ -91,11 +91,19 @@ export async function explain(
   return explained;
 }
 
-/** The same work with the goods, claims, parts and policies of a past time. */
-async function pastWork(tx: Tx, orgId: string, work: Work, connectionId: string, at: number): Promise<Work> {
-  const wholes = work.variants.map(({ id }) => id);
-  const parts = await readPartsAt(tx, orgId, wholes, at);
-  const goods = [...new Set([...wholes, ...parts.map(({ variantId }) => variantId)])];
+/** The same work with the mapping, goods, claims, parts and policies of a past time; every target of it stood for `whole` then. */
+async function pastWork(
+  tx: Tx,
+  orgId: string,
+  work: Work,
+  whole: { id: string; sku: string },
+  at: number,
+): Promise<Work> {
+  const connectionId = work.connection?.id ?? '';
+  const parts = await readPartsAt(tx, orgId, [whole.id], at);
+  const isBundle = parts.length > 0;
+  const made = isBundle ? parts : [{ variantId: whole.id, sku: whole.sku, units: 1 }];
+  const goods = made.map(({ variantId }) => variantId);
   const available = new Map<string, Record<string, number>>();
   for (const row of await availabilityAsOf(tx, orgId, goods as VariantId[], at)) {
     if (row.locationId === null) continue;
@@ -106,6 +114,7 @@ async function pastWork(tx: Tx, orgId: string, work: Work, connectionId: string,
   const subjects = [
     orgId,
     connectionId,
+    whole.id,
     ...goods,
     ...work.listings.map(({ id }) => id),
     ...work.targets.map(({ id }) => id),
@@ -114,24 +123,24 @@ async function pastWork(tx: Tx, orgId: string, work: Work, connectionId: string,
   const scarce = await readScarcityAt(tx, orgId, goods, at);
   const bufferOf = (id: string) =>
     policies.find(({ scope, scopeId }) => scope === 'variant' && scopeId === id)?.fields.buffer ?? 0;
-  const past = (variant: WorkVariant): WorkVariant => {
-    const own = parts.filter(({ whole }) => whole === variant.id);
-    const isBundle = own.length > 0;
-    const made: readonly Omit<PastPart, 'whole'>[] = isBundle
-      ? own
-      : [{ variantId: variant.id, sku: variant.sku, units: 1 }];
-    return {
-      ...variant,
-      isBundle,
-      parts: made.map(({ variantId, sku, units }) => ({
-        variantId,
-        sku,
-        units,
-        buffer: isBundle ? bufferOf(variantId) : 0,
-        available: available.get(variantId) ?? {},
-        scarce: scarce.get(variantId) ?? null,
-      })),
-    };
+  const variant: WorkVariant = {
+    ...whole,
+    isBundle,
+    parts: made.map(({ variantId, sku, units }) => ({
+      variantId,
+      sku,
+      units,
+      buffer: isBundle ? bufferOf(variantId) : 0,
+      available: available.get(variantId) ?? {},
+      scarce: scarce.get(variantId) ?? null,
+    })),
   };
-  return { ...work, variants: work.variants.map(past), policies };
+  return {
+    ...work,
+    variants: [variant],
+    targets: work.targets.map((target) => ({ ...target, variantId: whole.id })),
+    listings: work.listings.map((listing) => ({ ...listing, variantId: whole.id })),
+    places: await readPlacesAt(tx, orgId, connectionId, at),
+    policies,
+  };
 }

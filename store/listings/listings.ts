@@ -85,8 +85,9 @@ export async function upsertListings(
     return { id: listingId, ...draft, variantId };
   });
   await tx.query(
-    `insert into listings as l (org_id, id, connection_id, variant_id, external_id, variant_external_id, channel_sku, stock_key, title, fulfilled_by, not_writable)
-     select $1, r.id, $2, r."variantId", r."externalId", r."variantExternalId", r."channelSku", r."stockKey", r.title, r."fulfilledBy", r."notWritable"
+    `insert into listings as l (org_id, id, connection_id, variant_id, external_id, variant_external_id, channel_sku, stock_key, title, fulfilled_by, not_writable, updated_at)
+     select $1, r.id, $2, r."variantId", r."externalId", r."variantExternalId", r."channelSku", r."stockKey", r.title, r."fulfilledBy", r."notWritable",
+       to_timestamp($4::float8 / 1000.0)
      from jsonb_to_recordset($3::jsonb) as r(id uuid, "variantId" uuid, "externalId" text, "variantExternalId" text, "channelSku" text, "stockKey" text,
        title text, "fulfilledBy" text, "notWritable" text)
      on conflict (org_id, connection_id, external_id, variant_external_id, stock_key) do update set

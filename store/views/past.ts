@@ -1,6 +1,6 @@
-/** Versioned rows as they stood at a business time: what bundles were made of, and the policies in force. */
+/** Versioned rows as they stood at a business time: what bundles were made of, mappings, policies, last units. */
 import type { PolicyScope } from '#core/stock/publishable.ts';
-import type { WorkPart, WorkPolicy } from '../listings/work.ts';
+import type { WorkPart, WorkPlace, WorkPolicy } from '../listings/work.ts';
 import type { Tx } from '../tx.ts';
 
 const inForce = (row: string) => `${row}.valid_from <= $2 and (${row}.valid_to is null or ${row}.valid_to > $2)`;
@@ -24,6 +24,17 @@ export async function readPartsAt(
      from bundle_components b join variants v on v.org_id = b.org_id and v.id = b.component_id
      where b.org_id = $1 and ${inForce('b')} and b.variant_id = any ($3::uuid[]) order by v.sku`,
     [orgId, new Date(at), variantIds],
+  );
+  return rows;
+}
+
+/** Which of our locations stood behind the connection's at that time, default first, then by priority. */
+export async function readPlacesAt(tx: Tx, orgId: string, connectionId: string, at: number): Promise<WorkPlace[]> {
+  const { rows } = await tx.query<WorkPlace>(
+    `select m.channel_location as "channelLocation", m.location_id as "locationId", l.is_default as "isDefault", l.priority
+     from connection_location_history m join locations l on l.org_id = m.org_id and l.id = m.location_id
+     where m.org_id = $1 and ${inForce('m')} and m.connection_id = $3 order by l.is_default desc, l.priority, l.code`,
+    [orgId, new Date(at), connectionId],
   );
   return rows;
 }
