@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { amazon } from '#connectors/amazon/index.ts';
 import { createBudgets } from '#connectors/kit/budget.ts';
+import { withBulkSettings } from '#connectors/kit/bulk-settings.ts';
 import type { Connector, Manifest } from '#connectors/kit/ports.ts';
 import { type CallLogEntry, type ConnectionTransport, createTransport } from '#connectors/kit/transport.ts';
 import { shopify } from '#connectors/shopify/index.ts';
@@ -298,13 +299,13 @@ function createOpener(deps: {
   };
 }
 
-/** The manifest as this connection's own settings change it: settle time and order lag. */
+/** The manifest as this connection's own settings change it: settle time, order lag, documents of many numbers. */
 function withSettings(manifest: Manifest, settings: Record<string, unknown>): Manifest {
   const number = (name: string, fallback: number): number =>
     typeof settings[name] === 'number' ? settings[name] : fallback;
   return {
     ...manifest,
-    stock: { ...manifest.stock, settleMs: number('settleMs', manifest.stock.settleMs) },
+    stock: withBulkSettings({ ...manifest.stock, settleMs: number('settleMs', manifest.stock.settleMs) }, settings),
     orders: { ...manifest.orders, lagMs: number('orderLagMs', manifest.orders.lagMs) },
   };
 }

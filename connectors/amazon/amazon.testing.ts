@@ -6,10 +6,11 @@ import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
 import type { Clock } from '#core/effects.ts';
 import { createBudgets } from '../kit/budget.ts';
 import type { BudgetClass, CallOptions, Channel } from '../kit/ports.ts';
-import { createTransport } from '../kit/transport.ts';
+import { type CallLogEntry, createTransport } from '../kit/transport.ts';
 import { amazon } from './index.ts';
 
 export function fixture<T = Record<string, unknown>>(name: string): T {
@@ -73,6 +74,19 @@ export async function vendorServer(
   return { url: `http://127.0.0.1:${port}`, asked, tokensAsked, close: () => closed(server) };
 }
 
+/** A feed of three messages that is DONE at the first look: one rejected, one with a warning. */
+export function feedAnswer(asked: Asked, url: string): Told {
+  const placed = (name: string): Told => ({ body: fixtureText(name).replace('@', url) });
+  if (asked.method === 'PUT') return {};
+  if (asked.path.startsWith('/_s3/')) return { body: gzipSync(fixtureText('feed-report')) };
+  if (asked.path.endsWith('/documents')) return { status: 201, ...(placed('feed-document-new') as object) };
+  if (asked.path.includes('/documents/')) return placed('feed-document');
+  if (asked.method === 'POST') return { status: 202, body: fixture('feed-new') };
+  if (asked.query.has('nextToken')) return { body: fixture('feeds-page-2') };
+  if (asked.path.endsWith('/feeds')) return { body: fixture('feeds-page-1') };
+  return asked.method === 'DELETE' ? { body: '' } : { body: fixture('feed-done') };
+}
+
 const unhurried = Object.fromEntries(
   Object.keys(amazon.manifest.budgets).map((bucket) => [bucket, { ratePerSecond: 10_000, capacity: 10_000 }]),
 );
@@ -82,6 +96,7 @@ export function openAmazon(
   url: string,
   settings: Record<string, unknown> = {},
   clock: Clock = realClock,
+  log?: (entry: CallLogEntry) => void,
 ): { channel: Channel; close(): void } {
   const random = { next: () => 0 };
   const transport = createTransport({
@@ -92,6 +107,7 @@ export function openAmazon(
     allowedHosts: amazon.manifest.hosts,
     allowCustomEndpoints: false,
     budgets: createBudgets(clock, unhurried),
+    ...(log && { log }),
   });
   const channel = amazon.open({
     connectionId: 'c1',
@@ -127,7 +143,7 @@ function tell(response: ServerResponse, told: Told): void {
   response.sendDate = false;
   const dated = date === null ? {} : { date };
   response.writeHead(status, { 'content-type': 'application/json', 'x-amzn-requestid': 'req-1', ...dated, ...headers });
-  response.end(typeof body === 'string' ? body : JSON.stringify(body));
+  response.end(typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body));
 }
 
 function closed(server: Server): Promise<void> {

@@ -12,7 +12,7 @@ import {
   ListingsItemsApiAxiosParamCreator,
 } from '@sp-api-sdk/listings-items-api-2021-08-01';
 import { OrdersApiAxiosParamCreator } from '@sp-api-sdk/orders-api-2026-01-01';
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { Clock } from '#core/effects.ts';
 import { ConnectorError } from '#core/errors.ts';
 import type { CallOptions, OutsideAnswer, OutsideCall, Transport } from '../kit/ports.ts';
@@ -47,11 +47,13 @@ export interface AmazonClientOptions {
 
 interface Call<T> {
   operation: Bucket;
-  method: 'GET' | 'PATCH';
+  method: 'GET' | 'PATCH' | 'POST' | 'DELETE';
   /** From the root, encoded, with the query string. */
   path: string;
   body?: string;
   write: boolean;
+  /** The answer holds a presigned address. */
+  presigned?: boolean;
   schema: z.ZodType<T>;
 }
 
@@ -65,6 +67,8 @@ const USER_AGENT = 'SyncState/0.1 (Language=TypeScript)';
 
 /** No Retry-After exists; at least two seconds, at least one token: advice [§9]. */
 const RATE_LIMITED_AT_LEAST_MS = 2000;
+
+const FEEDS = `/feeds/${API_VERSIONS.feeds}`;
 
 const listings = ListingsItemsApiAxiosParamCreator();
 const orders = OrdersApiAxiosParamCreator();
@@ -151,6 +155,87 @@ export function amazonClient(options: AmazonClientOptions) {
       );
     },
 
+    /** What Amazon would say to this patch; nothing is stored: documented [§3.1, §3.3]. */
+    async previewListingsItem(
+      sku: string,
+      marketplaceId: string,
+      body: ListingsItemPatchRequest,
+      call: CallOptions,
+    ): Promise<Answer<wire.Submission>> {
+      const shape = await listings.patchListingsItem(
+        sellerId,
+        sku,
+        [marketplaceId],
+        body,
+        ['issues'],
+        'VALIDATION_PREVIEW',
+      );
+      const path = pathOf(shape);
+      const sent = { method: 'PATCH' as const, path, body: JSON.stringify(body), write: false };
+      return request({ operation: 'previewListingsItem', ...sent, schema: wire.submission }, call);
+    },
+
+    // ── feeds (no SDK package of this API is installed: six paths) ──
+
+    /** A place for a document. Repeating it leaves one unused, which does no harm. */
+    async createFeedDocument(
+      contentType: string,
+      call: CallOptions,
+    ): Promise<Answer<z.infer<typeof wire.newDocument>>> {
+      const body = JSON.stringify({ contentType });
+      const sent = { method: 'POST' as const, path: `${FEEDS}/documents`, body, write: false, presigned: true };
+      return request({ operation: 'createFeedDocument', ...sent, schema: wire.newDocument }, call);
+    },
+
+    /** Starts the work. Not idempotent: without an answer there may be a feed. */
+    async createFeed(
+      feed: { feedType: string; marketplaceIds: string[]; inputFeedDocumentId: string },
+      call: CallOptions,
+    ): Promise<Answer<z.infer<typeof wire.newFeed>>> {
+      const sent = { method: 'POST' as const, path: `${FEEDS}/feeds`, body: JSON.stringify(feed), write: true };
+      return request({ operation: 'createFeed', ...sent, schema: wire.newFeed }, call);
+    },
+
+    async getFeed(feedId: string, call: CallOptions): Promise<Answer<wire.Feed>> {
+      const shape = { url: `${FEEDS}/feeds/${encodeURIComponent(feedId)}`, options: {} };
+      return read('getFeed', shape, wire.feed, call);
+    },
+
+    /** One page of 100, newest first; a token stands alone: documented [§4.1]. */
+    async getFeeds(
+      asked: { feedType: string; createdSince: number } | { nextToken: string },
+      call: CallOptions,
+    ): Promise<Answer<wire.FeedsPage>> {
+      const query = new URLSearchParams(
+        'nextToken' in asked
+          ? { nextToken: asked.nextToken }
+          : { feedTypes: asked.feedType, pageSize: '100', createdSince: new Date(asked.createdSince).toISOString() },
+      );
+      return read('getFeeds', { url: `${FEEDS}/feeds?${query}`, options: {} }, wire.feedsPage, call);
+    },
+
+    /** Only while IN_QUEUE; what came of it, `getFeed` tells. */
+    async cancelFeed(feedId: string, call: CallOptions): Promise<Answer<unknown>> {
+      const sent = { method: 'DELETE' as const, path: `${FEEDS}/feeds/${encodeURIComponent(feedId)}`, write: false };
+      return request({ operation: 'cancelFeed', ...sent, schema: z.unknown() }, call);
+    },
+
+    async getFeedDocument(documentId: string, call: CallOptions): Promise<Answer<z.infer<typeof wire.feedDocument>>> {
+      const path = `${FEEDS}/documents/${encodeURIComponent(documentId)}`;
+      const sent = { method: 'GET' as const, path, write: false, presigned: true };
+      return request({ operation: 'getFeedDocument', ...sent, schema: wire.feedDocument }, call);
+    },
+
+    /** The bytes to a presigned address: exactly the declared type, nothing of ours besides: documented [§4.1]. */
+    uploadDocument: (url: string, contentType: string, body: string, call: CallOptions): Promise<OutsideAnswer> =>
+      atDocument(
+        { operation: 'uploadDocument', method: 'PUT', url, headers: { 'content-type': contentType }, body },
+        call,
+      ),
+
+    downloadDocument: (url: string, call: CallOptions): Promise<OutsideAnswer> =>
+      atDocument({ operation: 'downloadDocument', method: 'GET', url, headers: {}, binary: true }, call),
+
     /** Amazon's warehouse stock of up to 50 SKUs in one marketplace. No SDK package of this API is installed. */
     async getInventorySummaries(
       skus: string[],
@@ -192,6 +277,33 @@ export function amazonClient(options: AmazonClientOptions) {
     },
   };
 
+  /** The transport's list of hosts decides where a presigned address may lead. A refusal (expired, moved) is worth another address. */
+  async function atDocument(
+    call: Pick<OutsideCall, 'method' | 'url' | 'headers' | 'body' | 'binary'> & {
+      operation: 'uploadDocument' | 'downloadDocument';
+    },
+    limits: CallOptions,
+  ): Promise<OutsideAnswer> {
+    const answer = await options.transport.request({
+      ...call,
+      write: false,
+      presigned: true,
+      budget: limits.budget,
+      bucket: call.operation,
+      timeoutMs: manifest.requestTimeoutMs,
+      signal: limits.signal,
+    });
+    if (answer.status >= 200 && answer.status < 300) return answer;
+    throw new ConnectorError(
+      'connector.unavailable',
+      `${call.operation}: the document store answered ${answer.status}.`,
+      {
+        operation: call.operation,
+        status: answer.status,
+      },
+    );
+  }
+
   function read<T>(
     operation: Bucket,
     shape: RequestShape,
@@ -232,6 +344,7 @@ export function amazonClient(options: AmazonClientOptions) {
       },
       ...(call.body === undefined ? {} : { body: call.body }),
       write: call.write,
+      ...(call.presigned === true ? { presigned: true } : {}),
       budget: limits.budget,
       bucket: call.operation,
       timeoutMs: manifest.requestTimeoutMs,

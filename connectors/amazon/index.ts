@@ -7,6 +7,7 @@
 import type { Channel, ConnectionContext, Connector, Manifest } from '../kit/ports.ts';
 import { tokenSource } from './auth.ts';
 import { amazonClient } from './client.ts';
+import { bulkPort } from './feeds.ts';
 import { catalogPort } from './listings.ts';
 import { manifest, manifestFor, REGION_HOSTS, TOKEN_HOST } from './manifest.ts';
 import { notificationPort } from './notifications.ts';
@@ -23,7 +24,7 @@ const SIMULATED_QUEUE_KEYS = { accessKeyId: 'SIMULATED', secretAccessKey: 'simul
 
 export const amazon: Connector & { manifestFor(settings: Record<string, unknown>): Manifest } = {
   manifest,
-  /** The manifest with this connection's `settleMs` and `orderLagMs`. */
+  /** The manifest with this connection's own numbers. */
   manifestFor: (settings) => manifestFor(parseSettings(settings)),
   open,
   webhook: notificationPort,
@@ -43,7 +44,10 @@ function open(context: ConnectionContext): Channel {
   const offers = offerMemory(clock);
   const queue = queueOptions(context, settings, credentials);
   return {
-    stock: stockPort({ client, offers, marketplaceIds }),
+    stock: {
+      ...stockPort({ client, offers, marketplaceIds }),
+      bulk: bulkPort({ client, offers, sellerId, marketplaceIds }),
+    },
     orders: ordersPort({ client, clock, lagMs: manifestFor(settings).orders.lagMs }),
     catalog: catalogPort({ client, offers, marketplaceIds, region }),
     ...(queue === null ? {} : { queue: queuePort(queue) }),

@@ -5,11 +5,13 @@
  * Called by index.ts; `manifestFor` by whoever works with one connection, because two of the numbers below are
  * guesses about Amazon's speed that a connection may correct in its settings.
  */
-import type { BudgetLimits, Manifest } from '../kit/ports.ts';
+import { withBulkSettings } from '../kit/bulk-settings.ts';
+import type { BudgetLimits, BulkLimits, Manifest } from '../kit/ports.ts';
 import type { AmazonSettings } from './settings.ts';
 
 export const API_VERSIONS = {
   listingsItems: '2021-08-01',
+  feeds: '2021-06-30',
   orders: '2026-01-01',
   fbaInventory: 'v1',
   notifications: 'v1',
@@ -41,9 +43,31 @@ const QUEUE_REGIONS = [
   ...['ap-east-1', 'me-south-1', 'me-central-1', 'il-central-1', 'af-south-1'],
 ];
 
+/**
+ * Buckets that Amazon's presigned document addresses name: observed in published answers (docs of 2020, integrators' logs of
+ * 2023 to 2025). Each bucket name belongs to its owner alone, whatever the style of the address.
+ */
+const DOCUMENT_HOSTS = [
+  ...['tortuga-prod-na.s3.amazonaws.com', 'tortuga-prod-na.s3-external-1.amazonaws.com'],
+  'tortuga-prod-na.s3.us-east-1.amazonaws.com',
+  ...['tortuga-prod-eu.s3.amazonaws.com', 'tortuga-prod-eu.s3-eu-west-1.amazonaws.com'],
+  'tortuga-prod-eu.s3.eu-west-1.amazonaws.com',
+  ...['tortuga-prod-fe.s3.amazonaws.com', 'tortuga-prod-fe.s3-us-west-2.amazonaws.com'],
+  'tortuga-prod-fe.s3.us-west-2.amazonaws.com',
+];
+
 export type Bucket =
   | 'getListingsItem'
   | 'patchListingsItem'
+  | 'previewListingsItem'
+  | 'createFeedDocument'
+  | 'createFeed'
+  | 'getFeed'
+  | 'getFeeds'
+  | 'cancelFeed'
+  | 'getFeedDocument'
+  | 'uploadDocument'
+  | 'downloadDocument'
   | 'searchListingsItems'
   | 'getInventorySummaries'
   | 'searchOrders'
@@ -58,6 +82,18 @@ export type Bucket =
 export const BUDGETS: Readonly<Record<Bucket, BudgetLimits>> = {
   getListingsItem: { ratePerSecond: 5, capacity: 10 },
   patchListingsItem: { ratePerSecond: 5, capacity: 5 },
+  /** A separate, lower rate; its burst is not told: assumed [§3.1]. */
+  previewListingsItem: { ratePerSecond: 1, capacity: 1, urgentReserve: 0 },
+  createFeedDocument: { ratePerSecond: 0.5, capacity: 15, urgentReserve: 0 },
+  /** JSON_LISTINGS_FEED has a plan of its own: five per five minutes [§4.1]. */
+  createFeed: { ratePerSecond: 5 / 300, capacity: 5, urgentReserve: 0 },
+  getFeed: { ratePerSecond: 2, capacity: 15, urgentReserve: 0 },
+  getFeeds: { ratePerSecond: 0.0222, capacity: 10, urgentReserve: 0 },
+  cancelFeed: { ratePerSecond: 2, capacity: 15, urgentReserve: 0 },
+  getFeedDocument: { ratePerSecond: 0.0222, capacity: 10, urgentReserve: 0 },
+  /** Documents lie in a store without a plan in the sheet: assumed. */
+  uploadDocument: { ratePerSecond: 10, capacity: 10, urgentReserve: 0 },
+  downloadDocument: { ratePerSecond: 10, capacity: 10, urgentReserve: 0 },
   searchListingsItems: { ratePerSecond: 5, capacity: 5, urgentReserve: 0 },
   getInventorySummaries: { ratePerSecond: 2, capacity: 2, urgentReserve: 0 },
   searchOrders: { ratePerSecond: 0.0056, capacity: 20, urgentReserve: 0 },
@@ -70,13 +106,40 @@ export const BUDGETS: Readonly<Record<Bucket, BudgetLimits>> = {
 export const QUEUE_WAIT_MAX_MS = 20_000;
 export const QUEUE_MESSAGES_MAX = 10;
 
+/**
+ * JSON_LISTINGS_FEED beside PATCH (§4.5, advice): a feed of any size takes minutes to hours and overwrites what is sold
+ * meanwhile, so it is for many, and for numbers that stand that.
+ */
+export const BULK: BulkLimits = {
+  /** "≤ ~1,500 SKUs per 5 min" go by PATCH: advice [§4.5]. */
+  rowsMin: 1_500,
+  /** 25,000 messages and 10 MiB are the vendor's limits [§4.2]; reading 5,000 numbers first takes 50 s of the search's 5/s. */
+  rowsMax: 5_000,
+  leastUnits: 10,
+  /** "At most one feed of a type per 20 min, wait for the previous to finish": documented [§4.4]. */
+  everyMs: 1_200_000,
+  /** documented [§4.1]. */
+  submitsPerWindow: 5,
+  windowMs: 300_000,
+  lookFirstMs: 2_000,
+  /** getFeed has 2/s; a minute late after half an hour is nothing. */
+  lookAtMostMs: 60_000,
+  /** "Up to 8 h is considered normal": observed [§4.4, M#657]. */
+  stuckMs: 8 * 3_600_000,
+};
+
 export const manifest: Manifest = {
   platform: 'amazon',
   title: 'Amazon',
-  apiVersion: `listings ${API_VERSIONS.listingsItems}, orders ${API_VERSIONS.orders}, fba-inventory ${API_VERSIONS.fbaInventory}`,
+  apiVersion: `listings ${API_VERSIONS.listingsItems}, feeds ${API_VERSIONS.feeds}, orders ${API_VERSIONS.orders}, fba-inventory ${API_VERSIONS.fbaInventory}`,
   /** PATCH takes 0.3–1 s: observed [races.md 9]. */
   requestTimeoutMs: 10_000,
-  hosts: [...Object.values(REGION_HOSTS), TOKEN_HOST, ...QUEUE_REGIONS.map((region) => `sqs.${region}.amazonaws.com`)],
+  hosts: [
+    ...Object.values(REGION_HOSTS),
+    TOKEN_HOST,
+    ...DOCUMENT_HOSTS,
+    ...QUEUE_REGIONS.map((region) => `sqs.${region}.amazonaws.com`),
+  ],
   stock: {
     /** No ETag, no delta, no condition: documented [§3.2]. */
     compareAndSet: false,
@@ -97,6 +160,7 @@ export const manifest: Manifest = {
     oneLocationPerCall: true,
     /** Amazon lowers its own number when the order is placed, Pending ones too: observed [§3.5, §6.3]. */
     holdsOutsideNumber: false,
+    bulk: BULK,
   },
   orders: {
     /** An order shows about two minutes after the change; `…Before` must lie two minutes back: documented [§6.1, §6.3]. */
@@ -110,11 +174,11 @@ export const manifest: Manifest = {
   budgets: BUDGETS,
 };
 
-/** The manifest as one connection's settings correct it: `settleMs`, `orderLagMs`. */
+/** The manifest as one connection's settings correct it: `settleMs`, `orderLagMs`, and those of kit/bulk-settings.ts. */
 export function manifestFor(settings: Pick<AmazonSettings, 'settleMs' | 'orderLagMs'>): Manifest {
   return {
     ...manifest,
-    stock: { ...manifest.stock, settleMs: settings.settleMs ?? manifest.stock.settleMs },
+    stock: withBulkSettings({ ...manifest.stock, settleMs: settings.settleMs ?? manifest.stock.settleMs }, settings),
     orders: { ...manifest.orders, lagMs: settings.orderLagMs ?? manifest.orders.lagMs },
   };
 }

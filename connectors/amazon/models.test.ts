@@ -9,7 +9,15 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Ajv, type ValidateFunction } from 'ajv';
 import { describe, expect, test } from 'vitest';
-import { type Asked, calling, fixture, openAmazon, vendorServer } from './amazon.testing.ts';
+import {
+  type Asked,
+  calling,
+  feedAnswer,
+  fixture,
+  openAmazon,
+  type VendorServer,
+  vendorServer,
+} from './amazon.testing.ts';
 
 const root = join(import.meta.dirname, '../..');
 const folder = resolve(root, process.env.SYNCSTATE_VENDOR_MODELS ?? '../shared/vendors', 'amazon-models');
@@ -22,6 +30,8 @@ type Model = { [key: string]: Json };
 const LISTINGS = 'models/listings-items-api-model/listingsItems_2021-08-01.json';
 const ORDERS = 'models/orders-api-model/orders_2026-01-01.json';
 const FBA = 'models/fba-inventory-api-model/fbaInventory.json';
+const FEEDS = 'models/feeds-api-model/feeds_2021-06-30.json';
+const FEED_BODY = 'schemas/feeds/listings-feed-schema-v2.json';
 
 /** Fixture → where its shape is defined. Every fixture is here: the last test sees to it. */
 const SHAPES: Record<string, string> = {
@@ -40,6 +50,14 @@ const SHAPES: Record<string, string> = {
   'error-invalid-input': `${LISTINGS}#ErrorList`,
   'error-not-found': `${LISTINGS}#ErrorList`,
   'fba-summaries': `${FBA}#GetInventorySummariesResponse`,
+  'feed-document-new': `${FEEDS}#CreateFeedDocumentResponse`,
+  'feed-new': `${FEEDS}#CreateFeedResponse`,
+  'feed-queued': `${FEEDS}#Feed`,
+  'feed-done': `${FEEDS}#Feed`,
+  'feeds-page-1': `${FEEDS}#GetFeedsResponse`,
+  'feeds-page-2': `${FEEDS}#GetFeedsResponse`,
+  'feed-document': `${FEEDS}#FeedDocument`,
+  'feed-report': 'schemas/feeds/listings-feed-processing-report-schema-v2.json',
   'order-pending': `${ORDERS}#GetOrderResponse`,
   'order-unshipped': `${ORDERS}#GetOrderResponse`,
   'order-partly-shipped': `${ORDERS}#GetOrderResponse`,
@@ -139,8 +157,9 @@ function queryProblems(path: string, template: string, method: string, query: UR
 
 /** Every request this connector can send, once. */
 async function everyRequest(): Promise<Asked[]> {
-  const server = await vendorServer((asked) => {
+  const server: VendorServer = await vendorServer((asked) => {
     if (asked.method === 'PATCH') return { body: fixture('submission-accepted') };
+    if (/^\/(feeds|_s3)/.test(asked.path)) return feedAnswer(asked, server.url);
     if (asked.path.startsWith('/fba')) return { body: fixture('fba-summaries') };
     if (asked.path.endsWith('/orders')) return { body: fixture('orders-page-1') };
     if (asked.path.startsWith('/orders')) return { body: fixture('order-unshipped') };
@@ -153,6 +172,14 @@ async function everyRequest(): Promise<Asked[]> {
     const { cursor } = await channel.catalog.list(null, calling());
     await channel.catalog.list(cursor, calling());
     await channel.stock.write([{ ref, value: 4, from: null }], 'k', calling('urgent'));
+    await channel.stock.preview?.({ ref, value: 4 }, calling());
+    const { bulk } = channel.stock;
+    const { documentId = '' } = (await bulk?.prepare([{ messageId: 1, ref, value: 12 }], calling('bulk'))) ?? {};
+    const { submissionId = '' } = (await bulk?.submit(documentId, calling('bulk'))) ?? {};
+    const { resultId } = (await bulk?.status(submissionId, calling())) ?? {};
+    await bulk?.outcomes(resultId ?? '', [1, 2, 3], calling());
+    await bulk?.since(Date.UTC(2026, 10, 21), calling());
+    await bulk?.cancel(submissionId, calling('urgent'));
     await channel.stock.read(
       ['S1', 'S2', 'a,b', 'S4', 'S5', 'S6'].map((stockKey) => ({ stockKey, channelLocation: 'AMAZON_NA' })),
       calling(),
@@ -173,6 +200,10 @@ const TEMPLATES: [pattern: RegExp, model: string, template: string][] = [
   [/^\/listings\/2021-08-01\/items\/[^/]+\/[^/]+$/, LISTINGS, '/listings/2021-08-01/items/{sellerId}/{sku}'],
   [/^\/orders\/2026-01-01\/orders$/, ORDERS, '/orders/2026-01-01/orders'],
   [/^\/orders\/2026-01-01\/orders\/[^/]+$/, ORDERS, '/orders/2026-01-01/orders/{orderId}'],
+  [/^\/feeds\/2021-06-30\/documents$/, FEEDS, '/feeds/2021-06-30/documents'],
+  [/^\/feeds\/2021-06-30\/documents\/[^/]+$/, FEEDS, '/feeds/2021-06-30/documents/{feedDocumentId}'],
+  [/^\/feeds\/2021-06-30\/feeds$/, FEEDS, '/feeds/2021-06-30/feeds'],
+  [/^\/feeds\/2021-06-30\/feeds\/[^/]+$/, FEEDS, '/feeds/2021-06-30/feeds/{feedId}'],
   [/^\/fba\/inventory\/v1\/summaries$/, FBA, '/fba/inventory/v1/summaries'],
 ];
 
@@ -189,7 +220,7 @@ describe.skipIf(!present)("Amazon's own models", () => {
 
   test('every request names an operation of the models, with its parameters and values', async () => {
     const seen = new Set<string>();
-    for (const asked of await everyRequest()) {
+    for (const asked of (await everyRequest()).filter(({ path }) => !path.startsWith('/_s3/'))) {
       const known = TEMPLATES.find(([pattern]) => pattern.test(asked.path));
       expect(known, asked.path).toBeDefined();
       const [, model = '', template = ''] = known ?? [];
@@ -197,12 +228,18 @@ describe.skipIf(!present)("Amazon's own models", () => {
       seen.add(`${asked.method} ${template}`);
     }
     expect([...seen].sort()).toEqual([
+      'DELETE /feeds/2021-06-30/feeds/{feedId}',
       'GET /fba/inventory/v1/summaries',
+      'GET /feeds/2021-06-30/documents/{feedDocumentId}',
+      'GET /feeds/2021-06-30/feeds',
+      'GET /feeds/2021-06-30/feeds/{feedId}',
       'GET /listings/2021-08-01/items/{sellerId}',
       'GET /listings/2021-08-01/items/{sellerId}/{sku}',
       'GET /orders/2026-01-01/orders',
       'GET /orders/2026-01-01/orders/{orderId}',
       'PATCH /listings/2021-08-01/items/{sellerId}/{sku}',
+      'POST /feeds/2021-06-30/documents',
+      'POST /feeds/2021-06-30/feeds',
     ]);
   });
 
@@ -210,12 +247,32 @@ describe.skipIf(!present)("Amazon's own models", () => {
     const patches = (await everyRequest())
       .filter((asked) => asked.method === 'PATCH')
       .map((asked) => JSON.parse(asked.body) as Model);
-    expect(patches).toHaveLength(1);
+    expect(patches).toHaveLength(2);
     for (const body of patches) {
       expect(problems(`${LISTINGS}#ListingsItemPatchRequest`, body)).toEqual([]);
       expect(Object.keys(body).sort()).toEqual(['patches', 'productType']);
       expect(Object.keys((body.patches as Model[])[0] ?? {}).sort()).toEqual(['op', 'path', 'value']);
     }
+  });
+
+  test('the feed conforms: its document, what it is uploaded as, and its start, without a field the models do not know', async () => {
+    const asked = await everyRequest();
+    const sent = (method: string, end: string) => {
+      const [one] = asked.filter((each) => each.method === method && each.path.endsWith(end));
+      return JSON.parse(one?.body ?? 'null') as Model;
+    };
+    const place = sent('POST', '/documents');
+    expect(problems(`${FEEDS}#CreateFeedDocumentSpecification`, place)).toEqual([]);
+    const upload = asked.find(({ method }) => method === 'PUT');
+    expect(upload?.headers['content-type']).toBe(place.contentType);
+    expect(upload?.headers).not.toHaveProperty('x-amz-access-token');
+    const document = JSON.parse(upload?.body ?? 'null') as Model;
+    expect(problems(FEED_BODY, document)).toEqual([]);
+    const [message] = document.messages as Model[];
+    expect(Object.keys(message ?? {}).sort()).toEqual(['messageId', 'operationType', 'patches', 'productType', 'sku']);
+    const start = sent('POST', '/feeds');
+    expect(problems(`${FEEDS}#CreateFeedSpecification`, start)).toEqual([]);
+    expect(Object.keys(start).sort()).toEqual(['feedType', 'inputFeedDocumentId', 'marketplaceIds']);
   });
 
   test('every fixture has its model', () => {

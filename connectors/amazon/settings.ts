@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import { ConnectorError } from '#core/errors.ts';
+import { bulkSettings } from '../kit/bulk-settings.ts';
 
 const settingsSchema = z.object({
   sellerId: z.string().min(1),
@@ -22,6 +23,8 @@ const settingsSchema = z.object({
   tokenUrl: z.url().optional(),
   settleMs: z.int().min(0).optional(),
   orderLagMs: z.int().min(0).optional(),
+  /** Feeds: kit/bulk-settings.ts. */
+  ...bulkSettings,
 });
 
 const credentialsSchema = z.object({

@@ -11,7 +11,15 @@
  * caller's read-back decides after a lost answer.
  */
 import { assert } from '#core/errors.ts';
-import type { CallOptions, StockPort, StockReading, StockRef, StockWrite, StockWriteOutcome } from '../kit/ports.ts';
+import type {
+  CallOptions,
+  StockPort,
+  StockPreview,
+  StockReading,
+  StockRef,
+  StockWrite,
+  StockWriteOutcome,
+} from '../kit/ports.ts';
 import type { AmazonClient, Answered, Refused } from './client.ts';
 import { blamesProductType, issueWords, wordsOf } from './errors.ts';
 import { manifest } from './manifest.ts';
@@ -42,6 +50,7 @@ export function stockPort(options: StockOptions): StockPort {
   return {
     read: (refs, call) => readStock(options, refs, call),
     write: (rows, _key, call) => writeStock(options, rows, call),
+    preview: (row, call) => previewStock(options, row, call),
   };
 }
 
@@ -205,6 +214,32 @@ function settled(row: StockWrite, patched: Patched): StockWriteOutcome {
     return { kind: 'accepted', ref: row.ref, vendorAt, submissionId: submission.submissionId };
   const { code, reason } = issueWords(submission.issues);
   return refuse(row, code, reason);
+}
+
+/** The same guards as a write, then Amazon's own verdict: VALID or INVALID, nothing stored (mode VALIDATION_PREVIEW). */
+async function previewStock(
+  options: StockOptions,
+  { ref, value }: { ref: StockRef; value: number },
+  call: CallOptions,
+): Promise<StockPreview> {
+  const no = (code: string, message: string): StockPreview => ({
+    verdict: 'invalid',
+    issues: [{ code, severity: 'ERROR', message }],
+  });
+  const offer = options.offers.get(ref.stockKey) ?? (await readOffer(options, ref.stockKey, call));
+  if (offer === null) return no('listing_missing', 'Amazon has no listing with this SKU.');
+  if (offer.amazon || isAmazonChannel(ref.channelLocation))
+    return no('fulfilled_by_amazon', 'Amazon fulfils this offer; a quantity would turn it into a merchant offer.');
+  const marketplaceId = offer.marketplaceId ?? options.marketplaceIds[0] ?? '';
+  const body = quantityPatch(offer.productType ?? GENERIC_PRODUCT_TYPE, ref.channelLocation, value);
+  const result = await options.client.previewListingsItem(ref.stockKey, marketplaceId, body, call);
+  if (result.kind === 'refused') {
+    const [first] = result.refused.errors;
+    return no(first?.code ?? `http_${result.refused.status}`, first ? wordsOf(first) : result.refused.fault.message);
+  }
+  const { status, issues } = result.answer.value;
+  const told = issues.map(({ code, severity, message }) => ({ code, severity, message }));
+  return { verdict: status === 'VALID' ? 'valid' : 'invalid', issues: told };
 }
 
 function refuse(row: StockWrite, code: string, reason: string): StockWriteOutcome {

@@ -75,6 +75,44 @@ export const submission = z.object({
 });
 export type Submission = z.infer<typeof submission>;
 
+/** A new document and where to put its bytes within five minutes: documented [§4.1]. */
+export const newDocument = z.object({ feedDocumentId: z.string().min(1), url: z.url() });
+
+export const newFeed = z.object({ feedId: z.string().min(1) });
+
+/** documented [§4.1]. `resultFeedDocumentId` once it is DONE (or, some say, FATAL). */
+export const feed = z.object({
+  feedId: z.string(),
+  processingStatus: z.string(),
+  createdTime: vendorTime,
+  processingEndTime: vendorTime.optional(),
+  resultFeedDocumentId: z.string().optional(),
+});
+export type Feed = z.infer<typeof feed>;
+
+export const feedsPage = z.object({ feeds: z.array(feed), nextToken: z.string().optional() });
+export type FeedsPage = z.infer<typeof feedsPage>;
+
+export const feedDocument = z.object({
+  feedDocumentId: z.string(),
+  url: z.url(),
+  compressionAlgorithm: z.string().optional(),
+});
+
+/** The processing report of a JSON_LISTINGS_FEED: documented [§4.3]. An issue without `messageId` is about the whole feed. */
+export const feedReport = z.object({
+  issues: z.array(
+    z.object({
+      messageId: z.int().min(1).optional(),
+      code: z.string().optional(),
+      severity: z.string(),
+      message: z.string(),
+    }),
+  ),
+  summary: z.object({ messagesProcessed: count, messagesAccepted: count, messagesInvalid: count }),
+});
+export type FeedReport = z.infer<typeof feedReport>;
+
 /** `pagination` sits beside `payload`, and errors come inside a 200: documented, observed [§5.1]. */
 export const inventorySummaries = z.object({
   payload: z

@@ -23,12 +23,16 @@ export interface ExchangeRequest {
   timeoutMs: number;
   maxBytes: number;
   signal: AbortSignal;
+  /** The answer stays bytes. */
+  binary?: boolean | undefined;
 }
 
 export interface ExchangeAnswer {
   status: number;
   headers: Record<string, string>;
+  /** Empty when bytes were asked for. */
   body: string;
+  bytes?: Uint8Array;
 }
 
 /** `sent`: bytes may have reached the vendor. `why` is a short word for logs: a system code, "timeout", "abandoned", "too_large". */
@@ -100,7 +104,14 @@ function exchange(clock: Clock, request: ExchangeRequest, agent: HttpAgent | Htt
     outgoing.on('error', (error: NodeJS.ErrnoException) => fail(error.code ?? error.message, error));
     outgoing.on('response', (incoming) => {
       readBody(incoming, request.maxBytes).then(
-        (body) => finish(() => resolve({ status: incoming.statusCode ?? 0, headers: flatten(incoming), body })),
+        (bytes) =>
+          finish(() =>
+            resolve({
+              status: incoming.statusCode ?? 0,
+              headers: flatten(incoming),
+              ...(request.binary === true ? { body: '', bytes } : { body: bytes.toString('utf8') }),
+            }),
+          ),
         (error: NodeJS.ErrnoException) => fail(error.code ?? error.message, error),
       );
     });
@@ -123,7 +134,7 @@ function watchSending(outgoing: ClientRequest, secure: boolean): () => boolean {
   return () => open;
 }
 
-async function readBody(incoming: IncomingMessage, maxBytes: number): Promise<string> {
+async function readBody(incoming: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   const source = incoming.headers['content-encoding'] === 'gzip' ? incoming.pipe(createGunzip()) : incoming;
@@ -133,7 +144,7 @@ async function readBody(incoming: IncomingMessage, maxBytes: number): Promise<st
     if (bytes > maxBytes) throw Object.assign(new Error(`answer above ${maxBytes} bytes`), { code: 'too_large' });
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
 function flatten(incoming: IncomingMessage): Record<string, string> {

@@ -73,6 +73,28 @@ export interface StockCapability {
   oneLocationPerCall: boolean;
   /** Units the channel holds for unpaid orders stay outside its own number and must be added back for it (WooCommerce). */
   holdsOutsideNumber: boolean;
+  /** Many numbers in one document that the vendor works off by itself (Amazon: a feed). Absent: there is no such way. */
+  bulk?: BulkLimits;
+}
+
+/** When many numbers travel as one document, and how long that may take. */
+export interface BulkLimits {
+  /** From this many waiting changes on; fewer travel singly. */
+  rowsMin: number;
+  /** At most so many rows in one document. */
+  rowsMax: number;
+  /** Numbers below this always travel singly: what is in a document can be sold out before it is worked off. */
+  leastUnits: number;
+  /** Between two documents of one connection, from submit to submit. */
+  everyMs: number;
+  /** The vendor's own limit: submits per window. */
+  submitsPerWindow: number;
+  windowMs: number;
+  /** First look at a submitted document; the pauses double up to `lookAtMostMs`. */
+  lookFirstMs: number;
+  lookAtMostMs: number;
+  /** Not worked off after this: its numbers are read back and travel singly; it is followed to its end all the same. */
+  stuckMs: number;
 }
 
 export interface OrdersCapability {
@@ -138,6 +160,58 @@ export interface StockPort {
    * ever sent again with the same rows. Throws ConnectorError; `connector.outcome_unknown` when it may have been applied.
    */
   write(rows: readonly StockWrite[], key: string, options: CallOptions): Promise<StockWriteOutcome[]>;
+  /** Many numbers in one document; with `manifest.stock.bulk`. */
+  bulk?: StockBulkPort;
+  /** What the vendor would say to this number: nothing is written. */
+  preview?(row: { ref: StockRef; value: number }, options: CallOptions): Promise<StockPreview>;
+}
+
+export interface StockPreview {
+  verdict: 'valid' | 'invalid';
+  /** In the vendor's own words; warnings of a valid one too. */
+  issues: { code: string; severity: string; message: string }[];
+}
+
+/** One row of a document, with the number its issues are told under: whole, ≥ 1, unique in the document. */
+export interface BulkRow {
+  messageId: number;
+  ref: StockRef;
+  value: number;
+}
+
+export interface BulkStatus {
+  submissionId: string;
+  /** `queued` can still be cancelled. `cancelled`: it never started. `fatal`: some, none or all rows were applied. */
+  state: 'queued' | 'running' | 'done' | 'cancelled' | 'fatal' | 'unrecognized';
+  /** The vendor's times. */
+  createdAt: number;
+  endedAt: number | null;
+  /** Where what became of the rows can be read. */
+  resultId: string | null;
+}
+
+export type BulkOutcome =
+  | { messageId: number; kind: 'accepted' }
+  | { messageId: number; kind: 'rejected'; code: string; reason: string }
+  /** The report does not say what became of it. */
+  | { messageId: number; kind: 'missing'; reason: string };
+
+/**
+ * A document of numbers: `prepare` stores it and changes nothing, `submit` starts it, and from then on the vendor works
+ * it off. There is no idempotency key: a submit without an answer is looked for by `since`.
+ */
+export interface StockBulkPort {
+  /** @returns `left`: message ids that are not in the document (goods of the vendor's own, listed elsewhere). Nothing has changed at the vendor. */
+  prepare(rows: readonly BulkRow[], options: CallOptions): Promise<{ documentId: string; left: number[] }>;
+  /** Throws `connector.outcome_unknown` when it may have been taken. */
+  submit(documentId: string, options: CallOptions): Promise<{ submissionId: string }>;
+  status(submissionId: string, options: CallOptions): Promise<BulkStatus>;
+  /** All documents of this kind submitted at or after `since` (vendor's time), by whomever. */
+  since(since: number, options: CallOptions): Promise<BulkStatus[]>;
+  /** Asks for it; only `status` tells whether it came to that. */
+  cancel(submissionId: string, options: CallOptions): Promise<void>;
+  /** Each message id answered exactly once. */
+  outcomes(resultId: string, messageIds: readonly number[], options: CallOptions): Promise<BulkOutcome[]>;
 }
 
 /** An order as the channel tells it, in our words. Pure data from one payload or read. */
@@ -340,13 +414,19 @@ export interface OutsideCall {
   bucket: string;
   timeoutMs: number;
   signal: AbortSignal;
+  /** Addresses in this call or its answer carry their own permission (presigned): the log keeps none of their queries. */
+  presigned?: boolean;
+  /** The answer is read as bytes: `OutsideAnswer.bytes`. */
+  binary?: boolean;
 }
 
 export interface OutsideAnswer {
   status: number;
   /** Lower-case names. */
   headers: Record<string, string>;
+  /** Empty when the call asked for bytes. */
   body: string;
+  bytes?: Uint8Array;
   /** Clock time the answer arrived, Unix ms. */
   receivedAt: number;
 }

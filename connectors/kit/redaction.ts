@@ -36,6 +36,11 @@ export function redactUrl(url: string): string {
   return url.replace(FORM_FIELD, `$1${MASK}`);
 }
 
+/** Queries of addresses, wherever they stand in a text: for calls whose addresses carry their own permission. */
+export function redactQueries(text: string): string {
+  return text.replace(/(\bhttps?:\/\/[^\s"'?<>]+\?)[^\s"'<>]*/gi, `$1${MASK}`);
+}
+
 /** A JSON or form body as text, without its secrets. Binary bodies are named by their size. */
 export function redactBody(body: string | Uint8Array | undefined): string | null {
   if (body === undefined) return null;

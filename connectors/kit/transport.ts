@@ -19,7 +19,7 @@ import type { BudgetState, Budgets } from './budget.ts';
 import { checkEndpoint, guardedLookup } from './endpoints.ts';
 import { createExchanger, type ExchangeAnswer, ExchangeFault } from './exchange.ts';
 import type { BudgetClass, OutsideAnswer, OutsideCall, Transport } from './ports.ts';
-import { redactBody, redactHeaders, redactUrl } from './redaction.ts';
+import { redactBody, redactHeaders, redactQueries, redactUrl } from './redaction.ts';
 import { retryRead } from './retry.ts';
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
@@ -115,7 +115,7 @@ export function createTransport(options: TransportOptions): ConnectionTransport 
 
   async function send(call: OutsideCall, url: URL): Promise<ExchangeAnswer> {
     try {
-      const { method, headers, body, timeoutMs, signal } = call;
+      const { method, headers, body, timeoutMs, signal, binary } = call;
       const answer = await exchanger.exchange({
         method,
         url,
@@ -123,6 +123,7 @@ export function createTransport(options: TransportOptions): ConnectionTransport 
         body,
         timeoutMs,
         signal,
+        binary,
         maxBytes: options.maxAnswerBytes ?? MAX_ANSWER_BYTES,
       });
       if (answer.status >= 500) breaker.failed();
@@ -203,6 +204,11 @@ export function retryAfterMs(headers: Readonly<Record<string, string>>, now: num
   return Number.isNaN(at) ? null : Math.max(0, at - now);
 }
 
+function loggedAnswer(call: OutsideCall, answer: ExchangeAnswer): string | null {
+  const body = redactBody(answer.bytes ?? answer.body);
+  return call.presigned === true && body !== null ? redactQueries(body) : body;
+}
+
 interface OpenRecord {
   answered(answer: ExchangeAnswer, fault: ConnectorError | null): void;
   failed(error: unknown): void;
@@ -231,7 +237,7 @@ function openRecord(call: OutsideCall, attempt: number, waitedMs: number, clock:
     entry: () => ({
       operation: call.operation,
       method: call.method,
-      url: redactUrl(call.url),
+      url: call.presigned === true ? redactQueries(call.url) : redactUrl(call.url),
       requestHeaders: redactHeaders(call.headers),
       requestBody: redactBody(call.body),
       write: call.write,
@@ -243,7 +249,7 @@ function openRecord(call: OutsideCall, attempt: number, waitedMs: number, clock:
       attempt,
       status: answer?.status ?? null,
       responseHeaders: answer ? redactHeaders(answer.headers) : {},
-      responseBody: answer ? redactBody(answer.body) : null,
+      responseBody: answer ? loggedAnswer(call, answer) : null,
       outcome,
       fault,
     }),
