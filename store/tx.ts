@@ -333,8 +333,17 @@ async function commit(client: pg.PoolClient): Promise<void> {
     throw new AssertionFault('a failed statement was swallowed: the transaction was rolled back', { command });
 }
 
+/** The server has no room for it (class 53): the statement did nothing, and nothing changes until somebody makes room. */
+const outOfRoom: Readonly<Record<string, string>> = {
+  '53100': 'the disk of the database is full',
+  '53200': 'the database is out of memory',
+};
+
 /** What the caller gets when no attempt is left. Other faults (a broken rule, our mistake) pass unchanged. */
 function settled(error: unknown, fault: Fault, attempt: number): unknown {
+  const room = outOfRoom[(error as { code?: string }).code ?? ''];
+  if (room !== undefined)
+    return new StoreError('store.unavailable', room, { outcome: 'nothing', attempts: attempt }, error);
   if (error instanceof CommitLost)
     return new StoreError('store.unavailable', error.message, { outcome: 'unknown', attempts: attempt }, error.cause);
   if (fault === 'connection')

@@ -72,18 +72,19 @@ export const notFound = (what: string) => new Problem(404, 'api.not_found', `The
 export const badField = (field: string, message: string) =>
   new Problem(400, 'api.invalid', `${field}: ${message}`, [{ field, message }]);
 
+function unavailable({ message, details }: CodedError): string {
+  const what = `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
+  return details.outcome === 'unknown'
+    ? `${what} Whether it was booked is not known: ask again with the same Idempotency-Key, or look.`
+    : `${what} Nothing was booked; try again in a moment.`;
+}
+
 /** Faults from below that have a meaning at the edge; everything else is a 500 whose text says nothing of our insides. */
 export function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof CodedError) {
     if (error.code === 'store.unavailable')
-      return new Problem(
-        503,
-        error.code,
-        'The database cannot be reached. Nothing was booked; try again in a moment.',
-        undefined,
-        { 'retry-after': '2' },
-      );
+      return new Problem(503, error.code, unavailable(error), undefined, { 'retry-after': '2' });
     if (error.code === 'store.conflict')
       return new Problem(409, error.code, 'Another request changed the same thing at the same moment. Try again.');
     if (error.code === 'store.mismatch') return new Problem(422, error.code, error.message);
