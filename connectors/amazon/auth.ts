@@ -22,6 +22,9 @@ export interface TokenSource {
   renew(dead: string, signal: AbortSignal): Promise<string>;
 }
 
+/** For answers that are already there: nobody is asked, so nobody asks for a token. */
+export const noTokens: TokenSource = { token: async () => '', renew: async () => '' };
+
 export interface TokenOptions {
   url: string;
   credentials: AmazonCredentials;

@@ -112,9 +112,9 @@ export function amazonClient(options: AmazonClientOptions) {
       return read('searchListingsItems', shape, wire.listingsPage, call);
     },
 
-    /** One page of all listings created at or after `createdAfter` (null: since ever), oldest first. */
+    /** One page of all listings created at or after `createdAfter` and changed at or after `changedSince` (null: since ever), oldest first. */
     async listListings(
-      page: { createdAfter: number | null; token: string | null; size: number },
+      page: { createdAfter: number | null; token: string | null; size: number; changedSince: number | null },
       marketplaceIds: string[],
       call: CallOptions,
     ): Promise<Answer<wire.ListingsPage>> {
@@ -125,7 +125,9 @@ export function amazonClient(options: AmazonClientOptions) {
         ['summaries', 'fulfillmentAvailability'],
         ...none(4),
         page.createdAfter === null ? undefined : new Date(page.createdAfter).toISOString(),
-        ...none(6),
+        undefined,
+        page.changedSince === null ? undefined : new Date(page.changedSince).toISOString(),
+        ...none(4),
         'createdDate',
         'ASC',
         page.size,

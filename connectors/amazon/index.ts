@@ -4,8 +4,8 @@
  * A live connection talks to its region's host; a simulated (or explicitly allowed custom) one to its base URL, the token
  * endpoint below it. The queue is there when its address and keys are; without it the connection lives from sweeps alone.
  */
-import type { Channel, ConnectionContext, Connector, Manifest } from '../kit/ports.ts';
-import { tokenSource } from './auth.ts';
+import type { Channel, ConnectionContext, Connector, Manifest, Transport } from '../kit/ports.ts';
+import { noTokens, type TokenSource, tokenSource } from './auth.ts';
 import { amazonClient } from './client.ts';
 import { bulkPort } from './feeds.ts';
 import { catalogPort } from './listings.ts';
@@ -40,7 +40,9 @@ function open(context: ConnectionContext): Channel {
   const tokenBase = context.baseUrl === null ? `https://${TOKEN_HOST}` : baseUrl;
   const tokenUrl = atHome(settings.tokenUrl ?? tokenBase + TOKEN_PATH, context);
   const tokens = tokenSource({ url: tokenUrl, credentials, transport, clock });
-  const client = amazonClient({ baseUrl, sellerId, tokens, transport, clock });
+  const clientOver = (over: Transport, tokens: TokenSource) =>
+    amazonClient({ baseUrl, sellerId, tokens, transport: over, clock });
+  const client = clientOver(transport, tokens);
   const offers = offerMemory(clock);
   const queue = queueOptions(context, settings, credentials);
   return {
@@ -49,11 +51,21 @@ function open(context: ConnectionContext): Channel {
       bulk: bulkPort({ client, offers, sellerId, marketplaceIds }),
     },
     orders: ordersPort({ client, clock, lagMs: manifestFor(settings).orders.lagMs }),
-    catalog: catalogPort({ client, offers, marketplaceIds, region }),
+    catalog: catalogPort({
+      transport,
+      clientOver: (over, signIn) => clientOver(over, signIn ? tokens : noTokens),
+      offers,
+      marketplaceIds,
+      region,
+    }),
     ...(queue === null ? {} : { queue: queuePort(queue) }),
     /** One listing: proves the grant, the seller's id and the listings role at once; its 5/s are hardly used otherwise. */
     async test(call) {
-      const result = await client.listListings({ createdAfter: null, token: null, size: 1 }, marketplaceIds, call);
+      const result = await client.listListings(
+        { createdAfter: null, token: null, size: 1, changedSince: null },
+        marketplaceIds,
+        call,
+      );
       if (result.kind === 'refused') throw result.refused.fault;
     },
   };

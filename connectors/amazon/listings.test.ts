@@ -47,6 +47,21 @@ function seller(count: number, perInstant: number): (asked: Asked) => Told {
   };
 }
 
+describe('a page of Amazon listings kept', () => {
+  test('is made again of its answers, warehouse units included, and what changed since is asked for by its time', async () => {
+    const { server, channel } = await amazonAt((asked) => ({
+      body: asked.path.startsWith('/fba') ? fixture('fba-summaries') : fixture('listings-page'),
+    }));
+    const page = await channel.catalog.list(null, { ...calling(), changedSince: VENDOR_AT });
+    expect(server.asked[0]?.query.get('lastUpdatedAfter')).toBe('2026-11-21T08:10:00.000Z');
+    expect(page.raw.map(({ operation }) => operation)).toEqual(['searchListingsItems', 'getInventorySummaries']);
+    const asked = server.asked.length + server.tokensAsked.length;
+    expect(await channel.catalog.replay(null, page.raw)).toEqual(page);
+    expect(server.asked.length + server.tokensAsked.length).toBe(asked);
+    expect(JSON.stringify(page.raw)).not.toContain('Atza|');
+  });
+});
+
 describe('the Amazon catalogue', () => {
   test('a page names each listing, its channels and their numbers, warehouse units included', async () => {
     const { server, channel } = await amazonAt((asked) => ({

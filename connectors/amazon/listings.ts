@@ -8,7 +8,8 @@
 import { Buffer } from 'node:buffer';
 import { z } from 'zod';
 import { ConnectorError } from '#core/errors.ts';
-import type { CallOptions, CatalogPort, ChannelListing } from '../kit/ports.ts';
+import type { CatalogOptions as Asked, CatalogPage, CatalogPort, Transport } from '../kit/ports.ts';
+import { recordingTransport, replayingTransport } from '../kit/recording.ts';
 import type { AmazonClient } from './client.ts';
 import { jsonOrNull } from './errors.ts';
 import { AMAZON_CHANNELS, MERCHANT_CHANNEL, type Region } from './manifest.ts';
@@ -19,7 +20,9 @@ import { amazonUnitsOf } from './warehouse.ts';
 import type { ListingsPage } from './wire.ts';
 
 export interface CatalogOptions {
-  client: AmazonClient;
+  transport: Transport;
+  /** A client of the same seller whose calls go through this transport, signed in or (for stored answers) not. */
+  clientOver(transport: Transport, signIn: boolean): AmazonClient;
   offers: OfferMemory;
   marketplaceIds: string[];
   region: Region;
@@ -40,9 +43,23 @@ type Cursor = z.infer<typeof cursorShape>;
 
 const START: Cursor = { createdAfter: null, token: null, seen: 0, lastCreated: null };
 
+/** Nobody is asked in a replay: neither budget nor deadline matters. */
+const REPLAYED: Asked = { budget: 'read', signal: new AbortController().signal };
+
+/** What stored answers say of an offer is too old for a write to trust. */
+const NO_MEMORY: OfferMemory = { get: () => null, set() {}, forget() {} };
+
 export function catalogPort(options: CatalogOptions): CatalogPort {
   return {
-    list: (cursor, call) => listPage(options, cursor === null ? START : readCursor(cursor), call),
+    async list(cursor, asked) {
+      const recorder = recordingTransport(options.transport);
+      const client = options.clientOver(recorder, true);
+      return { ...(await listPage(client, options, cursor, asked)), raw: recorder.answers };
+    },
+    async replay(cursor, raw) {
+      const client = options.clientOver(replayingTransport(raw), false);
+      return { ...(await listPage(client, { ...options, offers: NO_MEMORY }, cursor, REPLAYED)), raw: [...raw] };
+    },
     async locations() {
       const amazon = AMAZON_CHANNELS[options.region];
       return [
@@ -54,20 +71,23 @@ export function catalogPort(options: CatalogOptions): CatalogPort {
 }
 
 async function listPage(
-  options: CatalogOptions,
-  cursor: Cursor,
-  call: CallOptions,
-): Promise<{ listings: ChannelListing[]; cursor: string | null }> {
-  const { client, marketplaceIds } = options;
-  const result = await client.listListings({ ...cursor, size: PAGE_SIZE }, marketplaceIds, call);
+  client: AmazonClient,
+  options: Pick<CatalogOptions, 'offers' | 'marketplaceIds'>,
+  from: string | null,
+  call: Asked,
+): Promise<Omit<CatalogPage, 'raw'>> {
+  const { marketplaceIds } = options;
+  const cursor = from === null ? START : readCursor(from);
+  const page = { ...cursor, size: PAGE_SIZE, changedSince: call.changedSince ?? null };
+  const result = await client.listListings(page, marketplaceIds, call);
   if (result.kind === 'refused') throw result.refused.fault;
-  const { value: page, vendorAt } = result.answer;
-  rememberOffers(options, page.items);
-  const amazons = page.items.filter(hasAmazonChannel).map((item) => item.sku);
+  const { value: found, vendorAt } = result.answer;
+  rememberOffers(options, found.items);
+  const amazons = found.items.filter(hasAmazonChannel).map((item) => item.sku);
   const units = await amazonUnitsOf(client, amazons, marketplaceIds[0] ?? '', call);
-  const next = nextCursor(cursor, page);
+  const next = nextCursor(cursor, found);
   return {
-    listings: page.items.map((item) => listingOf(item, marketplaceIds, vendorAt, units.get(item.sku) ?? null)),
+    listings: found.items.map((item) => listingOf(item, marketplaceIds, vendorAt, units.get(item.sku) ?? null)),
     cursor: next === null ? null : Buffer.from(JSON.stringify(next)).toString('base64url'),
   };
 }

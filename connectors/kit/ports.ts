@@ -291,8 +291,33 @@ export interface ChannelListing {
   levels: { channelLocation: string; value: number | null; vendorAt: number }[];
 }
 
+/** One answer of the vendor as it came, to be kept: secrets masked, without headers but the date. */
+export interface RawAnswer {
+  operation: string;
+  status: number;
+  date: string | null;
+  /** Our clock, Unix ms. */
+  receivedAt: number;
+  body: string;
+}
+
+export interface CatalogPage {
+  listings: ChannelListing[];
+  /** Where to go on; null at the end. */
+  cursor: string | null;
+  /** What this page was made of: `replay` makes the same page of it again. */
+  raw: RawAnswer[];
+}
+
+export interface CatalogOptions extends CallOptions {
+  /** Only what the channel says changed at or after this time, Unix ms; the same for all pages of one walk. Absent: everything. */
+  changedSince?: number | null;
+}
+
 export interface CatalogPort {
-  list(cursor: string | null, options: CallOptions): Promise<{ listings: ChannelListing[]; cursor: string | null }>;
+  list(cursor: string | null, options: CatalogOptions): Promise<CatalogPage>;
+  /** The page out of its stored answers; calls nobody. @throws connector.unreadable when they do not fit. */
+  replay(cursor: string | null, raw: readonly RawAnswer[]): Promise<CatalogPage>;
   /** Places the channel counts stock at. */
   locations(options: CallOptions): Promise<{ channelLocation: string; name: string; active: boolean }[]>;
 }

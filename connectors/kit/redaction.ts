@@ -41,11 +41,15 @@ export function redactQueries(text: string): string {
   return text.replace(/(\bhttps?:\/\/[^\s"'?<>]+\?)[^\s"'<>]*/gi, `$1${MASK}`);
 }
 
+/** The same text without its secrets, however long. */
+export const maskSecrets = (text: string): string =>
+  /^\s*[[{]/.test(text) ? text.replace(JSON_FIELD, `$1"${MASK}"`) : text.replace(FORM_FIELD, `$1${MASK}`);
+
 /** A JSON or form body as text, without its secrets. Binary bodies are named by their size. */
 export function redactBody(body: string | Uint8Array | undefined): string | null {
   if (body === undefined) return null;
   if (typeof body !== 'string') return `[${body.length} bytes]`;
   const text = body.length > LOGGED_BODY * 4 ? body.slice(0, LOGGED_BODY * 4) : body;
-  const clean = /^\s*[[{]/.test(text) ? text.replace(JSON_FIELD, `$1"${MASK}"`) : text.replace(FORM_FIELD, `$1${MASK}`);
+  const clean = maskSecrets(text);
   return clean.length > LOGGED_BODY ? `${clean.slice(0, LOGGED_BODY)}… [cut, ${body.length} characters]` : clean;
 }

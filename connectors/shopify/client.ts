@@ -9,7 +9,7 @@ import type { z } from 'zod';
 import { ConnectorError } from '#core/errors.ts';
 import { parseLossless } from '../kit/lossless.ts';
 import type { CallOptions, ConnectionContext, OutsideAnswer } from '../kit/ports.ts';
-import { createAuth } from './auth.ts';
+import type { ShopAuth } from './auth.ts';
 import type { GraphqlDocument } from './documents.ts';
 import { errorOfGraphql, errorOfStatus } from './errors.ts';
 import { API_VERSION, GRAPHQL_BUCKET, manifest } from './manifest.ts';
@@ -46,11 +46,17 @@ export interface ShopClient {
   ): Promise<GraphqlAnswer<z.infer<S>>>;
 }
 
-export function createClient(settings: ShopSettings, context: ConnectionContext): ShopClient {
-  const auth = createAuth(settings, context);
-  /** How far each document's real cost was from what we thought, last time: Shopify sets other weights for some fields. */
-  const corrections = new Map<string, number>();
+/** What clients of one shop share: the sign-in, and how far each document's real cost was from what we thought last time. */
+export interface ShopMemory {
+  auth: ShopAuth;
+  corrections: Map<string, number>;
+}
 
+export function createClient(
+  settings: ShopSettings,
+  context: ConnectionContext,
+  { auth, corrections }: ShopMemory,
+): ShopClient {
   function post(
     document: GraphqlDocument,
     cost: number,

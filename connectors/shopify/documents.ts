@@ -178,8 +178,8 @@ const LEVEL_FIELDS = `isActive location { id } quantities(names: ["available"]) 
 
 export const variantsDocument = documentOf(
   720,
-  `query variants($after: String) {
-  productVariants(first: 40, after: $after, sortKey: ID) {
+  `query variants($after: String, $query: String) {
+  productVariants(first: 40, after: $after, sortKey: ID, query: $query) {
     pageInfo { hasNextPage endCursor }
     nodes {
       id

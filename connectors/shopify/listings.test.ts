@@ -179,3 +179,41 @@ describe('subscriptions', () => {
     expect(shop.asked).toHaveLength(2);
   });
 });
+
+describe('a page kept', () => {
+  test('gives the same listings again from its answers alone, and holds no token', async () => {
+    const level = (n: number) => ({
+      isActive: true,
+      location: { id: `gid://shopify/Location/${n}` },
+      quantities: [{ name: 'available', quantity: n }],
+    });
+    const variant = {
+      id: 'gid://shopify/ProductVariant/1',
+      title: 'Red',
+      sku: 'S1',
+      barcode: null,
+      requiresComponents: false,
+      product: { id: 'gid://shopify/Product/1', title: 'Thing' },
+      inventoryItem: { id: 'gid://shopify/InventoryItem/1', tracked: true, inventoryLevels: pageOf([level(1)], 'l1') },
+    };
+    const shop = await open(({ body }) =>
+      body.operationName === 'itemLevels'
+        ? answered({ inventoryItem: { inventoryLevels: pageOf([level(2)]) } })
+        : answered({ productVariants: pageOf([variant], 'v1') }),
+    );
+    const page = await shop.channel.catalog.list(null, { ...soon(), changedSince: VENDOR_AT + 999 });
+    expect(shop.asked[0]?.body.variables).toEqual({ after: null, query: "updated_at:>='2026-11-20T15:00:30Z'" });
+    expect(page.raw.map(({ operation, status }) => [operation, status])).toEqual([
+      ['variants', 200],
+      ['itemLevels', 200],
+    ]);
+    const asked = shop.asked.length;
+    expect(await shop.channel.catalog.replay(null, page.raw)).toEqual(page);
+    expect(shop.asked).toHaveLength(asked);
+    const token = shop.asked[0]?.headers['x-shopify-access-token'];
+    expect(typeof token).toBe('string');
+    expect(JSON.stringify(page.raw)).not.toContain(token);
+    const fault = await faultOf(shop.channel.catalog.replay(null, page.raw.slice(1)));
+    expect(fault.code).toBe('connector.unreadable');
+  });
+});
