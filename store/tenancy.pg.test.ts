@@ -36,6 +36,7 @@ const systemFunctions: Record<string, string> = {
     'TABLE(org_id uuid, connection_id uuid, kind text, external_id text)',
   'system_dirty_orgs()': 'TABLE(org_id uuid)',
   'system_due(p_now timestamp with time zone, p_limit integer)': 'TABLE(org_id uuid, kind text, subject_id uuid)',
+  'system_feeds_due(p_now timestamp with time zone)': 'TABLE(org_id uuid, connection_id uuid)',
   'system_find_api_key(key_hash bytea, at timestamp with time zone DEFAULT now())':
     'TABLE(org_id uuid, id uuid, rate_per_minute integer)',
   'system_find_connection_by_token(wanted_platform text, token text)':

@@ -59,8 +59,10 @@ export function issueWords(issues: readonly ListingIssue[]): { code: string; rea
 }
 
 /** Product types can be withdrawn: observed (M#5241) [§3.2]. */
+export const PRODUCT_TYPE_GONE = '4000003';
+
 export function blamesProductType(issues: readonly ListingIssue[]): boolean {
-  return issues.some((issue) => issue.code === '4000003');
+  return issues.some((issue) => issue.code === PRODUCT_TYPE_GONE);
 }
 
 /**

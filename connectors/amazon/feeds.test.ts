@@ -49,6 +49,11 @@ async function opened(
   return { bulk, server, log, read };
 }
 
+const document = (...skus: string[]) => ({
+  sent: skus.length,
+  rows: skus.map((stockKey, index) => ({ messageId: index + 1, stockKey })),
+});
+
 const row = (messageId: number, stockKey: string, value: number): BulkRow => ({
   messageId,
   ref: { stockKey, channelLocation: 'DEFAULT' },
@@ -139,7 +144,7 @@ describe('a feed', () => {
 describe('a processing report', () => {
   test('is unpacked and read per message: rejected in Amazon’s words, a warning is no refusal', async () => {
     const { bulk } = await opened();
-    expect(await bulk.outcomes('RES1', [1, 2, 3], calling())).toEqual([
+    expect(await bulk.outcomes('RES1', document('CAP', 'MUG-RED-11', 'CAP'), calling())).toEqual([
       { messageId: 1, kind: 'accepted' },
       {
         messageId: 2,
@@ -158,30 +163,49 @@ describe('a processing report', () => {
   });
   test('that counts fewer than were sent proves nothing about those it does not name', () => {
     const counted = report({ summary: { messagesProcessed: 1, messagesAccepted: 1, messagesInvalid: 0 } });
-    expect(outcomesOf(counted, [1, 2]).map(({ kind }) => kind)).toEqual(['missing', 'missing']);
+    expect(outcomesOf(counted, document('A', 'B')).map(({ kind }) => kind)).toEqual(['missing', 'missing']);
     const named = { messageId: 1, severity: 'ERROR', message: 'no' };
     const half = report({
       issues: [named],
       summary: { messagesProcessed: 2, messagesAccepted: 1, messagesInvalid: 1 },
     });
-    expect(outcomesOf(half, [1, 2]).map(({ kind }) => kind)).toEqual(['rejected', 'accepted']);
+    expect(outcomesOf(half, document('A', 'B')).map(({ kind }) => kind)).toEqual(['rejected', 'accepted']);
+  });
+
+  test('about other SKUs under our numbers is another feed’s, and proves nothing', () => {
+    const other = report({ issues: [{ messageId: 1, sku: 'THEIRS', code: '1', severity: 'ERROR', message: 'no' }] });
+    expect(outcomesOf(other, document('A', 'B')).map(({ kind }) => kind)).toEqual(['missing', 'missing']);
+  });
+
+  test('that blames a withdrawn product type does not blame the number: it is sent singly', () => {
+    const gone = report({
+      issues: [{ messageId: 1, sku: 'A', code: '4000003', severity: 'ERROR', message: 'gone' }],
+      summary: { messagesProcessed: 2, messagesAccepted: 1, messagesInvalid: 1 },
+    });
+    expect(outcomesOf(gone, document('A', 'B')).map(({ kind }) => kind)).toEqual(['not_applied', 'accepted']);
   });
 
   test('with an error of the whole feed says so for every message it does not name', () => {
     const whole = report({ issues: [{ code: '4000001', severity: 'ERROR', message: 'The feed is not readable.' }] });
-    expect(outcomesOf(whole, [7])).toEqual([{ messageId: 7, kind: 'missing', reason: 'The feed is not readable.' }]);
+    expect(outcomesOf(whole, document('A'))).toEqual([
+      { messageId: 1, kind: 'missing', reason: 'The feed is not readable.' },
+    ]);
   });
 
   test('that is cut, no JSON or packed in a way we do not know is unreadable, never success', async () => {
     for (const body of ['{"issues":[', 'plain', '{}']) {
       const { bulk } = await opened((asked) => (asked.path.startsWith('/_s3') ? { body: Buffer.from(body) } : null));
-      await expect(bulk.outcomes('RES1', [1], calling())).rejects.toMatchObject({ code: 'connector.unreadable' });
+      await expect(bulk.outcomes('RES1', document('A'), calling())).rejects.toMatchObject({
+        code: 'connector.unreadable',
+      });
     }
   });
 
   test('whose address has expired is unavailable: another address is asked for next time', async () => {
     const { bulk } = await opened((asked) => (asked.path.startsWith('/_s3') ? { status: 403 } : null));
-    await expect(bulk.outcomes('RES1', [1], calling())).rejects.toMatchObject({ code: 'connector.unavailable' });
+    await expect(bulk.outcomes('RES1', document('A'), calling())).rejects.toMatchObject({
+      code: 'connector.unavailable',
+    });
   });
 });
 
@@ -190,7 +214,7 @@ describe('presigned addresses', () => {
     const { bulk, log, read } = await opened();
     await read('CAP');
     await bulk.prepare([row(1, 'CAP', 12)], calling('bulk'));
-    await bulk.outcomes('RES1', [1], calling());
+    await bulk.outcomes('RES1', document('A'), calling());
     expect(log.map(({ operation }) => operation)).toEqual(
       expect.arrayContaining(['createFeedDocument', 'uploadDocument', 'getFeedDocument', 'downloadDocument']),
     );

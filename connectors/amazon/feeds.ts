@@ -15,7 +15,7 @@ import { gunzip } from 'node:zlib';
 import { ConnectorError } from '#core/errors.ts';
 import type { BulkOutcome, BulkRow, BulkStatus, CallOptions, StockBulkPort } from '../kit/ports.ts';
 import type { AmazonClient, Answer } from './client.ts';
-import { jsonOrNull } from './errors.ts';
+import { jsonOrNull, PRODUCT_TYPE_GONE } from './errors.ts';
 import { GENERIC_PRODUCT_TYPE, isAmazonChannel, quantityPatch } from './map.ts';
 import type { OfferMemory } from './offer-memory.ts';
 import { type Feed, type FeedReport, type FeedsPage, feedReport } from './wire.ts';
@@ -27,6 +27,11 @@ const FEED_TYPE = 'JSON_LISTINGS_FEED';
 const REPORT_BYTES_MAX = 64 * 1024 * 1024;
 /** 100 feeds a page; nobody makes more than this while one answer is lost. */
 const PAGES_MAX = 5;
+
+interface ReportRow {
+  messageId: number;
+  stockKey: string;
+}
 
 export interface FeedOptions {
   client: AmazonClient;
@@ -58,8 +63,8 @@ export function bulkPort(options: FeedOptions): StockBulkPort {
       // Refused: it is no longer queued. The status tells.
       if (answer.kind === 'refused' && answer.refused.status !== 400) throw answer.refused.fault;
     },
-    async outcomes(resultId, messageIds, call) {
-      return outcomesOf(await readReport(client, resultId, call), messageIds);
+    async outcomes(resultId, document, call) {
+      return outcomesOf(await readReport(client, resultId, call), document);
     },
   };
 }
@@ -144,28 +149,35 @@ async function unpacked(bytes: Buffer, compression: string | null): Promise<stri
 
 /**
  * The report names only what went wrong; who is not named was accepted, if the counts say so. When they do not (fewer
- * accepted than unnamed, or an error of the whole feed), nobody can tell which, and all unnamed are missing.
+ * processed than sent, fewer accepted than unnamed, an error of the whole feed), nobody can tell which, and all unnamed are
+ * missing. One that names other SKUs under our numbers is another feed's: then all are missing.
  */
-export function outcomesOf(report: FeedReport, messageIds: readonly number[]): BulkOutcome[] {
-  const errors = report.issues.filter(({ severity }) => severity === 'ERROR');
-  const named = new Set(errors.map(({ messageId }) => messageId));
-  const unnamed = messageIds.filter((id) => !named.has(id));
-  const ofAll = errors.find(({ messageId }) => messageId === undefined);
-  const accounted = ofAll === undefined && report.summary.messagesAccepted >= unnamed.length;
+export function outcomesOf(
+  report: FeedReport,
+  { sent, rows }: { sent: number; rows: readonly ReportRow[] },
+): BulkOutcome[] {
   const { messagesAccepted, messagesProcessed } = report.summary;
-  const reason =
-    ofAll?.message ??
-    `Amazon’s report counts ${messagesAccepted} accepted of ${messagesProcessed} and does not say which.`;
-  return messageIds.map((messageId): BulkOutcome => {
+  const skus = new Map(rows.map(({ messageId, stockKey }) => [messageId, stockKey]));
+  const foreign = report.issues.some(
+    ({ messageId, sku }) => messageId !== undefined && sku !== undefined && (skus.get(messageId) ?? sku) !== sku,
+  );
+  const errors = report.issues.filter(({ severity }) => severity === 'ERROR');
+  const named = new Set(errors.map(({ messageId }) => messageId).filter((id) => id !== undefined));
+  const ofAll = errors.find(({ messageId }) => messageId === undefined);
+  const accounted = ofAll === undefined && messagesProcessed === sent && messagesAccepted >= sent - named.size;
+  const counts = `Amazon’s report counts ${messagesAccepted} accepted of ${messagesProcessed}, ${sent} were sent, and it does not say which.`;
+  const reason = foreign ? 'Amazon’s report is about other SKUs.' : (ofAll?.message ?? counts);
+  return rows.map(({ messageId }): BulkOutcome => {
     const mine = errors.filter((issue) => issue.messageId === messageId);
-    const [first] = mine;
-    if (first === undefined)
-      return accounted ? { messageId, kind: 'accepted' } : { messageId, kind: 'missing', reason };
-    return {
-      messageId,
-      kind: 'rejected',
-      code: first.code ?? 'ERROR',
-      reason: mine.map(({ message }) => message).join(' '),
-    };
+    if (foreign || (mine.length === 0 && !accounted)) return { messageId, kind: 'missing', reason };
+    return mine.length === 0 ? { messageId, kind: 'accepted' } : refusedBy(messageId, mine);
   });
+}
+
+/** A withdrawn product type is not the number's fault: sent singly it falls back to the generic one (§3.2, M#5241). */
+function refusedBy(messageId: number, issues: FeedReport['issues']): BulkOutcome {
+  const code = issues[0]?.code ?? 'ERROR';
+  const reason = issues.map(({ message }) => message).join(' ');
+  if (code === PRODUCT_TYPE_GONE) return { messageId, kind: 'not_applied', reason };
+  return { messageId, kind: 'rejected', code, reason };
 }

@@ -116,6 +116,8 @@ export const BULK: BulkLimits = {
   /** 25,000 messages and 10 MiB are the vendor's limits [§4.2]; reading 5,000 numbers first takes 50 s of the search's 5/s. */
   rowsMax: 5_000,
   leastUnits: 10,
+  /** Twice the time the largest document takes to be read: ours. */
+  readForMs: 120_000,
   /** "At most one feed of a type per 20 min, wait for the previous to finish": documented [§4.4]. */
   everyMs: 1_200_000,
   /** documented [§4.1]. */

@@ -177,7 +177,7 @@ async function everyRequest(): Promise<Asked[]> {
     const { documentId = '' } = (await bulk?.prepare([{ messageId: 1, ref, value: 12 }], calling('bulk'))) ?? {};
     const { submissionId = '' } = (await bulk?.submit(documentId, calling('bulk'))) ?? {};
     const { resultId } = (await bulk?.status(submissionId, calling())) ?? {};
-    await bulk?.outcomes(resultId ?? '', [1, 2, 3], calling());
+    await bulk?.outcomes(resultId ?? '', { sent: 1, rows: [{ messageId: 1, stockKey: 'MUG-BLUE-11' }] }, calling());
     await bulk?.since(Date.UTC(2026, 10, 21), calling());
     await bulk?.cancel(submissionId, calling('urgent'));
     await channel.stock.read(

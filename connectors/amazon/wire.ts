@@ -104,6 +104,7 @@ export const feedReport = z.object({
   issues: z.array(
     z.object({
       messageId: z.int().min(1).optional(),
+      sku: z.string().optional(),
       code: z.string().optional(),
       severity: z.string(),
       message: z.string(),

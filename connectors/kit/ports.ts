@@ -85,6 +85,8 @@ export interface BulkLimits {
   rowsMax: number;
   /** Numbers below this always travel singly: what is in a document can be sold out before it is worked off. */
   leastUnits: number;
+  /** A number read longer ago than this does not go in. */
+  readForMs: number;
   /** Between two documents of one connection, from submit to submit. */
   everyMs: number;
   /** The vendor's own limit: submits per window. */
@@ -193,6 +195,8 @@ export interface BulkStatus {
 export type BulkOutcome =
   | { messageId: number; kind: 'accepted' }
   | { messageId: number; kind: 'rejected'; code: string; reason: string }
+  /** Not written, and not this number's fault: send it singly. */
+  | { messageId: number; kind: 'not_applied'; reason: string }
   /** The report does not say what became of it. */
   | { messageId: number; kind: 'missing'; reason: string };
 
@@ -210,8 +214,12 @@ export interface StockBulkPort {
   since(since: number, options: CallOptions): Promise<BulkStatus[]>;
   /** Asks for it; only `status` tells whether it came to that. */
   cancel(submissionId: string, options: CallOptions): Promise<void>;
-  /** Each message id answered exactly once. */
-  outcomes(resultId: string, messageIds: readonly number[], options: CallOptions): Promise<BulkOutcome[]>;
+  /** Each of `rows` answered exactly once; `sent` = how many were in the document. A report of another document names none. */
+  outcomes(
+    resultId: string,
+    document: { sent: number; rows: readonly { messageId: number; stockKey: string }[] },
+    options: CallOptions,
+  ): Promise<BulkOutcome[]>;
 }
 
 /** An order as the channel tells it, in our words. Pure data from one payload or read. */

@@ -32,6 +32,8 @@ export interface NextWriteInput {
   quietUntil: number | null;
   now: number;
   compareAndSet: boolean;
+  /** How old a read may be to write after it; default `freshMs`. A document of many is read as a whole before it is built. */
+  readForMs?: number;
 }
 
 export type NextWrite =
@@ -59,7 +61,7 @@ export function nextWrite(input: NextWriteInput): NextWrite {
   }
   if (goal === Math.max(0, input.expected)) return { kind: 'nothing' };
   if (input.compareAndSet) return { kind: 'send', value: goal, from: input.expected };
-  if (input.lastRead !== null && input.lastRead.ageMs <= freshMs)
+  if (input.lastRead !== null && input.lastRead.ageMs <= (input.readForMs ?? freshMs))
     return { kind: 'send', value: goal, from: input.lastRead.value };
   if (input.readFailed) return goal === 0 ? blind() : later(input);
   return { kind: 'read' };

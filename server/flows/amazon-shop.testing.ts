@@ -15,7 +15,7 @@ const credentials = {
 export async function amazonShop(
   stage: Stage,
   catalog: Record<string, number>,
-  options: { settleMs?: number; profile?: 'open' | 'vendor'; name?: string } = {},
+  options: { settleMs?: number; profile?: 'open' | 'vendor'; name?: string; bulk?: object } = {},
 ): Promise<Shop> {
   const random = seededRandom(11);
   const name = options.name ?? 'amazon';
@@ -43,6 +43,7 @@ export async function amazonShop(
     marketplaceIds: ['ATVPDKIKX0DER'],
     settleMs: options.settleMs ?? 0,
     orderLagMs: 0,
+    ...options.bulk,
   };
   const shop = await stage.connect({
     connector: amazon,

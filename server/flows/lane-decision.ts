@@ -38,6 +38,8 @@ export interface DecisionContext {
   manifest: Manifest;
   quietUntil: number | null;
   turn: Turn;
+  /** For a feed, whose numbers are read as a whole before it is built; default: as nextWrite has it. */
+  readForMs?: number;
 }
 
 export interface PlannedSend {
@@ -193,6 +195,7 @@ function decideOne(
     quietUntil: context.quietUntil,
     now: context.now,
     compareAndSet: context.manifest.stock.compareAndSet,
+    ...(context.readForMs !== undefined && { readForMs: context.readForMs }),
   });
   switch (next.kind) {
     case 'read':
@@ -288,7 +291,7 @@ function asksFirst(work: Work, target: WorkTarget, desired: number, verdict: str
 const driftReason = (target: WorkTarget): string =>
   `The channel shows ${target.observed ?? 'another number'}, which no order explains; someone changed it there.`;
 
-function finding(
+export function finding(
   target: WorkTarget,
   what: {
     state: string;

@@ -47,7 +47,7 @@ export function sendCalls(sends: readonly PlannedSend[], { stock }: Manifest, ma
   });
 }
 
-function chunks<T>(items: readonly T[], size: number): T[][] {
+export function chunks<T>(items: readonly T[], size: number): T[][] {
   const parts: T[][] = [];
   for (let start = 0; start < items.length; start += size) parts.push(items.slice(start, start + size));
   return parts;
@@ -65,6 +65,7 @@ export function draftOf({ attemptId, send }: SentRow): AttemptDraft {
     desired: send.desired,
     blind: send.blind,
     releaseUnseen: send.target.unseenReleased,
+    dirtyVersion: send.target.dirtyVersion,
   };
 }
 

@@ -14,6 +14,7 @@ import {
 import { anyTarget, loadWork, type Work, type WorkTarget } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
 import { decide, firstTurn, type Turn } from './lane-decision.ts';
+import { LaneFeeds } from './lane-feeds.ts';
 import { LaneHealth } from './lane-health.ts';
 import { LaneLease } from './lane-lease.ts';
 import { resultsOf, resultsOfFailure, type SentRow } from './lane-outcome.ts';
@@ -56,6 +57,7 @@ class ConnectionLane implements Lane {
   readonly #leaseMs: number;
   readonly #slots: LaneSlots;
   readonly #health: LaneHealth;
+  readonly #feeds: LaneFeeds;
   readonly #busy = new Set<string>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
@@ -84,6 +86,14 @@ class ConnectionLane implements Lane {
     });
     this.#slots = new LaneSlots(clock, manifest.stock.callsInFlight);
     this.#health = new LaneHealth(options, () => this.wake(), this.#stopping.signal);
+    this.#feeds = new LaneFeeds({
+      ...options,
+      lease: this.#lease,
+      health: this.#health,
+      stopped: () => this.#dead || this.#stopping.signal.aborted,
+      deadline: (work) => this.#deadline(work),
+      find: (targets, findings, alerts) => this.#find(targets, findings, alerts),
+    });
   }
 
   wake(): void {
@@ -178,11 +188,18 @@ class ConnectionLane implements Lane {
       if (this.#health.asksAgain()) await this.#probe();
       return false;
     }
+    const picked = work.targets.filter((target) => target.picked);
+    const feeding = await this.#feeds.next(hold, picked.length >= limit, [...this.#busy]);
+    if (this.#dead) return false;
+    if (feeding) {
+      // What was claimed may now travel in a feed: claimed again without it.
+      this.#task([], feeding);
+      return true;
+    }
     if (work.connection.paused) {
       await this.#tx((tx) => settlePauses(tx, hold.orgId, hold.connectionId, null, clock.now()));
       return false;
     }
-    const picked = work.targets.filter((target) => target.picked);
     if (picked.length === 0) {
       if (work.connection.state === 'unreachable' && this.#busy.size === 0) await this.#probe();
       return false;

@@ -37,7 +37,22 @@ export interface LaneHooks {
   afterRead?: (targetIds: readonly string[]) => Promise<void> | void;
   /** What was read is committed; what follows from it is not. */
   afterReadRecord?: (targetIds: readonly string[]) => Promise<void> | void;
+  /** Between any two effects of a feed; `atSubmit` is the last before its request. */
+  feed?: (after: FeedStep) => Promise<void> | void;
 }
+
+/** What has just been done about a feed, in this order. */
+export const feedSteps = [
+  'gathered',
+  'read',
+  'recorded',
+  'prepared',
+  'submitted',
+  'named',
+  'reported',
+  'booked',
+] as const;
+export type FeedStep = (typeof feedSteps)[number];
 
 export interface SentCall {
   key: string;

@@ -32,11 +32,21 @@ export interface AttemptDraft {
   blind: boolean;
   /** Orders were read past the gap: it was no sale. */
   releaseUnseen: boolean;
+  /** The change the value was computed for. */
+  dirtyVersion: number;
+  /** In a feed: its number there. */
+  messageId?: number;
+}
+
+/** The feed that attempts travel in, and until when nothing that is read proves anything of them. */
+export interface AttemptFeed {
+  id: string;
+  settlesAt: number;
 }
 
 /**
- * Commits the intent. @returns ids of the targets that may be sent now (the rest changed meanwhile), or null when the
- * lease is no longer ours.
+ * Commits the intent. @returns ids of the targets that may be sent now (the rest changed meanwhile, or travel in another
+ * way), or null when the lease is no longer ours.
  */
 export async function recordAttempts(
   tx: Tx,
@@ -44,6 +54,7 @@ export async function recordAttempts(
   callKey: string,
   drafts: readonly AttemptDraft[],
   now: number,
+  feed: AttemptFeed | null = null,
 ): Promise<Set<string> | null> {
   const { rows } = await tx.query<{ held: boolean; ids: string[] }>(
     {
@@ -52,7 +63,7 @@ export async function recordAttempts(
     with held as materialized (
       select generation from lanes where org_id = $1 and connection_id = $2 and holder = $3 and generation = $4 and expires_at > clock_timestamp()),
     r as (select * from jsonb_to_recordset($5::jsonb) as r("attemptId" uuid, "targetId" uuid, value int, "from" int, "seenVersion" bigint,
-      "effectSeq" bigint, derivation jsonb, desired int, blind boolean, "releaseUnseen" boolean)),
+      "effectSeq" bigint, derivation jsonb, desired int, blind boolean, "releaseUnseen" boolean, "dirtyVersion" bigint, "messageId" int)),
     locked as materialized (
       select t.id from targets t join r on r."targetId" = t.id where t.org_id = $1 and exists (select from held) order by t.id for update of t),
     begun as (
@@ -64,16 +75,29 @@ export async function recordAttempts(
         unseen_at = case when r.blind and coalesce(t.expected_high, 0) > 0 then greatest(t.unseen_at, to_timestamp($7::float8 / 1000.0))
           when r."releaseUnseen" then null else t.unseen_at end,
         desired = r.desired, desired_at = to_timestamp($7::float8 / 1000.0), desired_steps = r.derivation,
-        settles_at = null, state = 'sent', state_at = case when t.state = 'sent' then t.state_at else to_timestamp($7::float8 / 1000.0) end, reason = null, version = t.version + 1
+        settles_at = to_timestamp($9::float8 / 1000.0), state = 'sent', state_at = case when t.state = 'sent' then t.state_at else to_timestamp($7::float8 / 1000.0) end, reason = null, version = t.version + 1
       from r, locked l where t.org_id = $1 and t.id = r."targetId" and l.id = t.id and t.seen_version = r."seenVersion" and t.effect_seq = r."effectSeq"
+        and t.feed_id is not distinct from $8::uuid
       returning t.id),
     kept as (
-      insert into attempts (org_id, id, target_id, connection_id, value, from_value, call_key, lane, lease_generation, sent_at, derivation)
-      select $1, r."attemptId", r."targetId", $2, r.value, r."from", $6, $3, $4, to_timestamp($7::float8 / 1000.0), r.derivation
+      insert into attempts (org_id, id, target_id, connection_id, value, from_value, call_key, lane, lease_generation, sent_at, derivation,
+        feed_id, message_id, dirty_version)
+      select $1, r."attemptId", r."targetId", $2, r.value, r."from", $6, $3, $4, to_timestamp($7::float8 / 1000.0), r.derivation,
+        $8::uuid, r."messageId", r."dirtyVersion"
       from r join begun b on b.id = r."targetId" returning target_id)
     select exists (select from held) as held, coalesce((select array_agg(target_id) from kept), '{}') as ids`,
     },
-    [hold.orgId, hold.connectionId, hold.holder, hold.generation, JSON.stringify(drafts), callKey, now],
+    [
+      hold.orgId,
+      hold.connectionId,
+      hold.holder,
+      hold.generation,
+      JSON.stringify(drafts),
+      callKey,
+      now,
+      feed?.id ?? null,
+      feed?.settlesAt ?? null,
+    ],
   );
   const [row] = rows;
   return row?.held ? new Set(row.ids) : null;

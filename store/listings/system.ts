@@ -26,7 +26,8 @@ export async function lanesWithWork(tx: Tx, now: number): Promise<ConnectionIds[
   const { rows } = await tx.query<ConnectionIds>(
     {
       name: 'lanes_with_work',
-      text: `select org_id as "orgId", connection_id as "connectionId" from system_lanes_with_work(to_timestamp($1::float8 / 1000.0))`,
+      text: `select org_id as "orgId", connection_id as "connectionId" from system_lanes_with_work(to_timestamp($1::float8 / 1000.0))
+             union select org_id, connection_id from system_feeds_due(to_timestamp($1::float8 / 1000.0))`,
     },
     [now],
   );

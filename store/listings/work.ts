@@ -42,6 +42,8 @@ export interface WorkTarget {
   tries: number;
   /** Counts every change but dirty marks. */
   version: number;
+  /** The open feed its number travels in. */
+  feedId: string | null;
 }
 
 export interface WorkListing {
@@ -104,7 +106,7 @@ export type Pick =
   | { kind: 'ids'; ids: readonly string[] };
 
 /** The pause or the lost authorisation that stopped it still stands; judged by its cause, whoever set or ended that. */
-const notStopped = `not (t.state = 'unauthorized' and c.state = 'unauthorized')
+export const notStopped = `not (t.state = 'unauthorized' and c.state = 'unauthorized')
          and not (t.state = 'paused' and (c.paused_at is not null or exists (select from listings l
            where l.org_id = $1 and l.connection_id = $2 and l.stock_key = t.stock_key and l.paused_at is not null)))`;
 
@@ -112,12 +114,15 @@ const notStopped = `not (t.state = 'unauthorized' and c.state = 'unauthorized')
 const onTheWay = `t.state in ('pending', 'sent', 'settling', 'unknown', 'unreachable') and t.dirty_version <= t.handled_version
          and t.read_due is null and t.pending_value is null and t.unseen = 0 and t.variant_id is not null and not t.read_only`;
 
+/** Not already in this lane's hands, and not in a feed: what is there, lane-feeds.ts follows. */
+const single = `t.id <> all($4::uuid[]) and t.feed_id is null`;
+
 const claimSql = `
   picked as materialized (
     select id, min(rank) as rank, min(since) as since from (
       (select t.id, case when t.dirty_hint <= 0 then 0 when t.dirty_hint <= ${fewUnits} then 1 else 2 end as rank, t.dirty_since as since
        from targets t, n, c where t.org_id = $1 and t.connection_id = $2 and t.dirty_version > t.handled_version and t.variant_id is not null
-         and ${notStopped} and not t.read_only and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[])
+         and ${notStopped} and not t.read_only and (t.next_try_at is null or t.next_try_at <= n.at) and ${single}
          and (not $6 or t.dirty_hint <= ${fewUnits})
        order by t.dirty_hint limit $5)
       union all
@@ -125,29 +130,29 @@ const claimSql = `
       (select t.id, 1, t.dirty_since
        from targets t, n, c where t.org_id = $1 and t.connection_id = $2 and t.dirty_version > t.handled_version and t.variant_id is not null
          and t.dirty_since < n.at - interval '30 s' and not $6
-         and ${notStopped} and not t.read_only and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[])
+         and ${notStopped} and not t.read_only and (t.next_try_at is null or t.next_try_at <= n.at) and ${single}
        order by t.dirty_since limit greatest(1, $5 / 4))
       union all
       (select t.id, 3, t.read_due from targets t, n
-       where t.org_id = $1 and t.connection_id = $2 and t.read_due <= n.at and not $6 and t.state <> 'unauthorized' and t.id <> all($4::uuid[]) order by t.read_due limit $5)
+       where t.org_id = $1 and t.connection_id = $2 and t.read_due <= n.at and not $6 and t.state <> 'unauthorized' and ${single} order by t.read_due limit $5)
       union all
       (select t.id, 3, t.unseen_at from targets t, n, c
        where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0 and date_trunc('second', c.orders_read_to) > t.unseen_at and not $6
-         and ${notStopped} and t.id <> all($4::uuid[]) limit $5)
+         and ${notStopped} and ${single} limit $5)
       union all
       (select t.id, 2, null from targets t, n, c
        where $7 and t.org_id = $1 and t.connection_id = $2 and t.pending_value is not null and t.settles_at is null
          and t.variant_id is not null and not t.read_only and t.state <> 'shadow'
-         and ${notStopped} and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[]) limit $5)
+         and ${notStopped} and (t.next_try_at is null or t.next_try_at <= n.at) and ${single} limit $5)
       union all
       (select t.id, 2, t.state_at from targets t, c
        where t.org_id = $1 and t.connection_id = $2 and t.state in ('paused', 'unauthorized') and not $6 and ${notStopped}
-         and t.id <> all($4::uuid[]) limit $5)
+         and ${single} limit $5)
       union all
       -- Between two commits of a turn somebody was killed: a state that is on its way, and nothing that moves it on.
       (select t.id, 2, t.state_at from targets t, n, c
        where t.org_id = $1 and t.connection_id = $2 and ${onTheWay} and not $6 and not (t.state = 'unreachable' and c.state = 'unreachable')
-         and (t.next_try_at is null or t.next_try_at <= n.at) and t.id <> all($4::uuid[]) limit $5)
+         and (t.next_try_at is null or t.next_try_at <= n.at) and ${single} limit $5)
     ) every group by id order by 2, 3 nulls last limit greatest(1, $5 * 5 / 4))`;
 
 const idsSql = `picked as materialized (select id from targets where org_id = $1 and connection_id = $2 and id = any($4::uuid[]))`;
@@ -176,7 +181,7 @@ const loadSql = (pick: string) => `
       'pendingValue', t.pending_value, 'settlesAt', round(extract(epoch from t.settles_at) * 1000), 'observed', t.observed, 'desired', t.desired,
       'accepted', t.accepted, 'state', t.state, 'readOnly', t.read_only, 'seenVersion', t.seen_version, 'effectSeq', t.effect_seq,
       'dirtyVersion', t.dirty_version, 'dirty', t.dirty_version > t.handled_version,
-      'dirtySince', round(extract(epoch from t.dirty_since) * 1000), 'readDue', round(extract(epoch from t.read_due) * 1000), 'tries', t.tries, 'version', t.version)) from ts t), '[]') as targets,
+      'dirtySince', round(extract(epoch from t.dirty_since) * 1000), 'readDue', round(extract(epoch from t.read_due) * 1000), 'tries', t.tries, 'version', t.version, 'feedId', t.feed_id)) from ts t), '[]') as targets,
     coalesce((select jsonb_agg(jsonb_build_object('id', l.id, 'stockKey', l.stock_key, 'variantId', l.variant_id, 'paused', l.paused_at is not null,
       'notWritable', l.not_writable, 'fulfilledBy', l.fulfilled_by) order by l.id) from ls l), '[]') as listings,
     coalesce((select jsonb_agg(jsonb_build_object('id', v.id, 'sku', v.sku, 'isBundle', v.is_bundle, 'parts', coalesce((
