@@ -37,11 +37,10 @@ export async function feedStage(
   const { db, orgId } = stage;
   const skus = Array.from({ length: count }, (_, index) => `SKU-${String(index).padStart(4, '0')}`);
   const ids = skus.map(() => stage.ids.uuid() as VariantId);
-  await db.owner.query(`insert into variants (org_id, id, sku) select $1, v.id, v.sku from unnest($2::uuid[], $3::text[]) as v(id, sku)`, [
-    orgId,
-    ids,
-    skus,
-  ]);
+  await db.owner.query(
+    `insert into variants (org_id, id, sku) select $1, v.id, v.sku from unnest($2::uuid[], $3::text[]) as v(id, sku)`,
+    [orgId, ids, skus],
+  );
   for (const [index, sku] of skus.entries()) stage.variants[sku] = ids[index] as VariantId;
   let keys = 0;
   const stock = async (wanted: readonly string[], units: number) => {
@@ -62,9 +61,12 @@ export async function feedStage(
     profile: options.profile ?? 'open',
     bulk: { bulkRowsMin: 20, bulkEveryMs: 0, ...options.bulk },
   });
+  // Plans for tables of this size, which a server has after its first minute.
+  await db.owner.query('analyze');
+  // Plans for tables of this size, which a server has after its first minute.
+  await db.owner.query('analyze');
   // As after a quiet night: read, compared, nothing to do.
-  const { expandDirty } = await import('#store/listings/expand.ts');
-  while ((await db.store.tenant(orgId, (tx) => expandDirty(tx, orgId))).more);
+  await db.owner.query(`delete from dirty_variants where org_id = $1`, [orgId]);
   await db.owner.query(
     `update targets set base = 100, base_at = to_timestamp($2::float8 / 1000.0), observed = 100, observed_at = to_timestamp($2::float8 / 1000.0),
        expected = 100, expected_high = 100, desired = 100, accepted = 100, state = 'in_sync', handled_version = dirty_version, dirty_since = null, read_due = null
