@@ -111,7 +111,7 @@ export async function killAndRestart(product: Product, options: { database: bool
 }
 
 function postmasterOf(dataDir: string): number | null {
-  const file = join(dataDir, 'postgres', 'postmaster.pid');
+  const file = join(dataDir, 'postgres', 'data', 'postmaster.pid');
   if (!existsSync(file)) return null;
   const pid = Number(readFileSync(file, 'utf8').split('\n')[0]);
   return Number.isInteger(pid) && pid > 1 ? pid : null;

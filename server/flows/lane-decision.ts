@@ -37,6 +37,8 @@ export interface DecisionContext {
   monotonicMs: number;
   manifest: Manifest;
   quietUntil: number | null;
+  /** The channel limits our calls just now. */
+  limited: boolean;
   turn: Turn;
   /** For a feed, whose numbers are read as a whole before it is built; default: as nextWrite has it. */
   readForMs?: number;
@@ -228,8 +230,10 @@ function decideOne(
       }
       const away = work.connection?.state === 'unreachable';
       const onItsWay = settling !== null && goal === settling.value;
-      const state = settling ? 'settling' : away ? 'unreachable' : 'unknown';
-      const reason = waitingFor(target, settling, away);
+      // What it shows is known, and so is that nothing is on its way: the change waits for its turn.
+      const waits = context.limited && target.expected !== null && target.pendingValue === null;
+      const state = settling ? 'settling' : away ? 'unreachable' : waits ? 'pending' : 'unknown';
+      const reason = waitingFor(target, settling, away, context.limited);
       decisions.findings.push(
         finding(target, {
           ...with_,
@@ -265,9 +269,10 @@ function nextLook(target: WorkTarget, read: boolean, { now, manifest }: Decision
     : now + (manifest.stock.compareAndSet ? lookMs : 3 * lookMs);
 }
 
-function waitingFor(target: WorkTarget, settling: { value: number } | null, away: boolean): string {
+function waitingFor(target: WorkTarget, settling: { value: number } | null, away: boolean, limited: boolean): string {
   if (away) return 'The channel cannot be reached.';
   if (settling) return `Accepted by the channel; it shows ${settling.value} within its settle time.`;
+  if (limited) return 'The channel limits our calls; it goes on as soon as it may.';
   return target.pendingValue === null
     ? 'The channel’s number cannot be read just now.'
     : 'The outcome of a write is not known; it is read back before anything else is sent.';

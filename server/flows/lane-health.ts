@@ -1,7 +1,7 @@
 /**
  * A lane's channel as a whole: when it may be called again, and what people are told.
  *
- *   rate limited  → that class waits as long as the vendor says
+ *   rate limited  → that class waits as long as the vendor says; said (one alert) after three refusals in a row
  *   unreachable   → backs off, doubling with jitter to half a minute; said (state and one alert) after three in a row;
  *                   the next answer ends it
  *   unauthorized  → the connection's state and a critical alert; nothing is sent while it stands, nothing is lost. The lane
@@ -16,6 +16,8 @@ import type { LaneOptions } from './publisher-types.ts';
 /** Unreachable is said after this many calls in a row failed to get there. */
 const failuresToSay = 3;
 const longestBackOffMs = 30_000;
+/** A channel that limits us is told of after this many refusals in a row: now and then one is part of the trade. */
+const limitsToSay = 3;
 /** A channel that refused us is asked again after this, then ever more rarely. */
 const soonestAskMs = 1_000;
 const longestRefusalMs = 60_000;
@@ -28,6 +30,8 @@ export class LaneHealth {
   /** By class: not before this monotonic time. */
   readonly #slowUntil: Record<BudgetClass, number> = { urgent: 0, bulk: 0, read: 0 };
   #failures = 0;
+  #limits = 0;
+  #limitedUntil = 0;
   #refusals = 0;
   #askAgainAt: number | null = null;
 
@@ -65,6 +69,31 @@ export class LaneHealth {
     void clock.sleep(until - clock.monotonicMs(), this.#stopping).then(() => this.#wake());
   }
 
+  /** It waits because the channel limits our calls. */
+  get isLimited(): boolean {
+    return this.#options.clock.monotonicMs() < this.#limitedUntil;
+  }
+
+  /** The channel refused a call for rate. */
+  async limited(kinds: readonly BudgetClass[], forMs: number): Promise<void> {
+    const { clock, ids, log, store, connection } = this.#options;
+    const { orgId, connectionId } = connection;
+    this.slow(kinds, forMs);
+    this.#limitedUntil = Math.max(...kinds.map((kind) => this.#slowUntil[kind]));
+    this.#limits += 1;
+    if (this.#limits !== limitsToSay) return;
+    log.warn({ ...connection, forMs }, 'The channel keeps limiting our calls.');
+    const alert = {
+      id: ids.uuid(),
+      kind: 'connection_limited',
+      severity: 'warning' as const,
+      message: `The channel limits our calls again and again; the last time for ${Math.ceil(forMs / 1_000)} s. Numbers follow later than usual; nothing is lost.`,
+      subjectKind: 'connection',
+      subjectId: connectionId,
+    };
+    await store.tenant(orgId, (tx) => raiseAlerts(tx, orgId, [alert], clock.now()));
+  }
+
   pause(forMs: number): void {
     this.slow(all, forMs);
   }
@@ -94,7 +123,11 @@ export class LaneHealth {
     const { clock, store, connection } = this.#options;
     const { orgId, connectionId } = connection;
     const said = this.#failures >= failuresToSay;
+    const limited = this.#limits >= limitsToSay;
     this.#failures = 0;
+    this.#limits = 0;
+    if (limited)
+      await store.tenant(orgId, (tx) => resolveAlerts(tx, orgId, 'connection_limited', [connectionId], clock.now()));
     if (!said) return;
     await store.tenant(orgId, async (tx) => {
       await setConnectionState(tx, orgId, connectionId, 'connected', null, clock.now());
@@ -130,7 +163,7 @@ export class LaneHealth {
       id: ids.uuid(),
       kind: 'connection_unauthorized',
       severity: 'critical' as const,
-      message: `The channel no longer accepts our authorisation: ${reason}. Nothing is published there until it is renewed; nothing is lost.`,
+      message: `The channel no longer accepts our authorisation: ${reason.replace(/\.$/, '')}. Nothing is published there until it is renewed; nothing is lost.`,
       subjectKind: 'connection',
       subjectId: connectionId,
     };

@@ -236,7 +236,7 @@ class ConnectionLane implements Lane {
     const failure = error instanceof ConnectorError ? error : null;
     if (failure?.code === 'connector.unauthorized') await this.#health.unauthorized(failure.message);
     else if (failure?.code === 'connector.rate_limited')
-      this.#health.slow(['urgent', 'bulk', 'read'], failure.retryAfterMs ?? 1_000);
+      await this.#health.limited(['urgent', 'bulk', 'read'], failure.retryAfterMs ?? 1_000);
     else await this.#health.notReached(error instanceof Error ? error.message : 'The read failed.');
   }
 
@@ -290,6 +290,7 @@ class ConnectionLane implements Lane {
       monotonicMs: mono,
       manifest: opened.manifest,
       quietUntil: this.#lease.quietUntil(),
+      limited: this.#health.isLimited,
       turn,
     });
     await Promise.all([
@@ -377,7 +378,7 @@ class ConnectionLane implements Lane {
     const ids = targets.map(({ id }) => id);
     const failure = error instanceof ConnectorError ? error : null;
     if (failure?.code === 'connector.unauthorized') return this.#health.unauthorized(failure.message);
-    if (failure?.code === 'connector.rate_limited') this.#health.slow(['read'], failure.retryAfterMs ?? 1_000);
+    if (failure?.code === 'connector.rate_limited') await this.#health.limited(['read'], failure.retryAfterMs ?? 1_000);
     else await this.#health.notReached(error instanceof Error ? error.message : 'The read failed.');
     await this.#again(ids, { ...turn, readFailed: new Set([...turn.readFailed, ...ids]) });
   }
@@ -420,6 +421,7 @@ class ConnectionLane implements Lane {
       monotonicMs: mono,
       manifest: opened.manifest,
       quietUntil: this.#lease.quietUntil(),
+      limited: this.#health.isLimited,
       turn,
     });
     const others = ids.filter((id) => !sends.some(({ target }) => target.id === id));
@@ -521,7 +523,7 @@ class ConnectionLane implements Lane {
     turn: Turn,
   ): Promise<void> {
     if (followUp.kind === 'unauthorized') return this.#health.unauthorized(followUp.reason);
-    if (followUp.kind === 'slow') return this.#health.slow(['urgent', 'bulk'], followUp.forMs);
+    if (followUp.kind === 'slow') return this.#health.limited(['urgent', 'bulk'], followUp.forMs);
     if (followUp.kind === 'unavailable') return this.#health.notReached(followUp.reason);
     if (!results.every(({ outcome }) => outcome === 'unknown')) await this.#health.reached();
     const again = results.filter(
