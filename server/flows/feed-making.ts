@@ -150,7 +150,7 @@ export class FeedMaker {
       const now = clock.now();
       const work = await loadWork(tx, connection.orgId, connection.connectionId, now, { kind: 'ids', ids });
       const times = { now, monotonicMs: clock.monotonicMs(), readForMs: bulk.readForMs };
-      const decisions = decide(work, { ...times, manifest: opened.manifest, quietUntil: null, turn });
+      const decisions = decide(work, { ...times, manifest: opened.manifest, quietUntil: null, limited: false, turn });
       sends.push(...decisions.sends.filter(({ target, value }) => target.feedId === feedId && fitsBulk(value, bulk)));
       noted.targets.push(...work.targets);
       noted.findings.push(...decisions.findings);
