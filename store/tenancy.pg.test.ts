@@ -9,7 +9,7 @@ import { testDatabase } from './testing/database.ts';
 import type { Tx } from './tx.ts';
 
 /** Belongs to no tenant. */
-const exemptTables = ['schema_migrations'];
+const exemptTables = ['schema_migrations', 'installation_push_stop'];
 /** Schemas of other programs, with roles of their own. */
 const exemptSchemas = ['auth', 'graphile_worker'];
 
@@ -49,6 +49,8 @@ const systemFunctions: Record<string, string> = {
   'system_lanes_with_work(p_now timestamp with time zone)': 'TABLE(org_id uuid, connection_id uuid)',
   'system_list_connections(platforms text[])': 'TABLE(org_id uuid, id uuid, platform text)',
   'system_publishing_connections()': 'TABLE(org_id uuid, connection_id uuid)',
+  'system_resume_pushes()': 'boolean',
+  'system_stop_pushes(p_by text, p_reason text, p_at timestamp with time zone)': 'boolean',
 };
 
 let db: TestDatabase;

@@ -13,7 +13,7 @@ import type { Deps } from '#server/deps.ts';
 import { fingerprint } from '#server/secrets.ts';
 import { type LocationRow, listLocations } from '#store/catalog/lookup.ts';
 import { createConnection, deleteConnection, listConnections, mapLocation } from '#store/connections/connections.ts';
-import { pauseConnection } from '#store/views/connections.ts';
+import { pauseConnection } from '#store/listings/halts.ts';
 import { type Cli, describe, examples } from './cli.ts';
 import { locationOf } from './connection-lookup.ts';
 import { CommandError, count, type Output, usage } from './output.ts';
@@ -292,7 +292,10 @@ async function storeConnection(
       webhookToken: token,
       createdAt: now,
     });
-    if (options.active !== true) await pauseConnection(tx, orgId, id, new Date(now));
+    if (options.active !== true) {
+      const pause = { reason: 'Just linked: nothing is written until it is resumed.', until: null };
+      await pauseConnection(tx, orgId, id, pause, { actor: 'cli', now, ids: session.ids });
+    }
   });
   return { id, token };
 }

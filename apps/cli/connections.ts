@@ -1,10 +1,12 @@
 /** connection: a tenant's accounts at channels, listed, tested, paused and placed. Linking one is connection-add.ts. */
 import { listLocations } from '#store/catalog/lookup.ts';
 import { mapLocation } from '#store/connections/connections.ts';
-import { pauseConnection, readConnections } from '#store/views/connections.ts';
+import { markPolicyDirty } from '#store/listings/expand.ts';
+import { readConnections } from '#store/views/connections.ts';
 import { type Cli, describe, examples } from './cli.ts';
 import { addCommands } from './connection-add.ts';
 import { findConnection, locationOf, statesOf } from './connection-lookup.ts';
+import { operationOfConnections } from './operation.ts';
 import { CommandError, type Exit, type Output, table } from './output.ts';
 import type { Session } from './session.ts';
 import { pairOption } from './values.ts';
@@ -49,23 +51,7 @@ export function connectionCommands(cli: Cli): void {
       .addHelpText('after', examples('connection test "My shop"')),
     (session, { args, output }) => testConnection(session, args[0] ?? '', output),
   );
-  for (const [verb, paused, text] of [
-    ['pause', true, 'stop writing to it; orders are still taken in, changes are kept and sent on resume'],
-    ['resume', false, 'write to it again'],
-  ] as const)
-    cli.withSession(
-      connection.command(verb).argument('<connection>').description(text),
-      async (session, { args, output }) => {
-        const { id: orgId } = session.organization();
-        const found = await findConnection(session, args[0] ?? '');
-        await session.store.tenant(orgId, (tx) =>
-          pauseConnection(tx, orgId, found.id, paused ? new Date(session.clock.now()) : null),
-        );
-        output.result({ id: found.id, name: found.name, paused }, (print) =>
-          print(`${found.name} is ${paused ? 'paused' : 'written to again'}.`),
-        );
-      },
-    );
+  operationOfConnections(cli, connection);
   cli.withSession(
     connection
       .command('map')
@@ -84,7 +70,7 @@ export function connectionCommands(cli: Cli): void {
       await session.store.tenant(orgId, async (tx) => {
         for (const { location, place } of mapped) await mapLocation(tx, orgId, found.id, place, location.id);
         // Marks everything of the connection to be looked at again.
-        await pauseConnection(tx, orgId, found.id, found.paused ? new Date(session.clock.now()) : null);
+        await markPolicyDirty(tx, orgId, 'connection', found.id);
       });
       output.result(
         { id: found.id, locations: mapped.map(({ location, place }) => ({ code: location.code, externalId: place })) },

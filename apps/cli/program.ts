@@ -7,6 +7,7 @@ import { connectionCommands } from './connections.ts';
 import { explainCommands } from './explain.ts';
 import { fileCommands } from './files.ts';
 import { maintenanceCommands } from './maintenance.ts';
+import { operationCommands } from './operation.ts';
 import type { Streams } from './output.ts';
 import { scarcityCommands } from './scarcity.ts';
 import { simulateCommands } from './simulate.ts';
@@ -21,6 +22,7 @@ export function createSyncState(version: string, streams: Streams): ParsedCli {
   accessCommands(cli);
   connectionCommands(cli);
   syncCommands(cli);
+  operationCommands(cli);
   fileCommands(cli);
   stockCommands(cli);
   explainCommands(cli);

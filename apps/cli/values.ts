@@ -18,6 +18,15 @@ export function parseTime(text: string, now: number): number {
 /** For commander: a time as above, against this machine's clock. */
 export const timeOption = (text: string): number => parseTime(text, Date.now());
 
+/** For commander: a time to come; "30m" is in half an hour. */
+export function laterOption(text: string): number {
+  const now = Date.now();
+  const at = parseTime(text, now);
+  const later = /^\d/.test(text) && /[smhd]$/.test(text.trim()) ? now + (now - at) : at;
+  if (later <= now) throw new InvalidArgumentError('It must lie in the future.');
+  return later;
+}
+
 /** A whole number within bounds. */
 export const wholeNumber =
   (least: number, most: number) =>

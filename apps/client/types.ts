@@ -72,6 +72,9 @@ export interface Connection {
   state: string;
   stateReason: string | null;
   paused: boolean;
+  pause: { at: string; by: string | null; reason: string | null; until: string | null } | null;
+  /** Shadow mode: computed and recorded since then, not sent. */
+  shadowSince: string | null;
   baseUrl: string | null;
   waiting: number;
   oldestWaiting: string | null;

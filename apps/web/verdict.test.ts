@@ -11,6 +11,8 @@ const connection = (name: string, more: Partial<Connection> = {}): Connection =>
   state: 'connected',
   stateReason: null,
   paused: false,
+  pause: null,
+  shadowSince: null,
   baseUrl: null,
   waiting: 0,
   oldestWaiting: null,

@@ -351,6 +351,7 @@ export function amazonClient(options: AmazonClientOptions) {
       bucket: call.operation,
       timeoutMs: manifest.requestTimeoutMs,
       signal: limits.signal,
+      mayLeave: call.write ? limits.mayLeave : undefined,
     };
     try {
       const answer = await options.transport.request(outside);

@@ -151,6 +151,11 @@ export interface CallOptions {
   budget: BudgetClass;
   /** Our lease's end or the caller's deadline; the call must be over or abandoned by then. */
   signal: AbortSignal;
+  /**
+   * Asked right before each write leaves, when its turn has come: false = it is dropped (`connector.unavailable` with
+   * `details.withdrawn`), nothing was sent. The lane asks its lease and what halts its targets.
+   */
+  mayLeave?: () => Promise<boolean>;
 }
 
 export interface StockPort {
@@ -447,6 +452,8 @@ export interface OutsideCall {
   bucket: string;
   timeoutMs: number;
   signal: AbortSignal;
+  /** `CallOptions.mayLeave`, handed through. */
+  mayLeave?: (() => Promise<boolean>) | undefined;
   /** Addresses in this call or its answer carry their own permission (presigned): the log keeps none of their queries. */
   presigned?: boolean;
   /** The answer is read as bytes: `OutsideAnswer.bytes`. */

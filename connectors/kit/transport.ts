@@ -96,6 +96,7 @@ export function createTransport(options: TransportOptions): ConnectionTransport 
       options.onBudget?.({ bucket: call.bucket, budget: call.budget, waitedMs: permit.waitedMs, left: permit.left });
     const record = openRecord(call, number, permit.waitedMs, clock);
     try {
+      if (call.mayLeave && !(await call.mayLeave())) throw withdrawn(call);
       const asked = breaker.ask();
       if (asked.kind === 'stay_away') throw breakerOpen(call, asked.retryAfterMs);
       const answer = await send(call, url);
@@ -184,6 +185,11 @@ function faultOfExchange(call: OutsideCall, fault: ExchangeFault): ConnectorErro
     details,
     fault,
   );
+}
+
+function withdrawn(call: OutsideCall): ConnectorError {
+  const details = { operation: call.operation, withdrawn: true, abandoned: true, sent: false };
+  return new ConnectorError('connector.unavailable', `${call.operation}: withdrawn before it was sent.`, details);
 }
 
 function breakerOpen(call: OutsideCall, waitMs: number): ConnectorError {

@@ -75,6 +75,7 @@ export function createClient(
       cost,
       budget: options.budget,
       signal: options.signal,
+      mayLeave: isWrite(document) ? options.mayLeave : undefined,
       timeoutMs: manifest.requestTimeoutMs,
     });
   }

@@ -4,11 +4,14 @@
  *   hold   → the ledger's `expire` command; it decides under the hold's row lock. A channel's hold is a question to the
  *            channel (is its order still pending?), never a release by clock.
  *
+ *   connection_pause, listing_pause → resumed, unless the pause was prolonged meanwhile
+ *
  * A row stays until it was served; a failure puts it off, so that one bad row never stops the others.
  */
 import type { Clock, Ids } from '#core/effects.ts';
 import type { HoldId, OrgId } from '#core/ids.ts';
 import { post } from '#store/ledger/post.ts';
+import { endPause } from '#store/listings/halts.ts';
 import { clearDue, type DueRow, dueNow, postponeDue } from '#store/listings/system.ts';
 import type { Store } from '#store/tx.ts';
 import type { FlowLog } from './publisher-types.ts';
@@ -47,6 +50,11 @@ export async function serveDue(options: DueOptions): Promise<number> {
 async function serve(options: DueOptions, row: DueRow): Promise<void> {
   const { store, clock, log } = options;
   if (row.kind === 'hold') return expireHold(options, row);
+  const { kind } = row;
+  if (kind === 'connection_pause' || kind === 'listing_pause')
+    return store.tenant(row.orgId, (tx) =>
+      endPause(tx, row.orgId, kind, row.subjectId, { actor: 'due', now: clock.now(), ids: options.ids }),
+    );
   log.warn({ ...row }, 'Nobody knows this kind of due row; it is put off.');
   await store.tenant(row.orgId, (tx) => postponeDue(tx, row.orgId, row.kind, row.subjectId, clock.now() + putOffMs));
 }

@@ -7,6 +7,7 @@ import { ConnectorError } from '#core/errors.ts';
 import { fitsBulk } from '#core/stock/way.ts';
 import { type LaneHold, recordAttempts, recordOutcomes } from '#store/listings/attempts.ts';
 import { changeFeed, feedResult, openFeedAttempts, releaseTargets } from '#store/listings/feeds.ts';
+import { mayLeave } from '#store/listings/halts.ts';
 import { recordReads } from '#store/listings/observations.ts';
 import type { Finding } from '#store/listings/states.ts';
 import { loadWork, type WorkTarget } from '#store/listings/work.ts';
@@ -204,7 +205,11 @@ export class FeedMaker {
       await this.#desk.tx((tx) => changeFeed(tx, hold.orgId, feedId, { documentId, rows: rows.length - left.length }));
       const renewed = await lease.hold(true);
       if (renewed?.generation !== hold.generation || !lease.mayStillSend() || this.#desk.options.stopped()) return;
-      ({ submissionId } = await this.#desk.call('bulk', (call) => port.submit(documentId, call)));
+      const ids = sends.map(({ target }) => target.id);
+      const leave = () => this.#desk.tx((tx) => mayLeave(tx, hold, ids));
+      ({ submissionId } = await this.#desk.call('bulk', (call) =>
+        port.submit(documentId, { ...call, mayLeave: leave }),
+      ));
     } catch (error) {
       return this.#submitFailed(hold, feedId, error, bulk);
     }

@@ -134,13 +134,6 @@ function standingOf(work: Work, target: WorkTarget): Standing | null {
     return { state: 'paused', reason: 'Publishing of this listing is paused.', readable: false, handled: false };
   if (target.variantId === null)
     return { state: 'unmapped', reason: 'No SKU of ours is mapped to this listing.', readable: true, handled: true };
-  if (work.connection?.settings.shadow === true)
-    return {
-      state: 'shadow',
-      reason: 'Computed, not written: this connection is in shadow mode.',
-      readable: true,
-      handled: true,
-    };
   return null;
 }
 
@@ -209,6 +202,11 @@ function decideOne(
         decisions.reads.push(target);
         return;
       }
+      if (work.connection?.shadow) {
+        const readDue = nextLook(target, read !== undefined, context);
+        decisions.findings.push(finding(target, { ...with_, ...wouldSend(next), handled: true, readDue }));
+        return;
+      }
       decisions.sends.push({
         target,
         value: next.value,
@@ -252,7 +250,7 @@ function decideOne(
         decisions.findings.push(
           finding(target, {
             ...with_,
-            ...inSync(desired, goal, unseen),
+            ...(work.connection?.shadow ? wouldSend(null) : inSync(desired, goal, unseen)),
             handled: true,
             readDue: nextLook(target, read !== undefined, context),
           }),
@@ -286,6 +284,14 @@ function inSync(desired: number, goal: number, unseen: number): { state: string;
   };
 }
 
+/** Shadow mode: what would be sent is recorded with the finding; null: the channel shows the right number already. */
+function wouldSend(write: { value: number; from: number | null } | null) {
+  const reason = write
+    ? `Shadow mode: ${write.value} would be sent now.`
+    : 'Shadow mode: nothing would be sent, the channel shows the right number.';
+  return { state: 'shadow', reason, wouldSend: write && { value: write.value, from: write.from } };
+}
+
 /** Policy "ask": somebody raised the channel's number, and a person decides. Holds until what we want changes. */
 function asksFirst(work: Work, target: WorkTarget, desired: number, verdict: string | undefined): boolean {
   if (work.connection?.settings.drift !== 'ask') return false;
@@ -307,6 +313,7 @@ export function finding(
     steps?: Publishable['steps'];
     nextTryAt?: number | null;
     releaseUnseen?: boolean;
+    wouldSend?: Finding['wouldSend'];
   },
 ): Finding {
   return {
@@ -320,5 +327,6 @@ export function finding(
     releaseUnseen: what.releaseUnseen ?? false,
     readDue: what.readDue,
     version: target.version,
+    ...(what.wouldSend !== undefined && { wouldSend: what.wouldSend }),
   };
 }

@@ -113,6 +113,8 @@ export interface FailedCall {
   followUp:
     | { kind: 'again' }
     | { kind: 'halve' }
+    /** Halted right before it left. */
+    | { kind: 'withdrawn' }
     | { kind: 'slow'; forMs: number }
     | { kind: 'unauthorized'; reason: string }
     | { kind: 'unavailable'; reason: string };
@@ -136,6 +138,8 @@ export function resultsOfFailure(
       return { results: all('not_sent', 'pending', now + forMs), followUp: { kind: 'slow', forMs } };
     }
     case 'connector.unavailable':
+      if (failure.details.withdrawn === true)
+        return { results: all('not_sent', 'pending'), followUp: { kind: 'withdrawn' } };
       return {
         results: all('not_sent', unreachable ? 'unreachable' : 'pending'),
         followUp: { kind: 'unavailable', reason },

@@ -1,7 +1,8 @@
 import { ConnectorError, StoreError } from '#core/errors.ts';
 import { type AttemptResult, type LaneHold, recordAttempts, recordOutcomes } from '#store/listings/attempts.ts';
-import { settlePauses } from '#store/listings/listings.ts';
+import { mayLeave, settlePauses } from '#store/listings/halts.ts';
 import { recordReads } from '#store/listings/observations.ts';
+import { recordShadow } from '#store/listings/shadow.ts';
 import {
   type Alert,
   announce,
@@ -33,7 +34,7 @@ import {
   visible,
 } from './lane-plan.ts';
 import { LaneSlots, type Next } from './lane-slots.ts';
-import type { Lane, LaneOptions } from './publisher-types.ts';
+import type { Lane, LaneOptions, SentCall } from './publisher-types.ts';
 
 /** Rounds a target may take in one turn (read, write, stale, read, write …) before it waits. */
 const roundsPerTurn = 8;
@@ -45,6 +46,8 @@ const soonestAgainMs = 60_000;
 const probedOrdersMs = 1_000;
 /** How long a computed number may wait for its slot. */
 const computedForMs = 100;
+/** The leave that was given with the attempt is asked for again after this. */
+const leaveForMs = 25;
 
 export function createLane(options: LaneOptions): Lane {
   return new ConnectionLane(options);
@@ -317,6 +320,7 @@ class ConnectionLane implements Lane {
     const rightIds = right.map(({ targetId }) => targetId);
     await this.#tx(async (tx) => {
       await recordFindings(tx, orgId, findings, now);
+      await recordShadow(tx, orgId, this.connection.connectionId, findings, { now, ids: this.#options.ids });
       await announce(tx, orgId, changed);
       await raiseAlerts(tx, orgId, alerts, now);
       if (rightIds.length > 0) await resolveAlerts(tx, orgId, 'listing_rejected', rightIds, now);
@@ -394,6 +398,7 @@ class ConnectionLane implements Lane {
     if (!hold || this.#dead) return fresh.rest;
     const rows: SentRow[] = sends.map((send) => ({ attemptId: ids.uuid(), send }));
     const key = ids.uuid();
+    const askedAt = clock.monotonicMs();
     const recorded = await this.#tx((tx) => recordAttempts(tx, hold, key, rows.map(draftOf), clock.now()));
     if (this.#dead) return;
     if (!recorded) {
@@ -402,7 +407,7 @@ class ConnectionLane implements Lane {
     }
     const sent = rows.filter(({ send }) => recorded.has(send.target.id));
     const moved = rows.filter(({ send }) => !recorded.has(send.target.id)).map(({ send }) => send.target.id);
-    const next = sent.length > 0 ? await this.#call(hold, key, budget, sent, turn) : undefined;
+    const next = sent.length > 0 ? await this.#call(hold, key, budget, sent, turn, askedAt) : undefined;
     return async () => {
       await Promise.all([fresh.rest?.(), this.#again(moved, turn), next?.()]);
     };
@@ -431,7 +436,14 @@ class ConnectionLane implements Lane {
     };
   }
 
-  async #call(hold: LaneHold, key: string, budget: 'urgent' | 'bulk', rows: SentRow[], turn: Turn): Promise<Next> {
+  async #call(
+    hold: LaneHold,
+    key: string,
+    budget: 'urgent' | 'bulk',
+    rows: SentRow[],
+    turn: Turn,
+    leaveAt: number,
+  ): Promise<Next> {
     const { clock, opened, hooks } = this.#options;
     const call = sentCall(key, budget, rows);
     await hooks?.beforeSend?.(call);
@@ -451,10 +463,13 @@ class ConnectionLane implements Lane {
       from,
     }));
     this.#measure(rows);
+    const leave = this.#leave(hold, call, leaveAt);
     let results: AttemptResult[];
     let followUp: ReturnType<typeof resultsOfFailure>['followUp'] = { kind: 'again' };
     try {
-      const outcomes = await this.#deadline((signal) => opened.channel.stock.write(writes, key, { budget, signal }));
+      const outcomes = await this.#deadline((signal) =>
+        opened.channel.stock.write(writes, key, { budget, signal, mayLeave: leave }),
+      );
       results = resultsOf(rows, outcomes, opened.manifest, clock.now());
     } catch (error) {
       ({ results, followUp } = resultsOfFailure(rows, error, opened.manifest, clock.now(), this.#health.unreachable));
@@ -464,6 +479,17 @@ class ConnectionLane implements Lane {
     await this.#book(hold, results);
     await hooks?.afterRecord?.(call);
     return () => this.#follow(results, followUp, turn);
+  }
+
+  /** Asked by the transport when the call's turn has come. Leave was given when the attempt was committed; older leave is asked for again. */
+  #leave(hold: LaneHold, call: SentCall, givenAt: number): () => Promise<boolean> {
+    const ids = call.rows.map(({ targetId }) => targetId);
+    const old = () => this.#options.clock.monotonicMs() - givenAt >= leaveForMs;
+    return async () => {
+      if (this.#dead || (old() && !(await this.#tx((tx) => mayLeave(tx, hold, ids))))) return false;
+      await this.#options.hooks?.atLeave?.(call);
+      return !this.#dead;
+    };
   }
 
   #measure(rows: readonly SentRow[]): void {
@@ -522,6 +548,11 @@ class ConnectionLane implements Lane {
     followUp: ReturnType<typeof resultsOfFailure>['followUp'],
     turn: Turn,
   ): Promise<void> {
+    if (followUp.kind === 'withdrawn')
+      return this.#again(
+        results.map(({ targetId }) => targetId),
+        { ...turn, round: turn.round - 1 },
+      );
     if (followUp.kind === 'unauthorized') return this.#health.unauthorized(followUp.reason);
     if (followUp.kind === 'slow') return this.#health.limited(['urgent', 'bulk'], followUp.forMs);
     if (followUp.kind === 'unavailable') return this.#health.notReached(followUp.reason);

@@ -3,7 +3,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type HoldId, LineId, type VariantId } from '#core/ids.ts';
 import { post } from '#store/ledger/post.ts';
 import { expandDirty } from '#store/listings/expand.ts';
-import { mapListing, pauseConnection, pauseListing } from '#store/listings/listings.ts';
+import { pauseConnection, pauseListing, resumeConnection, resumeListing } from '#store/listings/halts.ts';
+import { mapListing } from '#store/listings/listings.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import { amazonShop } from './amazon-shop.testing.ts';
 import { failures, publishingStage, type Shop, type Stage } from './publishing.testing.ts';
@@ -23,6 +24,9 @@ afterEach(async () => {
   await stage.close();
   expect(failures).toEqual([]);
 });
+
+const pause = { reason: null, until: null };
+const acting = () => ({ actor: 'test', now: stage.clock.now(), ids: stage.ids });
 
 const listingId = async (shop: Shop, sku: string): Promise<string> =>
   (
@@ -287,13 +291,13 @@ describe('pauses keep what waits', () => {
   test('a paused listing is not written, and shows the newest number when it resumes', async () => {
     const { shop, publisher, cup } = await oneCup();
     const id = await listingId(shop, 'CUP');
-    await db.store.tenant(stage.orgId, (tx) => pauseListing(tx, stage.orgId, id, true, stage.clock.now()));
+    await db.store.tenant(stage.orgId, (tx) => pauseListing(tx, stage.orgId, id, pause, acting()));
     await stage.sell('CUP', 1);
     await publisher.drain();
     expect(await cup()).toMatchObject({ state: 'paused', dirty: true });
     expect(await shop.number('CUP', shop.main)).toBe(5);
     await stage.sell('CUP', 1);
-    await db.store.tenant(stage.orgId, (tx) => pauseListing(tx, stage.orgId, id, false, stage.clock.now()));
+    await db.store.tenant(stage.orgId, (tx) => resumeListing(tx, stage.orgId, id, acting()));
     await publisher.drain();
     expect(await shop.number('CUP', shop.main)).toBe(3);
     expect(await cup()).toMatchObject({ state: 'in_sync', dirty: false });
@@ -302,7 +306,7 @@ describe('pauses keep what waits', () => {
   test('a paused connection makes no call at all', async () => {
     const { shop, publisher, cup } = await oneCup();
     await db.store.tenant(stage.orgId, (tx) =>
-      pauseConnection(tx, stage.orgId, shop.connection.connectionId, true, stage.clock.now()),
+      pauseConnection(tx, stage.orgId, shop.connection.connectionId, pause, acting()),
     );
     const before = (await shop.calls()).length;
     await stage.sell('CUP', 2);
@@ -310,7 +314,7 @@ describe('pauses keep what waits', () => {
     expect((await shop.calls()).length).toBe(before);
     expect(await cup()).toMatchObject({ state: 'paused' });
     await db.store.tenant(stage.orgId, (tx) =>
-      pauseConnection(tx, stage.orgId, shop.connection.connectionId, false, stage.clock.now()),
+      resumeConnection(tx, stage.orgId, shop.connection.connectionId, acting()),
     );
     await publisher.drain();
     expect(await shop.number('CUP', shop.main)).toBe(3);

@@ -47,8 +47,10 @@ const columns = `id, platform, kind, name, state, state_reason as "stateReason",
 
 export async function createConnection(tx: Tx, orgId: string, connection: NewConnection): Promise<void> {
   await tx.query(
-    `insert into connections (org_id, id, platform, kind, name, base_url, settings, credentials, webhook_secrets, webhook_fingerprints, webhook_token, created_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, to_timestamp($12::float8 / 1000.0))`,
+    `insert into connections (org_id, id, platform, kind, name, base_url, settings, credentials, webhook_secrets, webhook_fingerprints, webhook_token, created_at, shadow_at, shadow_by)
+     select $1::uuid, $2::uuid, $3, $4, $5, $6, $7::jsonb, $8::bytea, $9::bytea, $10::bytea[], $11, to_timestamp($12::float8 / 1000.0),
+       case when d.shadow then to_timestamp($12::float8 / 1000.0) end, case when d.shadow then 'default' end
+     from (select $4 = 'live' and shadow_new as shadow from organizations where org_id = $1) d`,
     [
       orgId,
       connection.id,

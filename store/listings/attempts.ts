@@ -46,7 +46,7 @@ export interface AttemptFeed {
 
 /**
  * Commits the intent. @returns ids of the targets that may be sent now (the rest changed meanwhile, or travel in another
- * way), or null when the lease is no longer ours.
+ * way), or null when the lease is no longer ours. A halted target counts as changed.
  */
 export async function recordAttempts(
   tx: Tx,
@@ -62,10 +62,15 @@ export async function recordAttempts(
       text: `
     with held as materialized (
       select generation from lanes where org_id = $1 and connection_id = $2 and holder = $3 and generation = $4 and expires_at > clock_timestamp()),
+    -- A halt, or shadow mode, that has committed: nothing of this call is recorded, so nothing of it is sent (halts.ts).
+    open as materialized (
+      select from connections c, held where c.org_id = $1 and c.id = $2 and c.deleted_at is null and c.shadow_at is null and pushes_halted($1, $2) is null),
     r as (select * from jsonb_to_recordset($5::jsonb) as r("attemptId" uuid, "targetId" uuid, value int, "from" int, "seenVersion" bigint,
       "effectSeq" bigint, derivation jsonb, desired int, blind boolean, "releaseUnseen" boolean, "dirtyVersion" bigint, "messageId" int)),
     locked as materialized (
-      select t.id from targets t join r on r."targetId" = t.id where t.org_id = $1 and exists (select from held) order by t.id for update of t),
+      select t.id from targets t join r on r."targetId" = t.id where t.org_id = $1 and exists (select from open)
+        and not exists (select from listings l where l.org_id = $1 and l.connection_id = $2 and l.stock_key = t.stock_key and l.paused_at is not null)
+      order by t.id for update of t),
     begun as (
       update targets t set
         pending_value = r.value, pending_seq = t.effect_seq, pending_settled_at = null,

@@ -57,10 +57,10 @@ export async function openFeeds(tx: Tx, orgId: string, connectionId: string): Pr
 /** What a change must be to travel in a feed, as far as the row tells; `$3` = the least number. */
 const feedable = `t.org_id = $1 and t.connection_id = $2 and t.dirty_version > t.handled_version and t.dirty_hint >= $3
   and t.variant_id is not null and not t.read_only and t.feed_id is null and t.pending_value is null and t.unseen = 0
-  and ${notStopped} and c.paused_at is null and c.state = 'connected' and coalesce(c.settings ->> 'shadow', 'false') <> 'true'
+  and ${notStopped} and c.halted is null and c.state = 'connected' and c.shadow_at is null
   and (t.next_try_at is null or t.next_try_at <= n.at)`;
 const feedableFrom = (now: number) =>
-  `targets t, (select * from connections where org_id = $1 and id = $2 and deleted_at is null) c, (select ${at(now)} as at) n`;
+  `targets t, (select *, pushes_halted($1, $2) as halted from connections where org_id = $1 and id = $2 and deleted_at is null) c, (select ${at(now)} as at) n`;
 
 export interface FeedOutlook {
   /** Changes that may travel in a feed, counted up to `most`. */

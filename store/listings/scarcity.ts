@@ -124,7 +124,7 @@ const candidatesSql = `
     jsonb_build_object('lastUnits', o.last_units, 'to', o.last_units_to) as organization,
     (select jsonb_build_object('id', e.id, 'connectionId', e.connection_id, 'lastUnits', e.last_units) from opened e where e.variant_id = s.id) as open,
     coalesce((select jsonb_agg(jsonb_build_object('connectionId', c.id, 'priority', c.priority, 'direct', f.direct,
-        'writable', f.open and c.paused_at is null and c.state = 'connected' and coalesce(c.settings ->> 'shadow', '') <> 'true',
+        'writable', f.open and c.paused_at is null and c.state = 'connected' and c.shadow_at is null,
         'sold', case when exists (select from ps where last_units_to = 'sales') then coalesce((
             select sum(l.wanted * a.units) from sold_as a join order_lines l on l.org_id = $1 and l.variant_id = a.whole
             join orders r on r.org_id = $1 and r.id = l.order_id

@@ -20,6 +20,8 @@ export interface Finding {
   /** The row's version this follows from: a look that somebody asked for since is kept. */
   version: number;
   readOnly?: boolean;
+  /** In shadow mode: what would have been sent, null = nothing; absent = not looked at so far. */
+  wouldSend?: { value: number; from: number | null } | null;
 }
 
 export async function recordFindings(tx: Tx, orgId: string, findings: readonly Finding[], now: number): Promise<void> {

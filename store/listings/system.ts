@@ -87,6 +87,34 @@ export async function askStockSweep(tx: Tx, orgId: string, connectionId: string,
   return rowCount ?? 0;
 }
 
+/** One listing's numbers are read first of all, compared, and published. @returns null: no such listing; `paused`: nothing was asked. */
+export async function askListingSync(
+  tx: Tx,
+  orgId: string,
+  listingId: string,
+  now: number,
+): Promise<{ connectionId: string; paused: boolean; targets: number } | null> {
+  const { rows } = await tx.query<{ connectionId: string; stockKey: string; paused: boolean }>(
+    `select l.connection_id as "connectionId", l.stock_key as "stockKey",
+       pushes_halted($1, l.connection_id) is not null or exists (select from listings o where o.org_id = $1 and o.connection_id = l.connection_id
+         and o.stock_key = l.stock_key and o.paused_at is not null) as paused
+     from listings l join connections c on c.org_id = $1 and c.id = l.connection_id and c.deleted_at is null where l.org_id = $1 and l.id = $2`,
+    [orgId, listingId],
+  );
+  const [listing] = rows;
+  if (!listing) return null;
+  const { connectionId, stockKey, paused } = listing;
+  if (paused) return { connectionId, paused, targets: 0 };
+  const { rowCount } = await tx.query(
+    `with locked as materialized (select id from targets where org_id = $1 and connection_id = $2 and stock_key = $3 order by id for update)
+     update targets t set read_due = to_timestamp(0), next_try_at = null, dirty_hint = 0, dirty_version = t.dirty_version + 1,
+       dirty_since = coalesce(t.dirty_since, to_timestamp($4::float8 / 1000.0)), version = t.version + 1
+     from locked l where t.org_id = $1 and t.id = l.id`,
+    [orgId, connectionId, stockKey, now],
+  );
+  return { connectionId, paused, targets: rowCount ?? 0 };
+}
+
 /** True once per period and connection, whoever asks. */
 export async function takeStockSweep(
   tx: Tx,
@@ -102,4 +130,14 @@ export async function takeStockSweep(
     [orgId, connectionId, now, everyMs],
   );
   return (rowCount ?? 0) > 0;
+}
+
+/** Mapped numbers of the connection that wait to be compared and sent, the scarcest first. */
+export async function waitingTargets(tx: Tx, orgId: string, connectionId: string, limit: number): Promise<string[]> {
+  const { rows } = await tx.query<{ id: string }>(
+    `select id from targets where org_id = $1 and connection_id = $2 and dirty_version > handled_version and variant_id is not null and not read_only
+     order by dirty_hint, id limit $3`,
+    [orgId, connectionId, limit],
+  );
+  return rows.map(({ id }) => id);
 }

@@ -85,7 +85,10 @@ export interface Work {
   connection: {
     id: string;
     state: string;
+    /** Halted by a pause of its own or a stop of all pushes (halts.ts). */
     paused: boolean;
+    /** Computed and recorded, not sent (shadow.ts). */
+    shadow: boolean;
     settings: Record<string, unknown>;
     priority: number;
     /** Somewhere on it sales are presumed that no imported order explains yet. */
@@ -107,7 +110,7 @@ export type Pick =
 
 /** The pause or the lost authorisation that stopped it still stands; judged by its cause, whoever set or ended that. */
 export const notStopped = `not (t.state = 'unauthorized' and c.state = 'unauthorized')
-         and not (t.state = 'paused' and (c.paused_at is not null or exists (select from listings l
+         and not (t.state = 'paused' and (c.halted is not null or exists (select from listings l
            where l.org_id = $1 and l.connection_id = $2 and l.stock_key = t.stock_key and l.paused_at is not null)))`;
 
 /** As the index targets_on_the_way has it. */
@@ -142,7 +145,7 @@ const claimSql = `
       union all
       (select t.id, 2, null from targets t, n, c
        where $7 and t.org_id = $1 and t.connection_id = $2 and t.pending_value is not null and t.settles_at is null
-         and t.variant_id is not null and not t.read_only and t.state <> 'shadow'
+         and t.variant_id is not null and not t.read_only
          and ${notStopped} and (t.next_try_at is null or t.next_try_at <= n.at) and ${single} limit $5)
       union all
       (select t.id, 2, t.state_at from targets t, c
@@ -159,7 +162,7 @@ const idsSql = `picked as materialized (select id from targets where org_id = $1
 
 const loadSql = (pick: string) => `
   with n as (select to_timestamp($3::float8 / 1000.0) as at),
-  c as (select * from connections where org_id = $1 and id = $2 and deleted_at is null),
+  c as materialized (select *, pushes_halted($1, $2) as halted from connections where org_id = $1 and id = $2 and deleted_at is null),
   ${pick},
   k as (select distinct t.stock_key from targets t join picked p on p.id = t.id where t.org_id = $1),
   ts as (select t.*, exists (select from picked p where p.id = t.id) as picked from targets t join k on k.stock_key = t.stock_key where t.org_id = $1 and t.connection_id = $2),
@@ -173,7 +176,7 @@ const loadSql = (pick: string) => `
       join variants p on p.org_id = $1 and p.id = b.component_id
     where v.is_bundle)
   select
-    (select jsonb_build_object('id', c.id, 'state', c.state, 'paused', c.paused_at is not null, 'settings', c.settings, 'priority', c.priority,
+    (select jsonb_build_object('id', c.id, 'state', c.state, 'paused', c.halted is not null, 'shadow', c.shadow_at is not null, 'settings', c.settings, 'priority', c.priority,
       'unseen', exists (select from targets t where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0)) from c) as connection,
     coalesce((select jsonb_agg(jsonb_build_object('id', t.id, 'picked', t.picked, 'stockKey', t.stock_key, 'channelLocation', t.channel_location,
       'variantId', t.variant_id, 'expected', t.expected, 'expectedHigh', t.expected_high, 'unknown', t.unknown, 'base', t.base, 'unseen', t.unseen,

@@ -9,6 +9,10 @@ export interface ConnectionItem {
   state: string;
   stateReason: string | null;
   paused: boolean;
+  /** Since when, by whom, why and until when; null while it is not paused. */
+  pause: { at: string; by: string | null; reason: string | null; until: string | null } | null;
+  /** Since when its numbers are computed and recorded, not sent; null: they are sent. */
+  shadowSince: string | null;
   baseUrl: string | null;
   /** Targets that wait to be written or read, and since when the oldest does. */
   waiting: number;
@@ -26,7 +30,9 @@ const stamp = (column: string) => `to_char(${column} at time zone 'utc', 'YYYY-M
 
 export async function readConnections(tx: Tx, orgId: string, id: string | null): Promise<ConnectionItem[]> {
   const { rows } = await tx.query<ConnectionItem>(
-    `select c.id, c.platform, c.kind, c.name, c.state, c.state_reason as "stateReason", c.paused_at is not null as paused, c.base_url as "baseUrl",
+    `select c.id, c.platform, c.kind, c.name, c.state, c.state_reason as "stateReason", c.paused_at is not null as paused,
+       case when c.paused_at is not null then jsonb_build_object('at', ${stamp('c.paused_at')}, 'by', c.paused_by, 'reason', c.paused_reason, 'until', ${stamp('c.paused_until')}) end as pause,
+       ${stamp('c.shadow_at')} as "shadowSince", c.base_url as "baseUrl",
        coalesce(t.waiting, 0)::int as waiting, t.oldest as "oldestWaiting", coalesce(t.states, '{}') as targets,
        l.listings, l.unmapped, ${stamp('c.orders_read_to')} as "ordersReadTo", t.accepted as "lastAccepted",
        coalesce((select jsonb_agg(jsonb_build_object('code', lo.code, 'externalId', cl.channel_location) order by lo.is_default desc, lo.priority, lo.code)
@@ -45,29 +51,4 @@ export async function readConnections(tx: Tx, orgId: string, id: string | null):
     [orgId, id],
   );
   return rows;
-}
-
-/** Pauses (with the time) or resumes (null). Everything of the connection is looked at again. */
-export async function pauseConnection(tx: Tx, orgId: string, id: string, at: Date | null): Promise<void> {
-  await tx.query('update connections set paused_at = $3 where org_id = $1 and id = $2', [orgId, id, at]);
-  await tx.query(
-    `insert into dirty_policies (org_id, scope, scope_id) values ($1, 'connection', $2)
-     on conflict (org_id, scope, scope_id) do update set version = dirty_policies.version + 1`,
-    [orgId, id],
-  );
-}
-
-export async function pauseListing(tx: Tx, orgId: string, id: string, at: Date | null): Promise<boolean> {
-  const { rowCount } = await tx.query('update listings set paused_at = $3 where org_id = $1 and id = $2', [
-    orgId,
-    id,
-    at,
-  ]);
-  if (rowCount !== 1) return false;
-  await tx.query(
-    `insert into dirty_policies (org_id, scope, scope_id) values ($1, 'listing', $2)
-     on conflict (org_id, scope, scope_id) do update set version = dirty_policies.version + 1`,
-    [orgId, id],
-  );
-  return true;
 }

@@ -1,6 +1,6 @@
-/** Connections: what is linked, how it does, and stopping it. Stopping is easy: a paused connection keeps taking in orders. */
+/** Connections: what is linked and how it does. Pausing and stopping are in operation.ts. */
 import { z } from 'zod';
-import { pauseConnection, pauseListing, readConnections } from '#store/views/connections.ts';
+import { readConnections } from '#store/views/connections.ts';
 import type { Api } from '../app.ts';
 import type { ApiDeps } from '../deps.ts';
 import { notFound, Problem } from '../problem.ts';
@@ -38,28 +38,6 @@ export async function connectionRoutes(app: Api, deps: ApiDeps): Promise<void> {
   );
 
   app.post(
-    '/api/connections/:id/pause',
-    { schema: { summary: 'Stop writing to it; changes are kept and sent on resume', params: byId } },
-    async (request) => {
-      const { orgId } = callerOf(request);
-      await one(orgId, request.params.id);
-      await deps.store.tenant(orgId, (tx) => pauseConnection(tx, orgId, request.params.id, new Date(deps.clock.now())));
-      deps.wake();
-      return one(orgId, request.params.id);
-    },
-  );
-  app.post(
-    '/api/connections/:id/resume',
-    { schema: { summary: 'Write to it again', params: byId } },
-    async (request) => {
-      const { orgId } = callerOf(request);
-      await one(orgId, request.params.id);
-      await deps.store.tenant(orgId, (tx) => pauseConnection(tx, orgId, request.params.id, null));
-      deps.wake();
-      return one(orgId, request.params.id);
-    },
-  );
-  app.post(
     '/api/connections/:id/sync',
     { schema: { summary: 'Now: orders since the last mark, then all stock read, then publish', params: byId } },
     async (request, reply) => {
@@ -69,27 +47,6 @@ export async function connectionRoutes(app: Api, deps: ApiDeps): Promise<void> {
       return reply.code(202).send({ ok: true, connectionId: connection.id });
     },
   );
-
-  for (const [verb, paused] of [
-    ['pause', true],
-    ['resume', false],
-  ] as const)
-    app.post(
-      `/api/listings/:id/${verb}`,
-      { schema: { summary: paused ? 'Stop writing this listing' : 'Write this listing again', params: byId } },
-      async (request) => {
-        const { orgId } = callerOf(request);
-        const { id } = request.params;
-        const done =
-          z.uuid().safeParse(id).success &&
-          (await deps.store.tenant(orgId, (tx) =>
-            pauseListing(tx, orgId, id, paused ? new Date(deps.clock.now()) : null),
-          ));
-        if (!done) throw notFound(`listing ${id}`);
-        deps.wake();
-        return { ok: true, id, paused };
-      },
-    );
 
   app.post(
     '/api/connections/:id/purchases',

@@ -7,6 +7,7 @@ import { connectionRoutes } from './connections.ts';
 import { eventRoutes } from './events.ts';
 import { explainRoutes } from './explain.ts';
 import { healthRoutes } from './health.ts';
+import { operationRoutes } from './operation.ts';
 import { orderRoutes } from './orders.ts';
 import { policyRoutes } from './policies.ts';
 import { returnRoutes } from './returns.ts';
@@ -23,6 +24,7 @@ export const routes: ((app: Api, deps: ApiDeps) => Promise<void>)[] = [
   bulkRoutes,
   orderRoutes,
   connectionRoutes,
+  operationRoutes,
   attentionRoutes,
   eventRoutes,
   returnRoutes,
