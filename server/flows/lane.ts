@@ -482,13 +482,12 @@ class ConnectionLane implements Lane {
   }
 
   /** Asked by the transport when the call's turn has come. Leave was given when the attempt was committed; older leave is asked for again. */
-  #leave(hold: LaneHold, call: SentCall, givenAt: number): () => Promise<boolean> {
-    const ids = call.rows.map(({ targetId }) => targetId);
-    const old = () => this.#options.clock.monotonicMs() - givenAt >= leaveForMs;
+  #leave(hold: LaneHold, { rows }: SentCall, givenAt: number): () => Promise<boolean> {
+    const ids = rows.map(({ targetId }) => targetId);
     return async () => {
-      if (this.#dead || (old() && !(await this.#tx((tx) => mayLeave(tx, hold, ids))))) return false;
-      await this.#options.hooks?.atLeave?.(call);
-      return !this.#dead;
+      if (this.#dead) return false;
+      if (this.#options.clock.monotonicMs() - givenAt < leaveForMs) return true;
+      return this.#tx((tx) => mayLeave(tx, hold, ids));
     };
   }
 

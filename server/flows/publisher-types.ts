@@ -30,8 +30,6 @@ export interface LaneHooks {
   beforeSend?: (call: SentCall) => Promise<void> | void;
   /** The lease was checked; the very next step is the request. */
   atSend?: (call: SentCall) => Promise<void> | void;
-  /** Its turn in the budget has come and nothing halts it: the very next step is the wire. */
-  atLeave?: (call: SentCall) => Promise<void> | void;
   /** The vendor answered, nothing is recorded. */
   afterSend?: (call: SentCall) => Promise<void> | void;
   afterRecord?: (call: SentCall) => Promise<void> | void;
