@@ -4,6 +4,7 @@ import { attentionCommands } from './attention.ts';
 import { benchCommands } from './bench.ts';
 import { createCli, type ParsedCli } from './cli.ts';
 import { connectionCommands } from './connections.ts';
+import { driftCommands } from './drift.ts';
 import { explainCommands } from './explain.ts';
 import { fileCommands } from './files.ts';
 import { maintenanceCommands } from './maintenance.ts';
@@ -27,6 +28,7 @@ export function createSyncState(version: string, streams: Streams): ParsedCli {
   stockCommands(cli);
   explainCommands(cli);
   scarcityCommands(cli);
+  driftCommands(cli);
   attentionCommands(cli);
   simulateCommands(cli);
   benchCommands(cli);

@@ -3,6 +3,7 @@
  *
  *   hold   → the ledger's `expire` command; it decides under the hold's row lock. A channel's hold is a question to the
  *            channel (is its order still pending?), never a release by clock.
+ *   drift  → its cause is settled once orders are read past it; an adoption is booked (drift.ts)
  *
  *   connection_pause, listing_pause → resumed, unless the pause was prolonged meanwhile
  *
@@ -14,7 +15,8 @@ import { post } from '#store/ledger/post.ts';
 import { endPause } from '#store/listings/halts.ts';
 import { clearDue, type DueRow, dueNow, postponeDue } from '#store/listings/system.ts';
 import type { Store } from '#store/tx.ts';
-import type { FlowLog } from './publisher-types.ts';
+import { serveDrift } from './drift.ts';
+import type { ConnectionRef, FlowLog } from './publisher-types.ts';
 
 const atOnce = 200;
 const putOffMs = 60_000;
@@ -25,6 +27,7 @@ export interface DueOptions {
   ids: Ids;
   log: FlowLog;
   askChannelHold?: (orgId: string, holdId: string) => Promise<void>;
+  requestOrderSweep?: (connection: ConnectionRef) => void;
 }
 
 /** Serves what is due now. @returns how many rows. */
@@ -55,6 +58,7 @@ async function serve(options: DueOptions, row: DueRow): Promise<void> {
     return store.tenant(row.orgId, (tx) =>
       endPause(tx, row.orgId, kind, row.subjectId, { actor: 'due', now: clock.now(), ids: options.ids }),
     );
+  if (row.kind === 'drift') return serveDrift(options, row.orgId, row.subjectId);
   log.warn({ ...row }, 'Nobody knows this kind of due row; it is put off.');
   await store.tenant(row.orgId, (tx) => postponeDue(tx, row.orgId, row.kind, row.subjectId, clock.now() + putOffMs));
 }

@@ -61,6 +61,8 @@ interface Applied {
   orgId: string;
   connectionId: string;
   application: Application;
+  /** A sweep had to find it. */
+  swept: boolean;
 }
 
 /** @param alsoLocked targets that the caller will touch in this transaction after the orders */
@@ -107,7 +109,12 @@ export async function importOrders(
     else if (decision.kind === 'nothing') outcome.judged = { row: fold.apply.row, outcome: decision.reason };
     else {
       outcome.judged = { row: fold.apply.row, outcome: 'applied' };
-      applied.push({ orgId: key.orgId, connectionId: key.connectionId, application: decision });
+      applied.push({
+        orgId: key.orgId,
+        connectionId: key.connectionId,
+        application: decision,
+        swept: fold.apply.row.source === 'poll',
+      });
     }
   }
   await applyAll(tx, applied, context, alsoLocked);
@@ -137,9 +144,12 @@ async function applyAll(
     ...alsoLocked,
   ]);
   for (const [connectionId, group] of byConnection(applied)) {
-    const effects = group.flatMap(({ application }) => application.effects);
+    const effects = group.flatMap(({ application, swept }) =>
+      application.effects.map((effect) => ({ ...effect, order: { externalId: application.order.externalId, swept } })),
+    );
     const orgId = group[0]?.orgId;
-    if (effects.length > 0 && orgId) await applyChannelEffects(tx, orgId, connectionId, effects, { now: context.now });
+    if (effects.length > 0 && orgId)
+      await applyChannelEffects(tx, orgId, connectionId, effects, { now: context.now, ids: context.ids });
   }
   await tellUnmapped(tx, applied, context);
 }
@@ -264,7 +274,7 @@ async function completeOrders(
       now: context.now,
     });
     if (!application) continue;
-    applied.push({ orgId, connectionId, application });
+    applied.push({ orgId, connectionId, application, swept: false });
     const still = new Set(application.unmapped.map((line) => line.externalId));
     for (const line of order.lines) {
       if (line.variantId === null && !still.has(line.externalId))

@@ -6,6 +6,7 @@
  * Called by lane.ts for a claimed slice, and again for the same targets after a read or a refused write.
  */
 import type { Manifest } from '#connectors/kit/ports.ts';
+import { type DriftPolicy, stepOf } from '#core/stock/drift.ts';
 import { goalOf, nextWrite } from '#core/stock/next-write.ts';
 import {
   type PolicyFields,
@@ -54,16 +55,31 @@ export interface PlannedSend {
   urgency: Urgency;
 }
 
+export interface DriftDecision {
+  driftId: string;
+  target: WorkTarget;
+  /** null: it stays as it is. */
+  to: 'healing' | 'asked' | 'adopting' | null;
+  stand: boolean;
+  policy: DriftPolicy;
+  desired: number;
+  flapping: boolean;
+}
+
 export interface Decisions {
   findings: Finding[];
   reads: WorkTarget[];
   sends: PlannedSend[];
+  /** Gaps that orders were read past: they become drift first, then the policy decides. */
+  released: WorkTarget[];
+  /** What the policy made of drifts. */
+  drifts: DriftDecision[];
 }
 
-const silent: WorkPolicy = { buffer: null, shareBp: null, cap: null, lastUnits: null };
+const silent: WorkPolicy = { buffer: null, shareBp: null, cap: null, lastUnits: null, drift: null };
 
 export function decide(work: Work, context: DecisionContext): Decisions {
-  const decisions: Decisions = { findings: [], reads: [], sends: [] };
+  const decisions: Decisions = { findings: [], reads: [], sends: [], released: [], drifts: [] };
   const numbers = numbersOf(work);
   for (const target of work.targets) {
     if (!target.picked) continue;
@@ -166,11 +182,17 @@ function decideOne(
 ): void {
   const desired = number?.desired ?? 0;
   const steps = number?.steps ?? [];
-  const unseen = target.unseenReleased ? 0 : target.unseen;
+  if (target.unseenReleased && target.unseen > 0) {
+    decisions.released.push(target);
+    return;
+  }
+  const { unseen } = target;
   const goal = goalOf(desired, unseen);
   const read = context.turn.reads.get(target.id);
-  const with_ = { desired, steps, releaseUnseen: target.unseenReleased };
-  if (asksFirst(work, target, desired, read?.verdict)) {
+  const with_ = { desired, steps };
+  const drift = driftDecision(work, target, desired);
+  if (drift?.to) decisions.drifts.push(drift);
+  if (drift?.stand) {
     decisions.findings.push(
       finding(target, { ...with_, state: 'drifted', reason: driftReason(target), handled: true, readDue: 'clear' }),
     );
@@ -292,11 +314,19 @@ function wouldSend(write: { value: number; from: number | null } | null) {
   return { state: 'shadow', reason, wouldSend: write && { value: write.value, from: write.from } };
 }
 
-/** Policy "ask": somebody raised the channel's number, and a person decides. Holds until what we want changes. */
-function asksFirst(work: Work, target: WorkTarget, desired: number, verdict: string | undefined): boolean {
-  if (work.connection?.settings.drift !== 'ask') return false;
-  if (verdict === 'higher' || (target.unseenReleased && target.unseen > 0)) return true;
-  return target.state === 'drifted' && target.desired === desired;
+/** What the most specific policy makes of a drift; null = there is none, or nothing is to be decided. */
+function driftDecision(work: Work, target: WorkTarget, desired: number): DriftDecision | null {
+  if (target.drift === null) return null;
+  const listing = work.listings.find((one) => one.stockKey === target.stockKey && one.variantId !== null);
+  const ids = [target.id, listing?.id, target.variantId, work.connection?.id];
+  const named = ids.map((id) => work.policies.find((one) => one.scopeId === id && one.fields.drift !== null));
+  const whole = work.policies.find((one) => one.scope === 'organization');
+  const policy = named.find((one) => one !== undefined)?.fields.drift ?? whole?.fields.drift ?? 'heal';
+  const step = stepOf(target.drift, policy, desired);
+  const base = { driftId: target.drift.id, target, desired, policy };
+  if (step.kind === 'go') return null;
+  if (step.kind === 'heal') return { ...base, to: 'healing', stand: false, flapping: false };
+  return { ...base, to: step.to, stand: true, flapping: step.flapping };
 }
 
 const driftReason = (target: WorkTarget): string =>

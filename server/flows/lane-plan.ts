@@ -5,11 +5,13 @@
 import type { Manifest, StockReading } from '#connectors/kit/ports.ts';
 import type { Ids } from '#core/effects.ts';
 import { isUrgent } from '#core/stock/urgency.ts';
+import type { DriftStepRow } from '#store/drift/decide.ts';
+import type { DriftDraft } from '#store/drift/record.ts';
 import type { AttemptDraft, AttemptResult } from '#store/listings/attempts.ts';
 import type { ReadObservation, ReadResult } from '#store/listings/observations.ts';
 import type { Alert, Finding } from '#store/listings/states.ts';
 import type { Work, WorkTarget } from '#store/listings/work.ts';
-import type { PlannedSend } from './lane-decision.ts';
+import type { DriftDecision, PlannedSend } from './lane-decision.ts';
 import type { SentRow } from './lane-outcome.ts';
 import type { SentCall } from './publisher-types.ts';
 
@@ -179,6 +181,51 @@ const refusal = (ids: Ids, targetId: string, message: string, details: unknown =
   subjectId: targetId,
   details,
 });
+
+/** Targets with a drift whose number is right by now. */
+export const drifting = (findings: readonly Finding[], targets: readonly WorkTarget[]): string[] =>
+  findings
+    .filter(
+      ({ state, targetId }) =>
+        state === 'in_sync' && targets.some(({ id, drift }) => id === targetId && drift !== null),
+    )
+    .map(({ targetId }) => targetId);
+
+export function driftSteps(decisions: readonly DriftDecision[]): DriftStepRow[] {
+  return decisions.flatMap(({ driftId, target, to, policy, desired, flapping }) => {
+    const shows = `${target.stockKey} shows ${target.observed ?? 'another number'} at the channel, ours is ${desired}`;
+    const reason = flapping
+      ? `${shows}. It was put right ${target.drift?.heals ?? 'several'} times within an hour and changed again: decide whether to heal or adopt it.`
+      : `${shows}, and no order explains it. Decide whether to heal or adopt it.`;
+    return to === null ? [] : [{ driftId, targetId: target.id, to, policy, desired, flapping, reason }];
+  });
+}
+
+/** The channel refused our number: what stands there is other than we want, and we know why. */
+export function refusedDrifts(rows: readonly SentRow[], results: readonly AttemptResult[], now: number): DriftDraft[] {
+  return results
+    .filter(({ outcome }) => outcome === 'rejected')
+    .flatMap(({ targetId, reason, value }) => {
+      const target = rows.find(({ send }) => send.target.id === targetId)?.send.target;
+      const observed = target?.expected ?? target?.observed ?? null;
+      return target === undefined
+        ? []
+        : [
+            {
+              targetId,
+              units: (observed ?? value) - value,
+              base: target.base,
+              baseAt: null,
+              effects: [],
+              expected: value,
+              observed,
+              observedAt: now,
+              cause: 'rejected_write' as const,
+              reason,
+            },
+          ];
+    });
+}
 
 export function refusals(ids: Ids, results: readonly AttemptResult[]): Alert[] {
   return results

@@ -133,9 +133,7 @@ test('race 3b: a number raised at the channel is never taken for sales and is pu
 
 test('policy "ask": a raised number stands in drifted and nothing is written until someone decides', async () => {
   const { shop, publisher } = await inStep(10);
-  await db.owner.query(`update connections set settings = '{"drift":"ask"}' where id = $1`, [
-    shop.connection.connectionId,
-  ]);
+  await stage.policy('connection', shop.connection.connectionId, { drift: 'ask' });
   await shop.edit('CUP', 14);
   await publisher.requestStockSweep(shop.connection);
   await publisher.drain();

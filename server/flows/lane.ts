@@ -1,4 +1,6 @@
 import { ConnectorError, StoreError } from '#core/errors.ts';
+import { applyDriftSteps } from '#store/drift/decide.ts';
+import { endHealed, openDrifts, releaseToDrift } from '#store/drift/record.ts';
 import { type AttemptResult, type LaneHold, recordAttempts, recordOutcomes } from '#store/listings/attempts.ts';
 import { mayLeave, settlePauses } from '#store/listings/halts.ts';
 import { recordReads } from '#store/listings/observations.ts';
@@ -14,7 +16,7 @@ import {
 } from '#store/listings/states.ts';
 import { anyTarget, loadWork, type Work, type WorkTarget } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
-import { decide, firstTurn, type Turn } from './lane-decision.ts';
+import { type Decisions, decide, firstTurn, type Turn } from './lane-decision.ts';
 import { LaneFeeds } from './lane-feeds.ts';
 import { LaneHealth } from './lane-health.ts';
 import { LaneLease } from './lane-lease.ts';
@@ -22,11 +24,14 @@ import { resultsOf, resultsOfFailure, type SentRow } from './lane-outcome.ts';
 import {
   afterReading,
   draftOf,
+  drifting,
+  driftSteps,
   numbersRead,
   pairReadings,
   postponed,
   readCalls,
   refusals,
+  refusedDrifts,
   type SendCall,
   sendCalls,
   sentCall,
@@ -296,7 +301,12 @@ class ConnectionLane implements Lane {
       limited: this.#health.isLimited,
       turn,
     });
+    await this.#drift(decisions);
     await Promise.all([
+      this.#again(
+        decisions.released.map(({ id }) => id),
+        turn,
+      ),
       this.#find(work.targets, decisions.findings),
       ...readCalls(decisions.reads, opened.manifest, now).map((targets) =>
         this.#slots.run('read', () => this.#read(targets, turn)),
@@ -305,6 +315,23 @@ class ConnectionLane implements Lane {
         this.#slots.run(call.budget, (waitedMs) => this.#send(call, turn, waitedMs)),
       ),
     ]);
+  }
+
+  /** Gaps that were no sales, and what the policy makes of drifts: committed before anything follows from it. */
+  async #drift({ released, drifts }: Decisions): Promise<void> {
+    if (released.length === 0 && drifts.length === 0) return;
+    const { clock, ids } = this.#options;
+    const { orgId } = this.connection;
+    const context = { ids, now: clock.now() };
+    await this.#tx(async (tx) => {
+      await releaseToDrift(
+        tx,
+        orgId,
+        released.map(({ id }) => id),
+        context,
+      );
+      await applyDriftSteps(tx, orgId, driftSteps(drifts), context);
+    });
   }
 
   async #find(
@@ -324,6 +351,7 @@ class ConnectionLane implements Lane {
       await announce(tx, orgId, changed);
       await raiseAlerts(tx, orgId, alerts, now);
       if (rightIds.length > 0) await resolveAlerts(tx, orgId, 'listing_rejected', rightIds, now);
+      await endHealed(tx, orgId, drifting(findings, targets), now);
     });
   }
 
@@ -476,7 +504,7 @@ class ConnectionLane implements Lane {
     }
     await hooks?.afterSend?.(call);
     if (this.#dead) return;
-    await this.#book(hold, results);
+    await this.#book(hold, rows, results);
     await hooks?.afterRecord?.(call);
     return () => this.#follow(results, followUp, turn);
   }
@@ -499,7 +527,7 @@ class ConnectionLane implements Lane {
       if (send.target.dirtySince !== null) metrics.sent(this.connection, now - send.target.dirtySince);
   }
 
-  async #book(hold: LaneHold, results: readonly AttemptResult[]): Promise<void> {
+  async #book(hold: LaneHold, rows: readonly SentRow[], results: readonly AttemptResult[]): Promise<void> {
     const { clock, metrics, ids } = this.#options;
     const now = clock.now();
     const targetIds = results.map(({ targetId }) => targetId);
@@ -511,6 +539,13 @@ class ConnectionLane implements Lane {
       await announce(tx, hold.orgId, targetIds);
       await raiseAlerts(tx, hold.orgId, refusals(ids, results), now);
       if (right.length > 0) await resolveAlerts(tx, hold.orgId, 'listing_rejected', right, now);
+      await endHealed(
+        tx,
+        hold.orgId,
+        right.filter((id) => rows.some(({ send }) => send.target.id === id && send.target.drift !== null)),
+        now,
+      );
+      await openDrifts(tx, hold.orgId, refusedDrifts(rows, results, now), { ids, now });
       return still;
     });
     for (const { outcome } of results) metrics?.outcome?.(this.connection, held ? outcome : 'unknown');

@@ -93,10 +93,21 @@ export interface Stage {
   /** A sale elsewhere (or a manual order): units are owed. */
   sell(sku: string, units: number): Promise<void>;
   /** An order of this connection becomes known: its claims and what it did to the channel's number, in one commit. */
-  importSale(shop: Shop, sku: string, units: number, at: number, place?: string | null): Promise<void>;
+  importSale(
+    shop: Shop,
+    sku: string,
+    units: number,
+    at: number,
+    place?: string | null,
+    order?: { externalId: string; swept: boolean },
+  ): Promise<void>;
   webhook(shop: Shop, sku: string, place: string, value: number, vendorAt: number): Promise<string>;
   readOrdersTo(shop: Shop, at: number): Promise<void>;
-  policy(scope: string, scopeId: string, fields: { buffer?: number; shareBp?: number; cap?: number }): Promise<void>;
+  policy(
+    scope: string,
+    scopeId: string,
+    fields: { buffer?: number; shareBp?: number; cap?: number; drift?: 'heal' | 'ask' | 'adopt' },
+  ): Promise<void>;
   connect(options: ConnectOptions): Promise<Shop>;
   list(
     shop: Shop,
@@ -210,7 +221,7 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
         ),
       );
     },
-    async importSale(shop, sku, units, at, place = null) {
+    async importSale(shop, sku, units, at, place = null, order = undefined) {
       const stockKey = (
         await db.owner.query(
           `select stock_key from listings where org_id = $1 and connection_id = $2 and channel_sku = $3`,
@@ -235,8 +246,8 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
           tx,
           orgId,
           shop.connection.connectionId,
-          [{ stockKey, channelLocation: place, units, at }],
-          { now: clock.now() },
+          [{ stockKey, channelLocation: place, units, at, ...(order && { order }) }],
+          { now: clock.now(), ids },
         );
       });
     },
@@ -270,8 +281,17 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
         [orgId, scope, scopeId],
       );
       await db.owner.query(
-        `insert into policies (org_id, id, scope, scope_id, buffer, share_bp, cap, valid_from, actor) values ($1, $2, $3, $4, $5, $6, $7, now(), 'test')`,
-        [orgId, ids.uuid(), scope, scopeId, fields.buffer ?? null, fields.shareBp ?? null, fields.cap ?? null],
+        `insert into policies (org_id, id, scope, scope_id, buffer, share_bp, cap, drift, valid_from, actor) values ($1, $2, $3, $4, $5, $6, $7, $8, now(), 'test')`,
+        [
+          orgId,
+          ids.uuid(),
+          scope,
+          scopeId,
+          fields.buffer ?? null,
+          fields.shareBp ?? null,
+          fields.cap ?? null,
+          fields.drift ?? null,
+        ],
       );
       await db.owner.query(
         `insert into dirty_policies as d (org_id, scope, scope_id) values ($1, $2, $3) on conflict (org_id, scope, scope_id) do update set version = d.version + 1`,

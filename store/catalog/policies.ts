@@ -12,6 +12,8 @@ export interface PolicyFields {
   /** Scarcity (core/stock/scarcity.ts): at this many or fewer; 0 = never. */
   lastUnits?: number | null;
   lastUnitsTo?: 'priority' | 'sales' | null;
+  /** What to do about a number somebody changed at the channel (core/stock/drift.ts). */
+  drift?: 'heal' | 'ask' | 'adopt' | null;
 }
 
 interface PolicyRow {
@@ -20,6 +22,7 @@ interface PolicyRow {
   cap: number | null;
   last_units: number | null;
   last_units_to: string | null;
+  drift: string | null;
 }
 
 export type PolicySubject =
@@ -52,11 +55,18 @@ export async function setPolicy(
   }
   await tx.query(`select pg_advisory_xact_lock(hashtextextended('policy:' || $1 || ':' || $2, 0))`, [orgId, scopeId]);
   const { rows } = await tx.query<PolicyRow>(
-    `select buffer, share_bp, cap, last_units, last_units_to from policies
+    `select buffer, share_bp, cap, last_units, last_units_to, drift from policies
      where org_id = $1 and scope = $2 and scope_id = $3 and valid_to is null`,
     [orgId, scope, scopeId],
   );
-  const before = rows[0] ?? { buffer: null, share_bp: null, cap: null, last_units: null, last_units_to: null };
+  const before = rows[0] ?? {
+    buffer: null,
+    share_bp: null,
+    cap: null,
+    last_units: null,
+    last_units_to: null,
+    drift: null,
+  };
   const after = { ...before, ...named(fields) };
   if (JSON.stringify(before) === JSON.stringify(after)) return true;
   const at = new Date(by.now);
@@ -65,8 +75,8 @@ export async function setPolicy(
     [orgId, scope, scopeId, at],
   );
   await tx.query(
-    `insert into policies (org_id, id, scope, scope_id, buffer, share_bp, cap, last_units, last_units_to, valid_from, actor)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    `insert into policies (org_id, id, scope, scope_id, buffer, share_bp, cap, last_units, last_units_to, valid_from, actor, drift)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
     [
       orgId,
       by.id,
@@ -79,6 +89,7 @@ export async function setPolicy(
       after.last_units_to,
       at,
       by.actor,
+      after.drift,
     ],
   );
   await markPolicyDirty(tx, orgId, scope, scopeId);
@@ -96,5 +107,6 @@ function named(fields: PolicyFields): Partial<PolicyRow> {
     ...(fields.cap !== undefined && { cap: fields.cap }),
     ...(fields.lastUnits !== undefined && { last_units: fields.lastUnits }),
     ...(fields.lastUnitsTo !== undefined && { last_units_to: fields.lastUnitsTo }),
+    ...(fields.drift !== undefined && { drift: fields.drift }),
   };
 }

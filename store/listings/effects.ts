@@ -7,7 +7,17 @@
  * not (a place that shows 0 sells nothing). Otherwise every target of the key is unknown, and the units stand in
  * `unplaced_effects` until reads have shown where they went.
  */
-import { applyEffect, applyUnplaced, expectedHighOf, expectedOf, inBase, unseenCovered } from '#core/stock/observe.ts';
+import type { Ids } from '#core/effects.ts';
+import {
+  applyEffect,
+  applyUnplaced,
+  expectedHighOf,
+  expectedOf,
+  inBase,
+  type Shown,
+  unseenCovered,
+} from '#core/stock/observe.ts';
+import { type Explanation, explainDrifts } from '../drift/record.ts';
 import type { Tx } from '../tx.ts';
 import { lockByStockKeys, type ShownRow, saveShown } from './shown.ts';
 
@@ -21,6 +31,8 @@ export interface ChannelEffect {
   at: number;
   /** At the earliest, when the change lies between two versions we saw (an edit found by a sweep); default `at`. */
   earliestAt?: number;
+  /** The order that tells it; `swept`: a sweep had to find it. Named, it explains numbers that were other than expected. */
+  order?: { externalId: string; swept: boolean };
 }
 
 /**
@@ -34,13 +46,14 @@ export async function applyChannelEffects(
   orgId: string,
   connectionId: string,
   effects: readonly ChannelEffect[],
-  options: { now?: number } = {},
+  options: { now?: number; ids?: Ids } = {},
 ): Promise<{ targets: number }> {
   const real = effects.filter(({ units }) => units !== 0);
   if (real.length === 0) return { targets: 0 };
   const rows = await lockByStockKeys(tx, orgId, connectionId, [...new Set(real.map(({ stockKey }) => stockKey))]);
   const touched = new Set<ShownRow>();
   const unplaced = new Map<string, { units: number; at: number }>();
+  const explained: Explanation[] = [];
   for (const effect of real) {
     const group = rows.filter(({ stockKey }) => stockKey === effect.stockKey);
     // A level we do not keep (no target there) is not our number.
@@ -48,11 +61,39 @@ export async function applyChannelEffects(
       effect.channelLocation !== null &&
       !group.some(({ channelLocation }) => channelLocation === effect.channelLocation);
     if (group.length === 0 || elsewhere) continue;
+    const before = group.map(({ shown }) => shown);
     for (const row of book(group, effect, unplaced)) touched.add(row);
+    explained.push(...group.flatMap((row, index) => explanation(before[index], row, effect)));
   }
   await saveShown(tx, orgId, [...touched], options);
   if (unplaced.size > 0) await addUnplaced(tx, orgId, connectionId, unplaced);
+  const { ids, now } = options;
+  if (ids && now !== undefined) await explainDrifts(tx, orgId, explained, { ids, now });
   return { targets: touched.size };
+}
+
+/** Units that were presumed sold, or were too many, and that this order tells of. */
+function explanation(before: Shown | undefined, row: ShownRow, { order }: ChannelEffect): Explanation[] {
+  if (!before || !order) return [];
+  const sold = before.unseen - row.shown.unseen;
+  const given = before.surplus - row.shown.surplus;
+  return [
+    { units: -sold, at: before.unseenAt },
+    { units: given, at: before.surplusAt },
+  ].flatMap(({ units, at }) =>
+    (units < 0 && sold > 0) || (units > 0 && given > 0)
+      ? [
+          {
+            targetId: row.id,
+            units,
+            order: order.externalId,
+            swept: order.swept,
+            observed: before.observed,
+            observedAt: at ?? before.observedAt ?? 0,
+          },
+        ]
+      : [],
+  );
 }
 
 function book(

@@ -6,7 +6,8 @@
  * asks for a read; what is kept as a row is what changed something or explains why it did not.
  */
 import type { Ids } from '#core/effects.ts';
-import { type Observed, observe, writeAccepted, writeNotSeen } from '#core/stock/observe.ts';
+import { type Observed, observe, type Shown, writeAccepted, writeNotSeen } from '#core/stock/observe.ts';
+import { type DriftDraft, openDrifts } from '../drift/record.ts';
 import type { Tx } from '../tx.ts';
 import { lockByIds, lockByStockKeys, type ShownRow, saveShown, triesOfUnknown } from './shown.ts';
 import { announce } from './states.ts';
@@ -117,7 +118,15 @@ export async function recordReads(
         seen = book.judge(row, observation, 'read');
         book.proven.set(row.id, 'proven_not_applied');
         // It is said and left alone: nothing is sent again before something changes.
-        if (rejected) row.dirty = false;
+        if (rejected) {
+          row.dirty = false;
+          book.drifted(row, before, {
+            units: read.value - (before.pending?.value ?? read.value),
+            observed: read.value,
+            at: read.vendorAt,
+            cause: 'rejected_write',
+          });
+        }
       }
     }
     results.set(read.targetId, {
@@ -168,6 +177,7 @@ class Judgement {
   readonly #context: { ids: Ids; now: number };
   readonly #unplaced: Map<string, { units: number; at: number; used: number }>;
   readonly #kept: Record<string, unknown>[] = [];
+  readonly #drifts: DriftDraft[] = [];
   readonly #touched = new Set<ShownRow>();
 
   constructor(
@@ -219,6 +229,13 @@ class Judgement {
     });
     row.shown = seen.shown;
     this.#touched.add(row);
+    if (seen.verdict === 'higher')
+      this.drifted(row, before, {
+        units: seen.shown.surplus - before.surplus,
+        observed: observation.value,
+        at: observation.at,
+        cause: 'unknown',
+      });
     if (unplaced) unplaced.used += seen.unplacedUsed;
     if (seen.counted || seen.verdict === 'settling' || seen.verdict === 'as_expected') row.observedSource = source;
     if (seen.verdict === 'same_instant') row.lookNow = true;
@@ -245,6 +262,17 @@ class Judgement {
     return seen;
   }
 
+  /** A number that nothing we know explains; what stands now is the evidence. */
+  drifted(
+    row: ShownRow,
+    before: Shown,
+    found: { units: number; observed: number; at: number; cause: DriftDraft['cause'] },
+  ): void {
+    const { base, baseAt, effects } = before;
+    const expected = found.observed - found.units;
+    this.#drifts.push({ targetId: row.id, base, baseAt, effects, expected, ...found, observedAt: found.at });
+  }
+
   async save(): Promise<void> {
     await saveShown(this.#tx, this.#orgId, [...this.#touched], { now: this.#context.now });
     if (this.#kept.length > 0) {
@@ -260,6 +288,7 @@ class Judgement {
     }
     await this.#settleAttempts();
     await this.#settleUnplaced();
+    await openDrifts(this.#tx, this.#orgId, this.#drifts, this.#context);
   }
 
   async #settleAttempts(): Promise<void> {

@@ -8,6 +8,7 @@
  * too: buffer and cap are spent once over all of them.
  */
 
+import { type DriftPolicy, healsWithinMs, type StandingDrift } from '#core/stock/drift.ts';
 import type { PolicyFields, PolicyScope } from '#core/stock/publishable.ts';
 import { fewUnits } from '#core/stock/urgency.ts';
 import type { Tx } from '../tx.ts';
@@ -44,6 +45,8 @@ export interface WorkTarget {
   version: number;
   /** The open feed its number travels in. */
   feedId: string | null;
+  /** What stands unexplained about its number: open, or dismissed and left as it is. */
+  drift: (StandingDrift & { id: string; settled: boolean }) | null;
 }
 
 export interface WorkListing {
@@ -102,7 +105,7 @@ export interface Work {
 }
 
 /** `lastUnits` of a connection: 0 = its numbers are never withheld for scarcity. */
-export type WorkPolicy = PolicyFields & { lastUnits: number | null };
+export type WorkPolicy = PolicyFields & { lastUnits: number | null; drift: DriftPolicy | null };
 
 export type Pick =
   | { kind: 'claim'; limit: number; exclude: readonly string[]; urgentOnly: boolean; openWrites: boolean }
@@ -184,7 +187,12 @@ const loadSql = (pick: string) => `
       'pendingValue', t.pending_value, 'settlesAt', round(extract(epoch from t.settles_at) * 1000), 'observed', t.observed, 'desired', t.desired,
       'accepted', t.accepted, 'state', t.state, 'readOnly', t.read_only, 'seenVersion', t.seen_version, 'effectSeq', t.effect_seq,
       'dirtyVersion', t.dirty_version, 'dirty', t.dirty_version > t.handled_version,
-      'dirtySince', round(extract(epoch from t.dirty_since) * 1000), 'readDue', round(extract(epoch from t.read_due) * 1000), 'tries', t.tries, 'version', t.version, 'feedId', t.feed_id)) from ts t), '[]') as targets,
+      'dirtySince', round(extract(epoch from t.dirty_since) * 1000), 'readDue', round(extract(epoch from t.read_due) * 1000), 'tries', t.tries, 'version', t.version, 'feedId', t.feed_id,
+      'drift', (select jsonb_build_object('id', d.id, 'state', d.state, 'units', d.units, 'desired', d.desired, 'refused', d.cause = 'rejected_write',
+          'settled', d.settled_at is not null, 'heals', (select coalesce(sum(h.times), 0) from drifts h where h.org_id = $1 and h.target_id = t.id
+            and h.policy = 'heal' and h.id <> d.id and h.found_at > (select at from n) - interval '${healsWithinMs} ms'))
+        from drifts d where d.org_id = $1 and d.target_id = t.id and (d.ended_at is null or (d.state = 'dismissed' and t.state = 'drifted'))
+        order by d.ended_at desc nulls first limit 1))) from ts t), '[]') as targets,
     coalesce((select jsonb_agg(jsonb_build_object('id', l.id, 'stockKey', l.stock_key, 'variantId', l.variant_id, 'paused', l.paused_at is not null,
       'notWritable', l.not_writable, 'fulfilledBy', l.fulfilled_by) order by l.id) from ls l), '[]') as listings,
     coalesce((select jsonb_agg(jsonb_build_object('id', v.id, 'sku', v.sku, 'isBundle', v.is_bundle, 'parts', coalesce((
@@ -201,7 +209,7 @@ const loadSql = (pick: string) => `
       from connection_locations m join locations l on l.org_id = $1 and l.id = m.location_id
       where m.org_id = $1 and m.connection_id = $2), '[]') as places,
     coalesce((select jsonb_agg(jsonb_build_object('scope', o.scope, 'scopeId', o.scope_id, 'fields',
-      jsonb_build_object('buffer', o.buffer, 'shareBp', o.share_bp, 'cap', o.cap, 'lastUnits', o.last_units))) from policies o
+      jsonb_build_object('buffer', o.buffer, 'shareBp', o.share_bp, 'cap', o.cap, 'lastUnits', o.last_units, 'drift', o.drift))) from policies o
       where o.org_id = $1 and o.valid_to is null and (
         (o.scope = 'organization' and o.scope_id = $1) or (o.scope = 'connection' and o.scope_id = $2)
         or (o.scope = 'variant' and o.scope_id in (select id from vs)) or (o.scope = 'listing' and o.scope_id in (select id from ls))

@@ -4,6 +4,7 @@ import type { ApiDeps } from '../deps.ts';
 import { attentionRoutes } from './attention.ts';
 import { bulkRoutes } from './bulk.ts';
 import { connectionRoutes } from './connections.ts';
+import { driftRoutes } from './drift.ts';
 import { eventRoutes } from './events.ts';
 import { explainRoutes } from './explain.ts';
 import { healthRoutes } from './health.ts';
@@ -25,6 +26,7 @@ export const routes: ((app: Api, deps: ApiDeps) => Promise<void>)[] = [
   orderRoutes,
   connectionRoutes,
   operationRoutes,
+  driftRoutes,
   attentionRoutes,
   eventRoutes,
   returnRoutes,
