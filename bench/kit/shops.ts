@@ -1,0 +1,187 @@
+/**
+ * Simulated Shopify shops in a process of their own, in memory, so that what they cost is not our server's.
+ *
+ * While `held`, what the shops would send is kept instead, to be let loose at once by the load generator: a burst as a
+ * receiver meets it, with the shops' own bodies and signatures, and nobody's time spent on making it while it is measured.
+ */
+import { randomUUID } from 'node:crypto';
+import { Agent, request } from 'node:http';
+import type { Clock } from '#core/effects.ts';
+import type { PostMessage } from '#sim/kit/sender.ts';
+import { createSimulatorHost } from '#sim/kit/server.ts';
+import { createShopifySimulator, type ShopifySimulator } from '#sim/shopify/index.ts';
+import { answerQuestions } from './child.ts';
+import type { Post } from './load.ts';
+import { type CallCount, skuOf } from './skus.ts';
+
+export interface ShopSpec {
+  name: string;
+  domain: string;
+  secret: string;
+  accessToken: string;
+}
+
+export type ShopsQuestion =
+  | { do: 'open'; shops: ShopSpec[]; skus: number; units: number; profile: 'open' | 'vendor'; latencyMs: number }
+  | { do: 'hold'; held: boolean }
+  /** Buys one unit of each named SKU number, one order each. */
+  | { do: 'buy'; shop: string; orders: number[][] }
+  /** What was kept since `hold`, in order. */
+  | { do: 'take' }
+  | { do: 'truth'; shop: string }
+  /** Calls that reached the shop, by operation, and when the last came. */
+  | { do: 'calls'; shop: string; since: number }
+  | { do: 'clock'; advanceMs: number };
+
+const clock: Clock = {
+  now: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      signal?.addEventListener('abort', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    }),
+};
+
+const shops = new Map<string, ShopifySimulator>();
+let held = false;
+let kept: Post[] = [];
+const agent = new Agent({ keepAlive: true, maxSockets: 32 });
+
+const post: PostMessage = (message) => {
+  const { uri, headers, body } = message;
+  if (held) {
+    kept.push({ path: new URL(uri).pathname, headers, body });
+    return Promise.resolve(true);
+  }
+  return new Promise((resolve) => {
+    const sent = request(uri, { method: 'POST', agent, headers }, (response) => {
+      response.resume();
+      response.on('end', () => resolve((response.statusCode ?? 500) < 300));
+    });
+    sent.on('error', () => resolve(false));
+    sent.end(body);
+  });
+};
+
+async function open(spec: Extract<ShopsQuestion, { do: 'open' }>) {
+  const host = await createSimulatorHost({ clock });
+  const opened = [];
+  for (const { name, domain, secret, accessToken } of spec.shops) {
+    const shop = await createShopifySimulator({
+      name,
+      dir: null,
+      clock,
+      random: { next: Math.random },
+      ids: { uuid: randomUUID },
+      profile: spec.profile,
+      shopDomain: domain,
+      clientId: `bench-${name}`,
+      clientSecret: secret,
+      accessToken,
+      locations: [{ name: 'MAIN', isDefault: true }],
+      catalog: Array.from({ length: spec.skus }, (_, index) => ({
+        sku: skuOf(index),
+        title: `Bench ${index}`,
+        quantities: { MAIN: spec.units },
+      })),
+      post,
+    });
+    shops.set(name, shop);
+    host.mount(
+      spec.latencyMs === 0
+        ? shop
+        : {
+            ...shop,
+            async handle(call) {
+              await clock.sleep(spec.latencyMs);
+              return shop.handle(call);
+            },
+          },
+    );
+    opened.push({ url: host.url(name), location: shop.locations()[0]?.externalId ?? '' });
+  }
+  return opened;
+}
+
+const shopOf = (name: string): ShopifySimulator => {
+  const shop = shops.get(name);
+  if (!shop) throw new Error(`no shop ${name}`);
+  return shop;
+};
+
+async function control<T>(shop: string, method: string, path: string, body?: unknown, query = ''): Promise<T> {
+  const reply = await shopOf(shop).handleControl({
+    method,
+    path,
+    query: new URLSearchParams(query),
+    text: body === undefined ? '' : JSON.stringify(body),
+  });
+  if (reply.status >= 300) throw new Error(`${path}: ${reply.status} ${JSON.stringify(reply.body)}`);
+  return reply.body as T;
+}
+
+/** @returns when each order was placed, Unix ms */
+async function buy({ shop, orders }: Extract<ShopsQuestion, { do: 'buy' }>): Promise<number[]> {
+  const placed: number[] = [];
+  for (const skus of orders) {
+    placed.push(Date.now());
+    await control(shop, 'POST', '/orders', { lines: skus.map((sku) => ({ sku: skuOf(sku), quantity: 1 })) });
+  }
+  return placed;
+}
+
+interface Call {
+  at: string;
+  operation: string;
+  status: number;
+  applied: boolean;
+  body: unknown;
+}
+
+async function calls({ shop, since }: Extract<ShopsQuestion, { do: 'calls' }>): Promise<CallCount> {
+  const { next, calls: made } = await control<{ next: number; calls: Call[] }>(shop, 'GET', '/calls', undefined, `since=${since}`);
+  const counts: Record<string, number> = {};
+  const writes: CallCount['writes'] = [];
+  for (const { at, operation, status, applied, body } of made) {
+    const name = `${operation}${status === 200 ? '' : ` (${status})`}`;
+    counts[name] = (counts[name] ?? 0) + 1;
+    if (operation !== 'inventorySetQuantities' || !applied) continue;
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    writes.push({ at: Date.parse(at), items: [...text.matchAll(/InventoryItem\/(\d+)/g)].map((match) => match[1] ?? '') });
+  }
+  return { next, counts, writes };
+}
+
+async function truth(shop: string): Promise<Record<string, number>> {
+  const { items } = await control<{ items: { sku: string; quantity: number }[] }>(shop, 'GET', '/state');
+  return Object.fromEntries(items.map(({ sku, quantity }) => [sku, quantity]));
+}
+
+answerQuestions<ShopsQuestion>(async (question) => {
+  switch (question.do) {
+    case 'open':
+      return open(question);
+    case 'hold':
+      held = question.held;
+      return held;
+    case 'buy':
+      return buy(question);
+    case 'take': {
+      while ([...shops.values()].some((shop) => shop.pendingWebhooks() > 0)) await clock.sleep(10);
+      const taken = kept;
+      kept = [];
+      return taken;
+    }
+    case 'truth':
+      return truth(question.shop);
+    case 'calls':
+      return calls(question);
+    case 'clock':
+      for (const name of shops.keys()) await control(name, 'POST', '/clock', { advanceMs: question.advanceMs });
+      return null;
+  }
+});
