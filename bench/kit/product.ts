@@ -1,6 +1,6 @@
 /** The product as a user runs it: `syncstate start` in a process of its own, embedded database, fsync on. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -18,6 +18,8 @@ export interface Product {
   owner: pg.Pool;
   /** Milliseconds from the launch until /ready answered 200. */
   startedMs: number;
+  /** Processor seconds used so far by the server and by its database; figures that a busy machine changes little. */
+  cpu(): { server: number; database: number };
   /** Read back from the running database and process. */
   settings(): Promise<Record<string, unknown>>;
   stop(): Promise<void>;
@@ -75,6 +77,7 @@ export async function startProduct(
   const attached = await attachEmbedded(dataDir);
   if (!attached) throw new Error('the embedded database does not answer');
   const owner = new pg.Pool({ connectionString: attached.url, max: 2 });
+  const postmaster = await postmasterOf(owner);
   return {
     url,
     dataDir,
@@ -82,7 +85,8 @@ export async function startProduct(
     ownerUrl: attached.url,
     owner,
     startedMs: Math.round(startedMs),
-    settings: async () => ({ ...(await databaseSettings(owner)), ...processSettings(child.pid ?? 0) }),
+    cpu: () => cpuOf(child.pid ?? 0, postmaster),
+    settings: async () => ({ ...(await databaseSettings(owner)), residentMiB: residentMiB(child.pid ?? 0) }),
     async stop() {
       await owner.end();
       child.kill('SIGTERM');
@@ -106,13 +110,41 @@ export async function databaseSettings(owner: pg.Pool): Promise<Record<string, u
   };
 }
 
-/** Linux only: resident memory and processor time of the server process. */
-export function processSettings(pid: number): { residentMiB?: number; cpuSeconds?: number } {
+async function postmasterOf(owner: pg.Pool): Promise<number> {
+  const { rows } = await owner.query<{ pid: number }>(
+    `select (regexp_split_to_array(pg_read_file('postmaster.pid'), '\\n'))[1]::int as pid`,
+  );
+  return rows[0]?.pid ?? 0;
+}
+
+/** Linux only; 0 elsewhere. */
+export function residentMiB(pid: number): number {
   try {
-    const resident = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-    return { residentMiB: Math.round(resident), cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100 };
+    return Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024);
   } catch {
-    return {};
+    return 0;
   }
+}
+
+/** Parent, and processor seconds of its own and of its ended children; null for a process that is gone. */
+function statOf(pid: number | string): { parent: number; own: number; ended: number } | null {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+    const ticks = (index: number) => Number(fields[index]) / 100;
+    return { parent: Number(fields[1]), own: ticks(11) + ticks(12), ended: ticks(13) + ticks(14) };
+  } catch {
+    return null;
+  }
+}
+
+/** Linux only; 0 elsewhere. */
+function cpuOf(server: number, postmaster: number): { server: number; database: number } {
+  if (!existsSync('/proc/self/stat')) return { server: 0, database: 0 };
+  const main = statOf(postmaster);
+  const children = readdirSync('/proc').flatMap((name) => {
+    const stat = /^\d+$/.test(name) ? statOf(name) : null;
+    return stat?.parent === postmaster ? [stat.own] : [];
+  });
+  const database = (main?.own ?? 0) + (main?.ended ?? 0) + children.reduce((sum, own) => sum + own, 0);
+  return { server: statOf(server)?.own ?? 0, database };
 }
