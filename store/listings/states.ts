@@ -68,10 +68,15 @@ export async function announce(tx: Tx, orgId: string, targetIds: readonly string
   await tx.query(
     {
       name: 'listing_events',
+      // LATERAL, as in the ledger: a plan made while the tables were small would walk all listings for each target.
       text: `insert into events (org_id, type, key, version)
-           select $1, 'listing', l.id::text, max(t.version) from targets t
-           join listings l on l.org_id = t.org_id and l.connection_id = t.connection_id and l.stock_key = t.stock_key
-           where t.org_id = $1 and t.id = any($2) group by l.id order by l.id`,
+           select $1, 'listing', l.id::text, max(t.version) from unnest($2::uuid[]) as w (id)
+           cross join lateral (
+             select x.connection_id, x.stock_key, x.version from targets x where x.org_id = $1 and x.id = w.id offset 0) t
+           cross join lateral (
+             select x.id from listings x
+             where x.org_id = $1 and x.connection_id = t.connection_id and x.stock_key = t.stock_key offset 0) l
+           group by l.id order by l.id`,
     },
     [orgId, targetIds],
   );
