@@ -73,7 +73,11 @@ export async function sell(market: Market, count: number): Promise<Post[]> {
 export async function letLoose(url: string, posts: Post[]): Promise<LoadAnswer> {
   const helper = startHelper('load.ts');
   await helper.ask({ do: 'prepare', url, posts } satisfies LoadQuestion);
-  const answer = await helper.ask<LoadAnswer>({ do: 'run', connections: 32, count: posts.length } satisfies LoadQuestion);
+  const answer = await helper.ask<LoadAnswer>({
+    do: 'run',
+    connections: 32,
+    count: posts.length,
+  } satisfies LoadQuestion);
   await helper.stop();
   return answer;
 }

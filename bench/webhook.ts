@@ -6,8 +6,9 @@
  * Yardstick beside it, interleaved: a bare Fastify that reads the same bodies, writes those of concurrent requests to one file
  * with one fdatasync (as a group commit) and answers: no signature, no database, no order.
  */
-import { median, met, round, until } from './kit/figures.ts';
+
 import { startHelper } from './kit/child.ts';
+import { median, met, round, until } from './kit/figures.ts';
 import type { LoadAnswer, LoadQuestion, Post } from './kit/load.ts';
 import { openMarket } from './kit/market.ts';
 import type { BenchResult } from './run.ts';
@@ -39,7 +40,9 @@ export async function run(): Promise<BenchResult> {
       shop,
       Array.from({ length: needed }, (_, index) => [index % skus]),
     );
-    const posts = (await market.take()).filter(({ headers }) => headers['x-shopify-topic'] === 'orders/create' || headers['X-Shopify-Topic'] === 'orders/create');
+    const posts = (await market.take()).filter(
+      ({ headers }) => headers['x-shopify-topic'] === 'orders/create' || headers['X-Shopify-Topic'] === 'orders/create',
+    );
     const ours = await startLoad(market.product.url, posts);
     const yard = await startLoad(bareUrl, posts);
     const rows: BenchResult['rows'] = [];
@@ -77,7 +80,8 @@ export async function run(): Promise<BenchResult> {
     await ours.stop();
     await yard.stop();
     return {
-      title: 'Webhooks accepted, verified and durable, while the product books and publishes them (closest rival: 967/s, p99 16.6 ms at 8)',
+      title:
+        'Webhooks accepted, verified and durable, while the product books and publishes them (closest rival: 967/s, p99 16.6 ms at 8)',
       rows,
       settings: { ...(await market.settings()), perRun, rounds, bodyBytes: Buffer.byteLength(posts[0]?.body ?? '') },
     };

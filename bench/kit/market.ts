@@ -18,8 +18,8 @@ import { type Helper, startHelper } from './child.ts';
 import { until } from './figures.ts';
 import type { Post } from './load.ts';
 import { type Product, startProduct } from './product.ts';
-import { type CallCount, skuOf } from './skus.ts';
 import type { ShopSpec, ShopsQuestion } from './shops.ts';
+import { type CallCount, skuOf } from './skus.ts';
 
 export interface MarketOptions {
   skus: number;
@@ -71,7 +71,14 @@ async function stockUp(deps: Deps, orgId: string, { skus, units }: MarketOptions
         if (!variantId) return [];
         const places = { variantId, locationId: LocationId(main) };
         return [
-          { kind: 'count' as const, key: `bench:${sku}`, businessAt: Date.now(), reason: 'cycle_count', ...places, set: units },
+          {
+            kind: 'count' as const,
+            key: `bench:${sku}`,
+            businessAt: Date.now(),
+            reason: 'cycle_count',
+            ...places,
+            set: units,
+          },
         ];
       });
       await post(tx, OrgId(orgId), commands, { actor: 'bench', now: Date.now(), ids: realIds });
@@ -130,7 +137,11 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
   }
 }
 
-async function open(options: MarketOptions, closing: (() => Promise<void>)[], close: () => Promise<void>): Promise<Market> {
+async function open(
+  options: MarketOptions,
+  closing: (() => Promise<void>)[],
+  close: () => Promise<void>,
+): Promise<Market> {
   const product = await startProduct();
   closing.push(() => product.stop());
   const helper: Helper = startHelper('shops.ts');
@@ -190,7 +201,13 @@ async function open(options: MarketOptions, closing: (() => Promise<void>)[], cl
       }
       return found;
     },
-    settings: async () => ({ ...(await product.settings()), profile: options.profile, latencyMs: options.latencyMs, skus: options.skus, shops: options.shops }),
+    settings: async () => ({
+      ...(await product.settings()),
+      profile: options.profile,
+      latencyMs: options.latencyMs,
+      skus: options.skus,
+      shops: options.shops,
+    }),
     close,
   };
   await until('every number is right at first', market.settled, 60_000, 100);

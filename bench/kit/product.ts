@@ -1,8 +1,8 @@
 /** The product as a user runs it: `syncstate start` in a process of its own, embedded database, fsync on. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -45,9 +45,7 @@ const stopped = (child: ChildProcess) =>
   new Promise<void>((resolve) => (child.exitCode === null ? child.once('exit', () => resolve()) : resolve()));
 
 /** @param options.dataDir kept by the caller; default: a folder of its own that goes with it */
-export async function startProduct(
-  options: { env?: Record<string, string>; dataDir?: string } = {},
-): Promise<Product> {
+export async function startProduct(options: { env?: Record<string, string>; dataDir?: string } = {}): Promise<Product> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'syncstate-bench-'));
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;

@@ -143,7 +143,13 @@ interface Call {
 }
 
 async function calls({ shop, since }: Extract<ShopsQuestion, { do: 'calls' }>): Promise<CallCount> {
-  const { next, calls: made } = await control<{ next: number; calls: Call[] }>(shop, 'GET', '/calls', undefined, `since=${since}`);
+  const { next, calls: made } = await control<{ next: number; calls: Call[] }>(
+    shop,
+    'GET',
+    '/calls',
+    undefined,
+    `since=${since}`,
+  );
   const counts: Record<string, number> = {};
   const writes: CallCount['writes'] = [];
   for (const { at, operation, status, applied, body } of made) {
@@ -151,7 +157,10 @@ async function calls({ shop, since }: Extract<ShopsQuestion, { do: 'calls' }>): 
     counts[name] = (counts[name] ?? 0) + 1;
     if (operation !== 'inventorySetQuantities' || !applied) continue;
     const text = typeof body === 'string' ? body : JSON.stringify(body);
-    writes.push({ at: Date.parse(at), items: [...text.matchAll(/InventoryItem\/(\d+)/g)].map((match) => match[1] ?? '') });
+    writes.push({
+      at: Date.parse(at),
+      items: [...text.matchAll(/InventoryItem\/(\d+)/g)].map((match) => match[1] ?? ''),
+    });
   }
   return { next, counts, writes };
 }
