@@ -16,6 +16,7 @@ const exemptSchemas = ['auth', 'graphile_worker'];
 /** Tables whose rows the app role may never change or never delete. Everything else has all four rights. */
 const fewerRights: Record<string, string> = {
   audit: 'INSERT SELECT',
+  catalog_pages: 'DELETE INSERT SELECT',
   claim_events: 'INSERT SELECT',
   commitments: 'INSERT SELECT UPDATE',
   events: 'DELETE INSERT SELECT',

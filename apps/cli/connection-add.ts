@@ -188,7 +188,8 @@ async function addConnection(session: Session, account: Account, options: AddOpt
     code: location.code,
     externalId: place,
   }));
-  let listings = { listings: 0, mapped: 0 };
+  let listings = 0;
+  let mapped = 0;
   const webhookPath = `/webhook/${account.platform}/${token}`;
   let subscribed = false;
   if (options.test) {
@@ -221,7 +222,8 @@ async function addConnection(session: Session, account: Account, options: AddOpt
       },
       ref,
     );
-    if (imported) listings = imported;
+    listings = imported?.processed ?? 0;
+    mapped = (imported?.mapped ?? 0) + (imported?.alreadyMapped ?? 0);
     if (options.publicUrl !== undefined) subscribed = await subscribe(deps, ref, options.publicUrl, webhookPath);
   }
   const result = {
@@ -233,13 +235,11 @@ async function addConnection(session: Session, account: Account, options: AddOpt
     webhookPath,
     subscribed,
     locations: places,
-    listings: listings.listings,
-    mapped: listings.mapped,
+    listings,
+    mapped,
   };
   output.result(result, (print) => {
-    print(
-      `Linked ${account.name} (${id}): ${count(listings.listings, 'listing')}, ${listings.mapped} with a SKU of ours.`,
-    );
+    print(`Linked ${account.name} (${id}): ${count(listings, 'listing')}, ${mapped} with a SKU of ours.`);
     for (const { code, externalId } of places) print(`  ${code} stands behind ${externalId}`);
     if (places.length === 0)
       print(`  No location is mapped yet: syncstate connection map "${account.name}" MAIN=<their id>`);

@@ -20,13 +20,14 @@ export interface SimulatedShop {
   close(): Promise<void>;
 }
 
-/** A simulated shop that sells the organization's SKUs, connected, its catalogue imported. */
+/** A simulated shop that sells the organization's SKUs, connected, its catalogue imported unless told otherwise. */
 export async function simulatedShop(
   owner: pg.Pool,
   store: Store,
   org: Org,
   quantities: Record<string, number>,
   host: SimulatorHost,
+  { imported = true }: { imported?: boolean } = {},
 ): Promise<SimulatedShop> {
   const name = `shop-${ids.uuid().slice(-8)}`;
   const shopDomain = `${name}.myshopify.com`;
@@ -67,7 +68,7 @@ export async function simulatedShop(
         place.name === 'MAIN' ? org.main : org.east,
       );
   });
-  await importCatalog({ store, clock, ids, openConnection: async () => opened }, connection);
+  if (imported) await importCatalog({ store, clock, ids, openConnection: async () => opened }, connection);
   return {
     connection,
     opened,

@@ -41,6 +41,12 @@ const bodies = {
   }),
   fulfillments: z.object({ order: id, lines: z.array(lineRef).optional() }),
   stock: z.object({ sku: z.string(), location: z.string().optional(), quantity: z.number().int() }),
+  products: z.object({
+    sku: z.string(),
+    title: z.string().optional(),
+    barcode: z.string().optional(),
+    removed: z.boolean().optional(),
+  }),
   faults: z.object({
     kind: z.enum(FAULT_KINDS),
     match: z
@@ -102,6 +108,11 @@ function route(
       return ok(act(() => model.fulfillOrder(parse(bodies.fulfillments, text))));
     case 'POST /stock':
       return ok(act(() => model.setStock(parse(bodies.stock, text))));
+    case 'POST /products': {
+      if (!model.editProduct) throw new ControlRefusal(404, 'No such control here: POST /products');
+      const input = parse(bodies.products, text);
+      return ok(act(() => model.editProduct?.(input)));
+    }
     case 'POST /faults': {
       const input = parse(bodies.faults, text);
       const fault = act(() => {

@@ -69,6 +69,13 @@ export interface VendorControl {
   fulfillOrder(input: { order: string; lines?: LineRef[] | undefined }): SimOrder;
   /** Someone edits the number in the vendor's admin. */
   setStock(input: { sku: string; location?: string | undefined; quantity: number }): SimItem;
+  /** Someone makes, changes or (`removed`) deletes a product in the vendor's admin; where it is not offered, the control answers 404. */
+  editProduct?(input: {
+    sku: string;
+    title?: string | undefined;
+    barcode?: string | undefined;
+    removed?: boolean | undefined;
+  }): { sku: string; externalId: string };
   /** Back to the seed: goods and orders. Credentials, subscriptions, the clock and all counters stay. */
   reset(): void;
   /** Told of a fault just set, for vendors that do more than refuse calls (Shopify's uninstall). */

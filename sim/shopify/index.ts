@@ -273,6 +273,11 @@ function control(shop: Shop, orders: Orders, webhooks: Webhooks) {
       if (item === null) throw new ControlRefusal(404, `No such SKU in this shop: ${sku}`);
       return item;
     },
+    editProduct({ sku, removed, ...changes }: Parameters<NonNullable<VendorModel['editProduct']>>[0]) {
+      const variant = shop.editProduct(sku, removed === true ? null : changes);
+      if (variant === undefined) throw new ControlRefusal(404, `No such SKU in this shop: ${sku}`);
+      return { sku, externalId: `gid://shopify/ProductVariant/${variant.id}` };
+    },
     reset() {
       webhooks.sender.clear();
       shop.unseed();

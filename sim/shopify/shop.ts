@@ -54,6 +54,11 @@ export interface Shop {
   now(): number;
   /** A new number, never used before in this shop and unlike any other shop's. */
   newId(kind: IdKind): string;
+  /** Makes or changes the variant of this SKU; null deletes it with its levels (then undefined = there was none). */
+  editProduct(
+    sku: string,
+    changes: { title?: string | undefined; barcode?: string | undefined } | null,
+  ): VariantRow | undefined;
   variantBySku(sku: string): VariantRow | undefined;
   variantOfItem(itemId: string): VariantRow | undefined;
   level(itemId: string, locationId: string): LevelRow | undefined;
@@ -139,24 +144,45 @@ export function createShop(core: SimCore, domain: string, seed: ShopSeed, events
       const row = { id, name, isDefault: isDefault === true, isActive: true, createdAt: now(), updatedAt: now() };
       locations.put(id, row);
     }
-    for (const entry of seed.catalog) {
-      const [productId, variantId, itemId] = [newId('catalog'), newId('catalog'), newId('catalog')];
-      variants.put(variantId, {
-        id: variantId,
-        productId,
-        itemId,
-        sku: entry.sku,
-        title: entry.title,
-        barcode: entry.barcode ?? null,
-        priceCents: entry.priceCents ?? 1_000,
-        inventoryPolicy: entry.inventoryPolicy ?? 'DENY',
-        requiresComponents: entry.requiresComponents ?? false,
-        tracked: entry.tracked ?? true,
-        createdAt: now(),
-        updatedAt: now(),
-      });
-    }
+    for (const entry of seed.catalog) plantVariant(entry);
     plantLevels();
+  }
+
+  function plantVariant(entry: Omit<ShopSeed['catalog'][number], 'quantities'>): VariantRow {
+    const [productId, id, itemId] = [newId('catalog'), newId('catalog'), newId('catalog')];
+    const variant: VariantRow = {
+      id,
+      productId,
+      itemId,
+      sku: entry.sku,
+      title: entry.title,
+      barcode: entry.barcode ?? null,
+      priceCents: entry.priceCents ?? 1_000,
+      inventoryPolicy: entry.inventoryPolicy ?? 'DENY',
+      requiresComponents: entry.requiresComponents ?? false,
+      tracked: entry.tracked ?? true,
+      createdAt: now(),
+      updatedAt: now(),
+    };
+    variants.put(id, variant);
+    return variant;
+  }
+
+  function editProduct(sku: string, changes: { title?: string | undefined; barcode?: string | undefined } | null) {
+    const known = index.bySku(sku);
+    index.forget();
+    if (changes === null) {
+      if (known === undefined) return undefined;
+      for (const level of [...levels.all()])
+        if (level.itemId === known.itemId) levels.delete(levelKey(level.itemId, level.locationId));
+      variants.delete(known.id);
+      return known;
+    }
+    const { title = known?.title ?? sku, barcode } = changes;
+    if (known === undefined) return plantVariant({ sku, title, ...(barcode === undefined ? {} : { barcode }) });
+    const changed = { ...known, title, barcode: barcode ?? known.barcode, updatedAt: now() };
+    variants.put(known.id, changed);
+    return changed;
   }
 
   /** Sets every level to the catalogue's number and forgets levels the catalogue does not name. */
@@ -193,6 +219,7 @@ export function createShop(core: SimCore, domain: string, seed: ShopSeed, events
     subscriptions,
     now,
     newId,
+    editProduct,
     variantBySku: index.bySku,
     variantOfItem: index.byItem,
     level: (itemId, locationId) => levels.get(levelKey(itemId, locationId)),
@@ -248,6 +275,9 @@ function createIndex(variants: Table<VariantRow>) {
     }
   }
   return {
+    forget() {
+      size = -1;
+    },
     bySku(sku: string): VariantRow | undefined {
       refresh();
       return skus.get(sku);
