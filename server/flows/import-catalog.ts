@@ -31,6 +31,7 @@ import {
   type CatalogImportRow,
   type CatalogItem,
   type CatalogReport,
+  countItems,
   createCatalogImport,
   createProducts,
   earlierItems,
@@ -46,6 +47,7 @@ import {
   restartImport,
   storeItems,
   storePage,
+  takenBack,
 } from '#store/catalog/channel-import.ts';
 import { listingKeyOf } from '#store/connections/catalogue.ts';
 import { type ListingDraft, upsertListings } from '#store/listings/listings.ts';
@@ -177,7 +179,11 @@ export async function continueCatalogImport(
     if (options.signal?.aborted) return { kind: 'stopped', id };
     await onePage(options, orgId, row, opened);
     row = await read();
-    if (row) options.onProgress?.({ pages: row.pages, processed: await processedOf(options, orgId, id) });
+    if (row)
+      options.onProgress?.({
+        pages: row.pages,
+        processed: await options.store.tenant(orgId, (tx) => countItems(tx, orgId, id)),
+      });
   }
   if (!row) return { kind: 'unavailable' };
   if (row.report && row.finishedAt) return { kind: 'finished', id, report: row.report };
@@ -195,16 +201,6 @@ export async function continueCatalogImport(
   return { kind: 'finished', id, report };
 }
 
-async function processedOf({ store }: CatalogImportOptions, orgId: string, id: string): Promise<number> {
-  const { rows } = await store.tenant(orgId, (tx) =>
-    tx.query<{ n: number }>('select count(*) as n from catalog_items where org_id = $1 and import_id = $2', [
-      orgId,
-      id,
-    ]),
-  );
-  return rows[0]?.n ?? 0;
-}
-
 async function onePage(
   options: CatalogImportOptions,
   orgId: string,
@@ -220,7 +216,7 @@ async function onePage(
     const now = await readCatalogImport(tx, orgId, row.id, 'update');
     if (!now || now.pages !== row.pages || now.cursor !== row.cursor || now.readAt) return;
     const items = row.dryRun
-      ? await rolledBack(tx, () => applyPage(tx, options, orgId, row, opened, page.listings))
+      ? await takenBack(tx, () => applyPage(tx, options, orgId, row, opened, page.listings))
       : await applyPage(tx, options, orgId, row, opened, page.listings);
     await storeItems(tx, orgId, row.id, row.pages, items);
     const fetchedAt = new Date(options.clock.now());
@@ -273,13 +269,6 @@ async function storedPage(
   const page = await opened.channel.catalog.replay(stored.cursor, raw);
   // Where that import went on says where this one does: its walk may have begun again, its answers cannot be asked anew.
   return { ...page, cursor: stored.isLast ? null : `page ${row.pages + 1}` };
-}
-
-async function rolledBack<T>(tx: Tx, work: () => Promise<T>): Promise<T> {
-  await tx.query('savepoint dry_run');
-  const result = await work();
-  await tx.query('rollback to savepoint dry_run');
-  return result;
 }
 
 /** Listings, products and mappings of one page; what became of each item. */

@@ -12,6 +12,8 @@
 import { CodedError } from '#core/errors.ts';
 import { type ListingState, readCatalogImport } from '#store/catalog/channel-import.ts';
 import {
+  beginUndo,
+  endUndo,
   removeListings,
   removeVariants,
   restoreListings,
@@ -46,13 +48,7 @@ export async function undoCatalogImport(options: UndoOptions, orgId: string, id:
       throw new CodedError('domain.not_undoable', row ? 'A dry run changed nothing.' : 'There is no such import.', {
         id,
       });
-    const at = new Date(clock.now());
-    // An import that is being undone is not continued: it counts as read and finished with what it has.
-    await tx.query(
-      `update catalog_imports set undo_started_at = coalesce(undo_started_at, $3), read_at = coalesce(read_at, $3), finished_at = coalesce(finished_at, $3),
-         report = coalesce(report, '{}') where org_id = $1 and id = $2`,
-      [orgId, id, at],
-    );
+    await beginUndo(tx, orgId, id, new Date(clock.now()));
   });
   for (const part of [undoListings, undoVariants]) {
     for (let size = AT_ONCE; size > 0; ) {
@@ -61,11 +57,7 @@ export async function undoCatalogImport(options: UndoOptions, orgId: string, id:
     }
   }
   return store.tenant(orgId, async (tx) => {
-    await tx.query('update catalog_imports set undone_at = coalesce(undone_at, $3) where org_id = $1 and id = $2', [
-      orgId,
-      id,
-      new Date(clock.now()),
-    ]);
+    await endUndo(tx, orgId, id, new Date(clock.now()));
     return undoReport(tx, orgId, id);
   });
 }

@@ -110,6 +110,22 @@ export async function lastImportStart(tx: Tx, orgId: string, connectionId: strin
   return rows[0]?.at ?? null;
 }
 
+/** Does the work in a savepoint and takes it back: what it answers is what it would have done. */
+export async function takenBack<T>(tx: Tx, work: () => Promise<T>): Promise<T> {
+  await tx.query('savepoint taken_back');
+  const result = await work();
+  await tx.query('rollback to savepoint taken_back');
+  return result;
+}
+
+export async function countItems(tx: Tx, orgId: string, importId: string): Promise<number> {
+  const { rows } = await tx.query<{ n: number }>(
+    'select count(*) as n from catalog_items where org_id = $1 and import_id = $2',
+    [orgId, importId],
+  );
+  return rows[0]?.n ?? 0;
+}
+
 /** A page is in: its answers and where to go on. */
 export async function storePage(
   tx: Tx,

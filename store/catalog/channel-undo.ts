@@ -23,6 +23,23 @@ export interface UndoItem {
   hasAttempts: boolean;
 }
 
+/** An import that is being undone is not continued: it counts as read and finished with what it has. */
+export async function beginUndo(tx: Tx, orgId: string, importId: string, at: Date): Promise<void> {
+  await tx.query(
+    `update catalog_imports set undo_started_at = coalesce(undo_started_at, $3), read_at = coalesce(read_at, $3),
+       finished_at = coalesce(finished_at, $3) where org_id = $1 and id = $2`,
+    [orgId, importId, at],
+  );
+}
+
+export async function endUndo(tx: Tx, orgId: string, importId: string, at: Date): Promise<void> {
+  await tx.query('update catalog_imports set undone_at = coalesce(undone_at, $3) where org_id = $1 and id = $2', [
+    orgId,
+    importId,
+    at,
+  ]);
+}
+
 export async function takeUndoItems(tx: Tx, orgId: string, importId: string, limit: number): Promise<UndoItem[]> {
   await tx.query(
     `select from listings l where l.org_id = $1 and l.id in (
