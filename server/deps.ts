@@ -26,6 +26,7 @@ import { createEventHub } from './events.ts';
 import { createIntake, type Intake } from './flows/intake.ts';
 import { createPublisher } from './flows/publisher.ts';
 import type { ConnectionRef, OpenedConnection, Publisher } from './flows/publisher-types.ts';
+import { tracing } from './flows/tracing.ts';
 import { createMetrics } from './metrics.ts';
 import { createOutsideCallLog } from './outside-call-log.ts';
 import { createVault, type Vault } from './secrets.ts';
@@ -107,7 +108,30 @@ export async function createDeps(options: {
     keep: (orgId, entries) => store.tenant(orgId, (tx) => keepOutsideCalls(tx, orgId, entries)),
     onError: (error) => log.warn({ err: error }, 'outside-call log'),
   });
-  const openConnection = createOpener({ config, store, vault, clock, random, onCall: calls.add, metrics });
+  const onCall = (ref: ConnectionRef, entry: CallLogEntry) => {
+    const trace = tracing.getStore();
+    calls.add(ref, entry, trace);
+    const { operation, method, status, outcome, fault, attempt, durationMs, waitedMs } = entry;
+    log.debug(
+      {
+        ...ref,
+        correlationId: trace?.correlationIds.at(-1),
+        ...((trace?.correlationIds.length ?? 0) > 1 && { correlationIds: trace?.correlationIds }),
+        callKey: trace?.callKey,
+        skus: trace?.skus,
+        operation,
+        method,
+        status,
+        outcome,
+        fault,
+        attempt,
+        tookMs: Math.round(durationMs),
+        waitedMs: Math.round(waitedMs),
+      },
+      'outside call',
+    );
+  };
+  const openConnection = createOpener({ config, store, vault, clock, random, onCall, metrics });
 
   const wake = () => {
     publisher.wake();

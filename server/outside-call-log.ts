@@ -7,9 +7,12 @@ import type { CallLogEntry } from '#connectors/kit/transport.ts';
 import type { Clock, Ids } from '#core/effects.ts';
 import type { OutsideCallRow } from '#store/connections/outside-calls.ts';
 import type { ConnectionRef } from './flows/publisher-types.ts';
+import type { CallTrace } from './flows/tracing.ts';
 
 const maxWaiting = 5_000;
 const maxText = 16_000;
+/** Correlation ids and SKUs kept per call. */
+const maxTraced = 250;
 
 export function createOutsideCallLog(options: {
   clock: Clock;
@@ -42,7 +45,7 @@ export function createOutsideCallLog(options: {
   const running = run();
 
   return {
-    add(ref: ConnectionRef, entry: CallLogEntry): void {
+    add(ref: ConnectionRef, entry: CallLogEntry, trace?: CallTrace): void {
       if (count >= maxWaiting) return;
       count += 1;
       const row: OutsideCallRow = {
@@ -57,6 +60,11 @@ export function createOutsideCallLog(options: {
         errorCode: entry.outcome === 'answered' ? null : entry.outcome,
         tookMs: Math.round(entry.durationMs),
         at: new Date(entry.startedAt),
+        attempt: entry.attempt,
+        waitedMs: Math.round(entry.waitedMs),
+        callKey: trace?.callKey ?? null,
+        correlationIds: trace?.correlationIds.slice(0, maxTraced) ?? [],
+        skus: trace?.skus?.slice(0, maxTraced) ?? [],
       };
       const list = waiting.get(ref.orgId);
       if (list) list.push(row);

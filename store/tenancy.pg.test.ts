@@ -38,6 +38,8 @@ const systemFunctions: Record<string, string> = {
   'system_dirty_orgs()': 'TABLE(org_id uuid)',
   'system_due(p_now timestamp with time zone, p_limit integer)': 'TABLE(org_id uuid, kind text, subject_id uuid)',
   'system_feeds_due(p_now timestamp with time zone)': 'TABLE(org_id uuid, connection_id uuid)',
+  'system_figures(p_now timestamp with time zone)':
+    'TABLE(org_id uuid, connection_id uuid, figure text, value double precision)',
   'system_find_api_key(key_hash bytea, at timestamp with time zone DEFAULT now())':
     'TABLE(org_id uuid, id uuid, rate_per_minute integer)',
   'system_find_connection_by_token(wanted_platform text, token text)':
@@ -49,6 +51,7 @@ const systemFunctions: Record<string, string> = {
   'system_find_foreign_bodies(connection_ids uuid[], hashes bytea[])': 'TABLE(ordinal bigint)',
   'system_lanes_with_work(p_now timestamp with time zone)': 'TABLE(org_id uuid, connection_id uuid)',
   'system_list_connections(platforms text[])': 'TABLE(org_id uuid, id uuid, platform text)',
+  'system_prune(p_kind text, p_before timestamp with time zone, p_limit integer)': 'integer',
   'system_publishing_connections()': 'TABLE(org_id uuid, connection_id uuid)',
   'system_resume_pushes()': 'boolean',
   'system_stop_pushes(p_by text, p_reason text, p_at timestamp with time zone)': 'boolean',

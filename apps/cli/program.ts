@@ -15,6 +15,7 @@ import { simulateCommands } from './simulate.ts';
 import { startCommands } from './start.ts';
 import { stockCommands } from './stock.ts';
 import { syncCommands } from './sync.ts';
+import { traceCommands } from './trace.ts';
 
 export function createSyncState(version: string, streams: Streams): ParsedCli {
   const cli = createCli(version, streams);
@@ -29,6 +30,7 @@ export function createSyncState(version: string, streams: Streams): ParsedCli {
   explainCommands(cli);
   scarcityCommands(cli);
   driftCommands(cli);
+  traceCommands(cli);
   attentionCommands(cli);
   simulateCommands(cli);
   benchCommands(cli);

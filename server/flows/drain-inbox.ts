@@ -63,6 +63,19 @@ interface Batch {
   settlements: Settlement[];
   fetches: FetchWork[];
   applied: number;
+  /** What is told to the log once it is committed. */
+  told: OrderTold[];
+}
+
+interface OrderTold {
+  correlationId: string | null;
+  orgId: string;
+  connectionId: string;
+  externalId: string;
+  orderId: string;
+  order: string;
+  revision: number;
+  skus: (string | null)[];
 }
 
 export function createDrain(options: DrainOptions): Drain {
@@ -93,6 +106,7 @@ export function createDrain(options: DrainOptions): Drain {
   async function committed(batch: Batch, keys: number): Promise<void> {
     await options.hooks?.afterCommit?.(keys);
     if (batch.applied > 0) options.onCommitted?.();
+    for (const told of batch.told) log.debug?.({ ...told }, 'order applied');
     for (const work of batch.fetches) options.ask(work);
   }
 
@@ -124,11 +138,13 @@ export function createDrain(options: DrainOptions): Drain {
 
   /** The failure belongs to this key: to the row that would have been applied. */
   async function charge(key: SequenceKey, error: unknown): Promise<void> {
+    let correlationIds: (string | null)[] = [];
     const dead = await store.tenant(key.orgId, async (tx) => {
       if ((await reclaimKeys(tx, [key])).length === 0) return 0;
       const rows = await loadWaiting(tx, [key]);
       const facts = (await loadConnectionFacts(tx, [key])).get(key.connectionId);
       const guilty = facts ? guiltyRows(rows, facts, options) : rows;
+      correlationIds = guilty.map((row) => row.correlationId);
       return settleFailures(
         tx,
         guilty.map((row) => ({ row, error })),
@@ -136,7 +152,15 @@ export function createDrain(options: DrainOptions): Drain {
       );
     });
     log.error(
-      { connectionId: key.connectionId, kind: key.kind, externalId: key.externalId, ...failureOf(error), dead },
+      {
+        orgId: key.orgId,
+        connectionId: key.connectionId,
+        kind: key.kind,
+        externalId: key.externalId,
+        correlationIds,
+        ...failureOf(error),
+        dead,
+      },
       'an event could not be applied',
     );
   }
@@ -192,7 +216,7 @@ async function applyKeys(tx: Tx, keys: readonly SequenceKey[], options: DrainOpt
   const now = options.clock.now();
   const rows = await loadWaiting(tx, keys);
   const facts = await loadConnectionFacts(tx, keys);
-  const batch: Batch = { settlements: [], fetches: [], applied: 0 };
+  const batch: Batch = { settlements: [], fetches: [], applied: 0, told: [] };
   const failures: { row: WaitingRow; error: unknown }[] = [];
   const orders: OrderGroup[] = [];
   const stock: ParsedStock[] = [];
@@ -308,6 +332,19 @@ function whatItSays(row: WaitingRow, connector: Connector | null): Said {
   }
 }
 
+function toldOf(row: WaitingRow, order: NonNullable<OrderOutcome['order']>): OrderTold {
+  return {
+    correlationId: row.correlationId,
+    orgId: row.orgId,
+    connectionId: row.connectionId,
+    externalId: row.externalId,
+    orderId: order.id,
+    order: order.number,
+    revision: order.revision,
+    skus: order.lines.map(({ channelSku }) => channelSku),
+  };
+}
+
 function settleOrder(
   outcome: OrderOutcome,
   groups: readonly OrderGroup[],
@@ -319,6 +356,7 @@ function settleOrder(
   if (judged) {
     batch.settlements.push(judged.outcome === 'older' ? superseded(judged.row, now) : done(judged.row, now));
     if (judged.outcome === 'applied') batch.applied += 1;
+    if (outcome.order) batch.told.push(toldOf(judged.row, outcome.order));
     options.metrics?.applied?.(judged.outcome === 'applied' ? 'applied' : 'nothing', 1);
     options.metrics?.waited?.(now - judged.row.receivedAt);
   }

@@ -16,6 +16,7 @@ import { markUnauthorized } from './drain-inbox.ts';
 import { failureOf, retryOf } from './inbox-retry.ts';
 import type { IntakeOptions } from './intake.ts';
 import type { ConnectionRef } from './publisher-types.ts';
+import { correlationsOf, tracing } from './tracing.ts';
 
 export interface FetchWork {
   key: SequenceKey;
@@ -72,14 +73,14 @@ export function createFetcher(options: FetcherOptions) {
     const { key } = work;
     let body: Buffer | null;
     try {
-      body = await read(key);
+      body = await tracing.run({ correlationIds: correlationsOf(work.rows) }, () => read(key));
     } catch (error) {
       await failed(work, error);
       return;
     }
     await options.hooks?.afterFetch?.(key.externalId);
     await store.tenant(key.orgId, async (tx) => {
-      if (body !== null) await insertDeliveries(tx, [rowOf(key, body)]);
+      if (body !== null) await insertDeliveries(tx, [rowOf(key, body, work.rows.at(-1)?.correlationId ?? null)]);
       await settleRows(
         tx,
         work.rows.map((row) => answered(row, work.known, body !== null)),
@@ -104,7 +105,7 @@ export function createFetcher(options: FetcherOptions) {
     }
   }
 
-  function rowOf(key: SequenceKey, body: Buffer): NewDelivery {
+  function rowOf(key: SequenceKey, body: Buffer, correlationId: string | null): NewDelivery {
     return {
       ...key,
       id: ids.uuid(),
@@ -114,7 +115,7 @@ export function createFetcher(options: FetcherOptions) {
       bodyHash: createHash('sha256').update(body).digest(),
       body,
       receivedAt: clock.now(),
-      correlationId: null,
+      correlationId: correlationId ?? ids.uuid(),
     };
   }
 
@@ -146,7 +147,16 @@ export function createFetcher(options: FetcherOptions) {
       );
       return;
     }
-    log.warn({ connectionId: key.connectionId, externalId: key.externalId, ...failure }, 'an order could not be read');
+    log.warn(
+      {
+        orgId: key.orgId,
+        connectionId: key.connectionId,
+        externalId: key.externalId,
+        correlationIds: correlationsOf(rows),
+        ...failure,
+      },
+      'an order could not be read',
+    );
     await store.tenant(key.orgId, async (tx) => {
       if (error instanceof ConnectorError && error.code === 'connector.unauthorized') {
         await markUnauthorized(tx, key.orgId, key.connectionId, 'The channel refuses our access.', options);
@@ -188,7 +198,7 @@ export function createFetcher(options: FetcherOptions) {
       const key: SequenceKey = { orgId, connectionId, kind: 'order', externalId };
       const body = await read(key);
       if (body === null) return;
-      await store.tenant(orgId, (tx) => insertDeliveries(tx, [rowOf(key, body)]));
+      await store.tenant(orgId, (tx) => insertDeliveries(tx, [rowOf(key, body, null)]));
       options.onStored();
     },
     async stop(): Promise<void> {

@@ -40,6 +40,8 @@ export interface OrderOutcome {
   superseded: WaitingRow[];
   /** Rows on whose behalf the order must be read. */
   fetch: WaitingRow[];
+  /** As it stands now, when something of it was applied. */
+  order?: Application['order'];
 }
 
 export interface TargetKey {
@@ -63,6 +65,7 @@ interface Applied {
   application: Application;
   /** A sweep had to find it. */
   swept: boolean;
+  cause?: { correlationId: string | null; receivedAt: number };
 }
 
 /** @param alsoLocked targets that the caller will touch in this transaction after the orders */
@@ -109,11 +112,14 @@ export async function importOrders(
     else if (decision.kind === 'nothing') outcome.judged = { row: fold.apply.row, outcome: decision.reason };
     else {
       outcome.judged = { row: fold.apply.row, outcome: 'applied' };
+      outcome.order = decision.order;
+      const { correlationId, receivedAt, source } = fold.apply.row;
       applied.push({
         orgId: key.orgId,
         connectionId: key.connectionId,
         application: decision,
-        swept: fold.apply.row.source === 'poll',
+        swept: source === 'poll',
+        cause: { correlationId, receivedAt },
       });
     }
   }
@@ -131,7 +137,12 @@ async function applyAll(
   if (applied.length === 0) return;
   await writeOrders(
     tx,
-    applied.map(({ orgId, connectionId, application }) => ({ orgId, connectionId, ...application })),
+    applied.map(({ orgId, connectionId, application, cause }) => ({
+      orgId,
+      connectionId,
+      ...application,
+      ...(cause && { cause }),
+    })),
     { now: context.now, actor: 'channel', ids: context.ids },
   );
   await context.hooks?.beforePost?.(applied.length);

@@ -12,11 +12,13 @@ export type Next = (() => Promise<void>) | undefined;
 export class LaneSlots {
   readonly #clock: Clock;
   readonly #callsInFlight: number;
+  readonly #onChange: ((kind: BudgetClass, change: 1 | -1) => void) | undefined;
   readonly #inFlight: Record<BudgetClass, number> = { urgent: 0, bulk: 0, read: 0 };
   readonly #waiting: Record<BudgetClass, (() => Promise<void>)[]> = { urgent: [], bulk: [], read: [] };
 
-  constructor(clock: Clock, callsInFlight: number) {
+  constructor(clock: Clock, callsInFlight: number, onChange?: (kind: BudgetClass, change: 1 | -1) => void) {
     this.#clock = clock;
+    this.#onChange = onChange;
     this.#callsInFlight = callsInFlight;
   }
 
@@ -40,8 +42,10 @@ export class LaneSlots {
       const job = this.#waiting[kind].shift();
       if (!job) return;
       this.#inFlight[kind] += 1;
+      this.#onChange?.(kind, 1);
       void job().finally(() => {
         this.#inFlight[kind] -= 1;
+        this.#onChange?.(kind, -1);
         this.#pump(kind);
       });
     }

@@ -40,6 +40,8 @@ import {
 } from './lane-plan.ts';
 import { LaneSlots, type Next } from './lane-slots.ts';
 import type { Lane, LaneOptions, SentCall } from './publisher-types.ts';
+import { tellAnswered, tellRead, tellSent } from './telling.ts';
+import { traceOf, tracing } from './tracing.ts';
 
 /** Rounds a target may take in one turn (read, write, stale, read, write …) before it waits. */
 const roundsPerTurn = 8;
@@ -92,7 +94,9 @@ class ConnectionLane implements Lane {
       requestTimeoutMs,
       soleProcess,
     });
-    this.#slots = new LaneSlots(clock, manifest.stock.callsInFlight);
+    this.#slots = new LaneSlots(clock, manifest.stock.callsInFlight, (kind, change) =>
+      options.metrics?.inFlight?.(connection, kind, change),
+    );
     this.#health = new LaneHealth(options, () => this.wake(), this.#stopping.signal);
     this.#feeds = new LaneFeeds({
       ...options,
@@ -377,7 +381,9 @@ class ConnectionLane implements Lane {
     let readings: Awaited<ReturnType<typeof opened.channel.stock.read>>;
     try {
       const refs = targets.map(({ stockKey, channelLocation }) => ({ stockKey, channelLocation }));
-      readings = await this.#deadline((signal) => opened.channel.stock.read(refs, { budget: 'read', signal }));
+      readings = await this.#deadline((signal) =>
+        tracing.run(traceOf(targets), () => opened.channel.stock.read(refs, { budget: 'read', signal })),
+      );
     } catch (error) {
       return this.#dead ? undefined : () => this.#readFailed(targets, turn, error);
     }
@@ -391,6 +397,7 @@ class ConnectionLane implements Lane {
     const { orgId, connectionId } = this.connection;
     const context = { ids, now: clock.now(), settle: { settleMs, rejectAfter: rejectAfterSettles } };
     const results = await this.#tx((tx) => recordReads(tx, orgId, connectionId, numbersRead(found), context));
+    tellRead(this.#options, found, results);
     if ([...results.values()].some(({ gap }) => gap > 0)) this.#askForOrders(true);
     await hooks?.afterReadRecord?.(targetIds);
     if (this.#dead) return;
@@ -435,6 +442,7 @@ class ConnectionLane implements Lane {
     }
     const sent = rows.filter(({ send }) => recorded.has(send.target.id));
     const moved = rows.filter(({ send }) => !recorded.has(send.target.id)).map(({ send }) => send.target.id);
+    tellSent(this.#options, sent, key);
     const next = sent.length > 0 ? await this.#call(hold, key, budget, sent, turn, askedAt) : undefined;
     return async () => {
       await Promise.all([fresh.rest?.(), this.#again(moved, turn), next?.()]);
@@ -492,11 +500,15 @@ class ConnectionLane implements Lane {
     }));
     this.#measure(rows);
     const leave = this.#leave(hold, call, leaveAt);
+    const trace = traceOf(
+      rows.map(({ send }) => send.target),
+      key,
+    );
     let results: AttemptResult[];
     let followUp: ReturnType<typeof resultsOfFailure>['followUp'] = { kind: 'again' };
     try {
       const outcomes = await this.#deadline((signal) =>
-        opened.channel.stock.write(writes, key, { budget, signal, mayLeave: leave }),
+        tracing.run(trace, () => opened.channel.stock.write(writes, key, { budget, signal, mayLeave: leave })),
       );
       results = resultsOf(rows, outcomes, opened.manifest, clock.now());
     } catch (error) {
@@ -549,6 +561,7 @@ class ConnectionLane implements Lane {
       return still;
     });
     for (const { outcome } of results) metrics?.outcome?.(this.connection, held ? outcome : 'unknown');
+    if (held) tellAnswered(this.#options, rows, results, now);
     if (!held) this.#lease.lost();
   }
 

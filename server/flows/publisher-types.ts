@@ -4,6 +4,7 @@
  */
 import type { Channel, Manifest } from '#connectors/kit/ports.ts';
 import type { Clock, Ids, Random } from '#core/effects.ts';
+import type { Cause } from '#store/listings/work.ts';
 import type { Store } from '#store/tx.ts';
 
 export interface ConnectionRef {
@@ -19,6 +20,8 @@ export interface OpenedConnection {
 }
 
 export interface FlowLog {
+  /** The stations of every single event (docs/logging.md): free while the level is above debug. */
+  debug?(fields: Record<string, unknown>, message: string): void;
   info(fields: Record<string, unknown>, message: string): void;
   warn(fields: Record<string, unknown>, message: string): void;
   error(fields: Record<string, unknown>, message: string): void;
@@ -84,6 +87,10 @@ export interface LaneMetrics {
   /** From the change to the moment its call leaves. */
   sent?(connection: ConnectionRef, waitedMs: number): void;
   outcome?(connection: ConnectionRef, outcome: string): void;
+  /** The channel has taken the number a sale elsewhere asks for. */
+  accepted?(connection: ConnectionRef, cause: Cause, at: number): void;
+  /** Calls under way change by so many. */
+  inFlight?(connection: ConnectionRef, budget: 'urgent' | 'bulk' | 'read', change: 1 | -1): void;
 }
 
 export interface Lane {

@@ -13,6 +13,14 @@ export interface OutsideCallRow {
   errorCode: string | null;
   tookMs: number;
   at: Date;
+  /** 1 for the first try. */
+  attempt: number;
+  /** Time spent in the budget's queue, ms. */
+  waitedMs: number;
+  /** Of the attempts it carried. */
+  callKey: string | null;
+  correlationIds: string[];
+  skus: string[];
 }
 
 /** PostgreSQL text holds no zero byte; a vendor's answer may. */
@@ -20,8 +28,13 @@ const clean = (text: string | null): string | null => text?.replaceAll('\u0000',
 
 export async function keepOutsideCalls(tx: Tx, orgId: string, rows: readonly OutsideCallRow[]): Promise<void> {
   await tx.query(
-    `insert into outside_calls (org_id, id, connection_id, operation, method, url, status, request, response, error_code, took_ms, at)
-     select $1, * from unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::text[], $10::text[], $11::int[], $12::timestamptz[])
+    `insert into outside_calls (org_id, id, connection_id, operation, method, url, status, request, response, error_code, took_ms, at,
+       attempt, waited_ms, call_key, correlation_ids, skus)
+     select $1, c.id, c.connection_id, c.operation, c.method, c.url, c.status, c.request, c.response, c.error_code, c.took_ms, c.at, c.attempt, c.waited_ms,
+       c.call_key, coalesce(string_to_array(nullif(c.correlations, ''), ',')::uuid[], '{}'), array(select jsonb_array_elements_text(c.skus::jsonb))
+     from unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::text[], $10::text[], $11::int[], $12::timestamptz[],
+       $13::int[], $14::int[], $15::uuid[], $16::text[], $17::text[]) as c (id, connection_id, operation, method, url, status, request, response, error_code,
+       took_ms, at, attempt, waited_ms, call_key, correlations, skus)
      on conflict do nothing`,
     [
       orgId,
@@ -36,6 +49,11 @@ export async function keepOutsideCalls(tx: Tx, orgId: string, rows: readonly Out
       rows.map((row) => row.errorCode),
       rows.map((row) => row.tookMs),
       rows.map((row) => row.at),
+      rows.map((row) => row.attempt),
+      rows.map((row) => row.waitedMs),
+      rows.map((row) => row.callKey),
+      rows.map((row) => row.correlationIds.join(',')),
+      rows.map((row) => JSON.stringify(row.skus)),
     ],
   );
 }

@@ -83,12 +83,12 @@ export async function recordAttempts(
         settles_at = to_timestamp($9::float8 / 1000.0), state = 'sent', state_at = case when t.state = 'sent' then t.state_at else to_timestamp($7::float8 / 1000.0) end, reason = null, version = t.version + 1
       from r, locked l where t.org_id = $1 and t.id = r."targetId" and l.id = t.id and t.seen_version = r."seenVersion" and t.effect_seq = r."effectSeq"
         and t.feed_id is not distinct from $8::uuid
-      returning t.id),
+      returning t.id, t.causes),
     kept as (
       insert into attempts (org_id, id, target_id, connection_id, value, from_value, call_key, lane, lease_generation, sent_at, derivation,
-        feed_id, message_id, dirty_version)
+        feed_id, message_id, dirty_version, causes)
       select $1, r."attemptId", r."targetId", $2, r.value, r."from", $6, $3, $4, to_timestamp($7::float8 / 1000.0), r.derivation,
-        $8::uuid, r."messageId", r."dirtyVersion"
+        $8::uuid, r."messageId", r."dirtyVersion", b.causes
       from r join begun b on b.id = r."targetId" returning target_id)
     select exists (select from held) as held, coalesce((select array_agg(target_id) from kept), '{}') as ids`,
     },

@@ -8,6 +8,38 @@
 import type { Tx } from '../tx.ts';
 
 const marksAtOnce = 1_000;
+/** Causes kept per target, the newest. */
+const mostCauses = 8;
+/** Causes are looked up for so many marks of one expansion; behind a longer backlog nobody asks which sale was which. */
+const causesForMarks = 200;
+
+/**
+ * Why each marked variant must be published: the newest entries of its log since the mark, by effect key, with the order, its
+ * correlation id and the sale's two times where an order was behind it. Read here, so that the ledger's own transactions carry nothing more.
+ */
+const causesSql = `
+    because as materialized (
+      select m.variant_id, x.effect_key, x.at, o.*
+      from (select variant_id, marked_at from marks limit ${causesForMarks}) m
+      cross join lateral (
+        select u.effect_key, max(u.recorded_at) as at from (
+          (select e.effect_key, e.recorded_at from claim_events e where e.org_id = $1 and e.variant_id = m.variant_id
+           order by e.business_at desc, e.seq desc limit ${mostCauses})
+          union all
+          (select v.effect_key, v.recorded_at from movements v where v.org_id = $1 and v.variant_id = m.variant_id
+           order by v.business_at desc, v.id desc limit ${mostCauses})) u
+        where u.recorded_at >= m.marked_at - interval '1 s' group by u.effect_key order by 2 desc limit ${mostCauses}) x
+      left join lateral (
+        select h.order_id, h.details from order_events h
+        where h.org_id = $1 and x.effect_key ~ '^order:[0-9a-f-]{36}:r' and h.order_id = case when x.effect_key ~ '^order:[0-9a-f-]{36}:r'
+            then substr(x.effect_key, 7, 36)::uuid end
+          and h.details ->> 'revision' = substr(split_part(x.effect_key, ':', 3), 2)
+        limit 1) o on true),
+    why as (
+      select s.variant_id, jsonb_agg(jsonb_strip_nulls(jsonb_build_object('key', b.effect_key, 'correlationId', coalesce(b.details -> 'correlationId',
+          to_jsonb(case when b.effect_key ~ '^api:[0-9a-f-]{36}$' then substr(b.effect_key, 5) end)), 'orderId', b.order_id, 'order', b.details -> 'order',
+          'from', b.details -> 'from', 'soldAt', b.details -> 'soldAt', 'receivedAt', b.details -> 'receivedAt')) order by b.at) as causes
+      from (select v.variant_id, unnest(v.sources) as source from by_variant v) s join because b on b.variant_id = s.source group by s.variant_id)`;
 
 export interface Expanded {
   /** Connections that now have work. */
@@ -27,10 +59,10 @@ export async function expandDirty(tx: Tx, orgId: string): Promise<Expanded> {
       select variant_id, version, hint, marked_at from dirty_variants where org_id = $1 order by hint, marked_at limit $2),
     named as (select scope, scope_id, version, marked_at from dirty_policies where org_id = $1 limit $2),
     by_variant as (
-      select variant_id, min(hint) as hint, min(marked_at) as since from (
-        select variant_id, hint, marked_at from marks
+      select variant_id, min(hint) as hint, min(marked_at) as since, array_agg(source) as sources, sum(version)::int as changes from (
+        select variant_id, hint, marked_at, variant_id as source, version from marks
         union all
-        select b.variant_id, least(m.hint, 1000000), m.marked_at from marks m
+        select b.variant_id, least(m.hint, 1000000), m.marked_at, m.variant_id, m.version from marks m
         join bundle_components b on b.org_id = $1 and b.component_id = m.variant_id and b.valid_to is null
       ) every group by variant_id),
     by_policy as (
@@ -44,17 +76,27 @@ export async function expandDirty(tx: Tx, orgId: string): Promise<Expanded> {
             and l.connection_id = t.connection_id and l.stock_key = t.stock_key)))
       group by t.id),
     touched as (
-      select id, min(hint) as hint, min(since) as since from (
-        select t.id, v.hint, v.since from by_variant v join targets t on t.org_id = $1 and t.variant_id = v.variant_id
-        union all select id, 1000000, since from by_policy) every group by id),
+      select id, min(hint) as hint, min(since) as since, min(variant_id::text)::uuid as variant_id, max(changes) as changes from (
+        select t.id, v.hint, v.since, v.variant_id, v.changes from by_variant v join targets t on t.org_id = $1 and t.variant_id = v.variant_id
+        union all select id, 1000000, since, null, 0 from by_policy) every group by id),
+    ${causesSql},
     locked as materialized (
-      select t.id, c.hint, c.since from targets t join touched c on c.id = t.id where t.org_id = $1 order by t.id for update of t),
+      select t.id, c.hint, c.since, coalesce(w.causes, '[]') as causes, c.changes
+      from targets t join touched c on c.id = t.id left join why w on w.variant_id = c.variant_id
+      where t.org_id = $1 order by t.id for update of t),
     marked as (
       update targets t set
         dirty_version = t.dirty_version + 1,
         dirty_hint = case when t.dirty_version > t.handled_version then least(t.dirty_hint, l.hint) else l.hint end,
         dirty_since = coalesce(least(t.dirty_since, l.since), l.since),
         next_try_at = null,
+        causes = (select coalesce(jsonb_agg(k.cause order by k.place), '[]') from (
+          select old.cause, old.n as place from jsonb_array_elements(t.causes) with ordinality as old (cause, n) where t.dirty_version > t.handled_version
+          union all
+          select new.cause, 1000 + new.n from jsonb_array_elements(l.causes) with ordinality as new (cause, n)
+          where not exists (select from jsonb_array_elements(t.causes) as told where told ->> 'key' = new.cause ->> 'key')
+          order by 2 desc limit ${mostCauses}) k),
+        changes_waiting = case when t.dirty_version > t.handled_version then t.changes_waiting else 0 end + l.changes,
         state = case when t.state = 'in_sync' then 'pending' else t.state end
       from locked l where t.org_id = $1 and t.id = l.id returning t.connection_id)
     select (select count(*) from marks)::int as marks, (select count(*) from named)::int as policies,

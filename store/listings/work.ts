@@ -13,6 +13,22 @@ import type { PolicyFields, PolicyScope } from '#core/stock/publishable.ts';
 import { fewUnits } from '#core/stock/urgency.ts';
 import type { Tx } from '../tx.ts';
 
+/** Why a target is to be published (migrations/0040). Times are Unix ms. */
+export interface Cause {
+  /** The effect key of the ledger command. */
+  key: string;
+  correlationId?: string;
+  orderId?: string;
+  /** The order's number. */
+  order?: string;
+  /** The connection of the sale. */
+  from?: string;
+  /** The channel's own time of the order's version. */
+  soldAt?: number;
+  /** When its event reached us. */
+  receivedAt?: number;
+}
+
 export interface WorkTarget {
   id: string;
   picked: boolean;
@@ -47,6 +63,9 @@ export interface WorkTarget {
   feedId: string | null;
   /** What stands unexplained about its number: open, or dismissed and left as it is. */
   drift: (StandingDrift & { id: string; settled: boolean }) | null;
+  /** What the waiting, or last handled, changes were; oldest first. */
+  causes: Cause[];
+  sku: string | null;
 }
 
 export interface WorkListing {
@@ -187,7 +206,8 @@ const loadSql = (pick: string) => `
       'pendingValue', t.pending_value, 'settlesAt', round(extract(epoch from t.settles_at) * 1000), 'observed', t.observed, 'desired', t.desired,
       'accepted', t.accepted, 'state', t.state, 'readOnly', t.read_only, 'seenVersion', t.seen_version, 'effectSeq', t.effect_seq,
       'dirtyVersion', t.dirty_version, 'dirty', t.dirty_version > t.handled_version,
-      'dirtySince', round(extract(epoch from t.dirty_since) * 1000), 'readDue', round(extract(epoch from t.read_due) * 1000), 'tries', t.tries, 'version', t.version, 'feedId', t.feed_id,
+      'dirtySince', round(extract(epoch from t.dirty_since) * 1000), 'readDue', round(extract(epoch from t.read_due) * 1000), 'tries', t.tries, 'version', t.version, 'feedId', t.feed_id, 'causes', t.causes,
+      'sku', (select v.sku from variants v where v.org_id = $1 and v.id = t.variant_id),
       'drift', (select jsonb_build_object('id', d.id, 'state', d.state, 'units', d.units, 'desired', d.desired, 'refused', d.cause = 'rejected_write',
           'settled', d.settled_at is not null, 'heals', (select coalesce(sum(h.times), 0) from drifts h where h.org_id = $1 and h.target_id = t.id
             and h.policy = 'heal' and h.id <> d.id and h.found_at > (select at from n) - interval '${healsWithinMs} ms'))

@@ -11,6 +11,8 @@ export interface AppliedOrder {
   /** Of its lines those to be written; default: all. */
   changedLines?: readonly OrderLine[];
   notes: readonly OrderNote[];
+  /** The event it came by; kept beside its history. */
+  cause?: { correlationId: string | null; receivedAt: number };
 }
 
 /** A second writer of the same order breaks this; name it in `retryOn`. */
@@ -59,9 +61,9 @@ const upsertLines = {
 const insertHistory = {
   name: 'orders_history',
   text: `with notes as (
-    insert into order_events (org_id, id, order_id, kind, message, actor, at)
-    select org_id, id, order_id, kind, message, actor, to_timestamp($3::float8 / 1000.0) + n * interval '1 microsecond'
-    from jsonb_to_recordset($1::jsonb) as e (org_id uuid, id uuid, order_id uuid, kind text, message text, actor text, n int)
+    insert into order_events (org_id, id, order_id, kind, message, actor, at, details)
+    select org_id, id, order_id, kind, message, actor, to_timestamp($3::float8 / 1000.0) + n * interval '1 microsecond', details
+    from jsonb_to_recordset($1::jsonb) as e (org_id uuid, id uuid, order_id uuid, kind text, message text, actor text, n int, details jsonb)
   )
   insert into events (org_id, type, key, version)
   select org_id, 'order', id, revision from jsonb_to_recordset($2::jsonb) as o (org_id uuid, id text, revision bigint)`,
@@ -81,7 +83,7 @@ export async function writeOrders(
   const [newLines, knownLines] = [fresh.flatMap(lineRows), known.flatMap(lineRows)];
   if (newLines.length > 0) await tx.query(insertLines, [JSON.stringify(newLines)]);
   if (knownLines.length > 0) await tx.query(upsertLines, [JSON.stringify(knownLines)]);
-  const notes = applied.flatMap(({ orgId, order, notes: list }) =>
+  const notes = applied.flatMap(({ orgId, connectionId, order, notes: list, cause }) =>
     list.map((note, n) => ({
       org_id: orgId,
       id: context.ids.uuid(),
@@ -91,6 +93,13 @@ export async function writeOrders(
       actor: context.actor,
       // They share their time; this keeps them in order.
       n,
+      details: {
+        revision: order.revision,
+        order: order.number,
+        from: connectionId,
+        soldAt: order.version,
+        ...cause,
+      },
     })),
   );
   const feed = applied.map(({ orgId, order }) => ({ org_id: orgId, id: order.id, revision: order.revision }));

@@ -14,6 +14,7 @@ import { policyRoutes } from './policies.ts';
 import { returnRoutes } from './returns.ts';
 import { scarcityRoutes } from './scarcity.ts';
 import { stockRoutes } from './stock.ts';
+import { traceRoutes } from './trace.ts';
 import { webhookRoutes } from './webhooks.ts';
 
 export const routes: ((app: Api, deps: ApiDeps) => Promise<void>)[] = [
@@ -30,5 +31,6 @@ export const routes: ((app: Api, deps: ApiDeps) => Promise<void>)[] = [
   attentionRoutes,
   eventRoutes,
   returnRoutes,
+  traceRoutes,
   webhookRoutes,
 ];

@@ -71,6 +71,7 @@ export async function webhookRoutes(app: Api, deps: ApiDeps): Promise<void> {
       token: string | null,
       body: unknown,
       headers: Record<string, string | string[] | undefined>,
+      correlationId: string,
     ) => {
       const refused = (outcome: string) => {
         deps.metrics.webhooks.inc({ platform, outcome });
@@ -96,7 +97,20 @@ export async function webhookRoutes(app: Api, deps: ApiDeps): Promise<void> {
         topic: identity.topic,
         deliveryId: identity.deliveryId,
         body: raw,
+        correlationId,
       });
+      deps.log.debug(
+        {
+          correlationId,
+          orgId: candidates.orgId,
+          connectionId: candidates.connectionId,
+          deliveryId: identity.deliveryId,
+          topic: identity.topic,
+          externalId: identity.externalId,
+          outcome: stored.kind,
+        },
+        'webhook received',
+      );
       deps.metrics.webhooks.inc({ platform, outcome: stored.kind });
       if (stored.kind === 'foreign') throw refused('foreign');
       return { ok: true };
@@ -137,7 +151,8 @@ export async function webhookRoutes(app: Api, deps: ApiDeps): Promise<void> {
     scope.post(
       '/webhook/:platform/:token',
       { schema: { hide: true, params: z.object({ platform: z.string().max(40), token: z.string().max(200) }) } },
-      async (request) => receive(request.params.platform, request.params.token, request.body, request.headers),
+      async (request) =>
+        receive(request.params.platform, request.params.token, request.body, request.headers, request.id),
     );
     scope.post(
       '/webhook/:platform',
@@ -149,7 +164,7 @@ export async function webhookRoutes(app: Api, deps: ApiDeps): Promise<void> {
           request.headers['x-shopify-hmac-sha256'] === undefined
         )
           return report(request);
-        return receive(request.params.platform, null, request.body, request.headers);
+        return receive(request.params.platform, null, request.body, request.headers, request.id);
       },
     );
   });

@@ -1,0 +1,159 @@
+/** One sale through a real server process, its JSON log and its database: one id finds every station. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
+import { scratchFolder } from '#store/testing/scratch.ts';
+
+interface Demo {
+  url: string;
+  apiKey: string;
+  connections: { id: string; simulatorUrl: string }[];
+}
+interface Station {
+  at: string;
+  gapMs: number | null;
+  station: string;
+  text: string;
+  correlationId: string | null;
+  connectionId: string | null;
+}
+interface Trace {
+  found: string;
+  orders: { id: string; number: string; externalId: string }[];
+  stations: Station[];
+}
+
+let db: TestDatabase;
+let child: ChildProcess;
+let demo: Demo;
+let log = '';
+const dataDir = scratchFolder('syncstate-trace-');
+
+beforeAll(async () => {
+  db = await testDatabase();
+  child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, '..', 'apps', 'cli', 'main.ts'), 'start'],
+    {
+      env: {
+        ...process.env,
+        DATABASE_URL: db.ownerUrl,
+        SYNCSTATE_DATA_DIR: dataDir,
+        SYNCSTATE_DEMO: 'on',
+        NODE_ENV: 'development',
+        PORT: '0',
+        LOG_LEVEL: 'debug',
+      },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  );
+  child.stderr?.on('data', (chunk) => (log += chunk));
+  await until(() => existsSync(join(dataDir, 'demo.json')));
+  demo = JSON.parse(readFileSync(join(dataDir, 'demo.json'), 'utf8')) as Demo;
+});
+
+afterAll(async () => {
+  const ended = new Promise((done) => child.on('close', done));
+  child.kill('SIGTERM');
+  await ended;
+  await db.drop();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+async function until(there: () => boolean | Promise<boolean>): Promise<void> {
+  const end = performance.now() + 50_000;
+  while (!(await there())) {
+    if (performance.now() > end) throw new Error(`not within 50 s: ${there.toString()}\n${log.slice(-2_000)}`);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
+
+async function api<T>(path: string): Promise<T> {
+  const answer = await fetch(`${demo.url}${path}`, { headers: { authorization: `Bearer ${demo.apiKey}` } });
+  expect([path, answer.status]).toEqual([path, 200]);
+  return (await answer.json()) as T;
+}
+
+test('one id finds the whole path of an order, in the log and in the database', async () => {
+  const [shopA, , amazon] = demo.connections;
+  const bought = await fetch(`${shopA?.simulatorUrl}/_sim/orders`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ lines: [{ sku: 'DEMO-001', quantity: 1 }] }),
+  });
+  const { id: externalId } = (await bought.json()) as { id: string };
+  const term = externalId.split('/').at(-1) ?? '';
+  const path = () => api<Trace>(`/api/trace?q=${encodeURIComponent(term)}`);
+  const kinds = (trace: Trace) => [...new Set(trace.stations.map(({ station }) => station))].sort();
+  const all = ['answered', 'applied', 'called', 'claimed', 'received', 'seen', 'sent'];
+  const known = async () =>
+    (
+      await fetch(`${demo.url}/api/trace?q=${encodeURIComponent(term)}`, {
+        headers: { authorization: `Bearer ${demo.apiKey}` },
+      })
+    ).ok;
+  await until(known);
+  await until(async () => {
+    const trace = await path();
+    return (
+      all.every((kind) => kinds(trace).includes(kind)) &&
+      trace.stations.some(({ connectionId, station }) => station === 'answered' && connectionId === amazon?.id)
+    );
+  });
+  const trace = await path();
+  expect(trace.found).toBe('order');
+  expect(trace.orders.map((order) => order.externalId.endsWith(term))).toEqual([true]);
+  expect(trace.stations[0]).toMatchObject({ station: 'received', gapMs: null });
+  expect(trace.stations.slice(1).every(({ gapMs }) => gapMs !== null && gapMs >= 0)).toBe(true);
+
+  const correlationId = trace.stations.find(({ station }) => station === 'applied')?.correlationId ?? '';
+  expect(correlationId).toMatch(/^[0-9a-f-]{36}$/);
+  const sent = trace.stations.filter(({ station }) => station === 'sent');
+  // Told to the sibling shop and to Amazon; the shop of the sale took its unit itself.
+  expect(new Set(sent.map(({ connectionId }) => connectionId))).toEqual(
+    new Set(demo.connections.slice(1).map(({ id }) => id)),
+  );
+  expect(new Set(sent.map((station) => station.correlationId))).toEqual(new Set([correlationId]));
+  expect((await api<Trace>(`/api/trace?q=${correlationId}`)).orders).toEqual(trace.orders);
+
+  const lines = () =>
+    log
+      .split('\n')
+      .filter((line) => line.includes(correlationId))
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const stations = [
+    'webhook received',
+    'order applied',
+    'attempt recorded',
+    'outside call',
+    'attempt answered',
+    'number read',
+  ];
+  await until(() => stations.every((name) => lines().some(({ msg }) => msg === name)));
+  for (const line of lines())
+    expect(line).toMatchObject({ orgId: expect.any(String), connectionId: expect.any(String) });
+  expect(lines().find(({ msg }) => msg === 'webhook received')).toMatchObject({
+    correlationId,
+    connectionId: shopA?.id,
+    outcome: 'stored',
+  });
+  expect(lines().find(({ msg }) => msg === 'attempt recorded')).toMatchObject({
+    correlationId,
+    sku: 'DEMO-001',
+    order: trace.orders[0]?.number,
+  });
+
+  const { items } = await api<{ items: { correlationIds: string[]; skus: string[]; callKey: string | null }[] }>(
+    `/api/calls?correlationId=${correlationId}&sku=DEMO-001`,
+  );
+  expect(items.length).toBeGreaterThanOrEqual(2);
+  expect(items.every((call) => call.correlationIds.includes(correlationId) && call.skus.includes('DEMO-001'))).toBe(
+    true,
+  );
+  expect((await api<{ items: unknown[] }>(`/api/calls?correlationId=${correlationId}&sku=DEMO-002`)).items).toEqual([]);
+  expect((await api<{ items: unknown[] }>('/api/calls?to=2020-01-01T00:00:00Z')).items).toEqual([]);
+  // Nothing that is told once is told again with the next, unrelated change.
+  expect((await api<Trace>('/api/trace?q=DEMO-001')).found).toBe('sku');
+});
