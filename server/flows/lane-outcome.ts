@@ -159,3 +159,21 @@ export function resultsOfFailure(
       };
   }
 }
+
+/** The lease would not have outlasted the request. */
+export const notSent = ({ attemptId, send }: SentRow): AttemptResult => ({
+  attemptId,
+  targetId: send.target.id,
+  outcome: 'not_sent',
+  value: send.value,
+  from: send.from,
+  seq: send.target.effectSeq,
+  vendorAt: null,
+  dirtyVersion: send.target.dirtyVersion,
+  state: 'pending',
+  reason: null,
+  errorCode: 'lease',
+  settlesAt: null,
+  settleMs: 0,
+  nextTryAt: null,
+});

@@ -20,7 +20,7 @@ import { type Decisions, decide, firstTurn, type Turn } from './lane-decision.ts
 import { LaneFeeds } from './lane-feeds.ts';
 import { LaneHealth } from './lane-health.ts';
 import { LaneLease } from './lane-lease.ts';
-import { resultsOf, resultsOfFailure, type SentRow } from './lane-outcome.ts';
+import { notSent, resultsOf, resultsOfFailure, type SentRow } from './lane-outcome.ts';
 import {
   afterReading,
   draftOf,
@@ -568,25 +568,7 @@ class ConnectionLane implements Lane {
   /** The lease would not outlast the request: nothing went out. */
   async #notSent(hold: LaneHold, rows: readonly SentRow[]): Promise<void> {
     const now = this.#options.clock.now();
-    const results = rows.map(
-      ({ attemptId, send }): AttemptResult => ({
-        attemptId,
-        targetId: send.target.id,
-        outcome: 'not_sent',
-        value: send.value,
-        from: send.from,
-        seq: send.target.effectSeq,
-        vendorAt: null,
-        dirtyVersion: send.target.dirtyVersion,
-        state: 'pending',
-        reason: null,
-        errorCode: 'lease',
-        settlesAt: null,
-        settleMs: 0,
-        nextTryAt: null,
-      }),
-    );
-    await this.#tx((tx) => recordOutcomes(tx, hold, results, now));
+    await this.#tx((tx) => recordOutcomes(tx, hold, rows.map(notSent), now));
     this.#lease.lost();
   }
 
