@@ -4,6 +4,7 @@
  */
 import type { BulkLimits, StockBulkPort } from '#connectors/kit/ports.ts';
 import { ConnectorError } from '#core/errors.ts';
+import { goalOf } from '#core/stock/next-write.ts';
 import { fitsBulk } from '#core/stock/way.ts';
 import { type LaneHold, recordAttempts, recordOutcomes } from '#store/listings/attempts.ts';
 import { changeFeed, feedResult, openFeedAttempts, releaseTargets } from '#store/listings/feeds.ts';
@@ -13,7 +14,7 @@ import type { Finding } from '#store/listings/states.ts';
 import { loadWork, type WorkTarget } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
 import { type FeedDesk, rowsAtOnce } from './feed-desk.ts';
-import { decide, firstTurn, type PlannedSend, type Turn } from './lane-decision.ts';
+import { decide, firstTurn, numbersOf, type PlannedSend, type Turn } from './lane-decision.ts';
 import { afterReading, chunks, draftOf, numbersRead, pairReadings } from './lane-plan.ts';
 
 /** Calls that read the numbers of a feed, at once: the vendor's own budget is what limits them. */
@@ -43,12 +44,48 @@ export class FeedMaker {
   ): Promise<void> {
     const { log, connection } = this.#desk.options;
     if (!(await this.#desk.after('gathered'))) return;
-    const gathered = await this.#readAll(feedId, targetIds);
+    const wanted = await this.#sieve(hold, feedId, targetIds, bulk);
+    if (wanted.length === 0) return;
+    const gathered = await this.#readAll(feedId, wanted);
     if (!(await this.#desk.after('read'))) return;
-    const sends = await this.#record(hold, feedId, targetIds, gathered, bulk);
+    const sends = await this.#record(hold, feedId, wanted, gathered, bulk);
     if (sends === null || !(await this.#desk.after('recorded'))) return;
     log.info({ ...connection, feedId, rows: sends.length }, 'A feed is being submitted.');
     await this.#submit(hold, feedId, sends, bulk, port);
+  }
+
+  /** What is right as it stands, or too low, needs no reading for a feed: it is noted, and travels singly. @returns the rest, or none. */
+  async #sieve(hold: LaneHold, feedId: string, targetIds: readonly string[], bulk: BulkLimits): Promise<string[]> {
+    const { clock, opened } = this.#desk.options;
+    const wanted: string[] = [];
+    for (const ids of chunks(targetIds, rowsAtOnce)) {
+      const work = await this.#desk.load(ids);
+      const times = { now: clock.now(), monotonicMs: clock.monotonicMs() };
+      const decisions = decide(work, { ...times, manifest: opened.manifest, quietUntil: null, turn: firstTurn });
+      await this.#desk.options.find(work.targets, decisions.findings);
+      const numbers = numbersOf(work);
+      const open = [...decisions.reads, ...decisions.sends.map(({ target }) => target)];
+      wanted.push(
+        ...open
+          .filter(({ id, unseen }) => fitsBulk(goalOf(numbers.get(id)?.desired ?? 0, unseen), bulk))
+          .map(({ id }) => id),
+      );
+    }
+    const enough = wanted.length >= Math.ceil(bulk.rowsMin / 2);
+    const kept = new Set(wanted);
+    const rest = enough ? targetIds.filter((id) => !kept.has(id)) : targetIds;
+    await this.#desk.tx(async (tx) => {
+      await releaseTargets(tx, hold.orgId, feedId, rest);
+      if (!enough) await this.#tooFew(tx, hold, feedId, wanted.length, targetIds.length, bulk);
+    });
+    return enough ? wanted : [];
+  }
+
+  async #tooFew(tx: Tx, hold: LaneHold, feedId: string, fit: number, of: number, bulk: BulkLimits): Promise<void> {
+    const now = this.#desk.options.clock.now();
+    const reason = `Only ${fit} of ${of} numbers are to travel in a feed: they are written singly.`;
+    const change = { state: 'not_sent' as const, reason, endedAt: now, retryAt: now + bulk.windowMs };
+    await changeFeed(tx, hold.orgId, feedId, change);
   }
 
   async #readAll(feedId: string, targetIds: readonly string[]): Promise<Gathered> {
@@ -109,13 +146,7 @@ export class FeedMaker {
         const rest = targetIds.filter((id) => !recorded.has(id));
         await releaseTargets(tx, hold.orgId, feedId, rest);
         if (recorded.size === 0) {
-          const reason = `Only ${planned.length} of ${targetIds.length} numbers fit: they travel singly.`;
-          await changeFeed(tx, hold.orgId, feedId, {
-            state: 'not_sent',
-            reason,
-            endedAt: now,
-            retryAt: now + bulk.windowMs,
-          });
+          await this.#tooFew(tx, hold, feedId, planned.length, targetIds.length, bulk);
           return null;
         }
         const { readAt } = gathered;
@@ -231,7 +262,7 @@ export class FeedMaker {
         await this.#desk.notSent(hold, feedId, words, 60_000);
         return this.#desk.unauthorized(error);
       case 'connector.rejected':
-        await this.#desk.notSent(hold, feedId, words, bulk.everyMs);
+        await this.#desk.notSent(hold, feedId, words, Math.max(bulk.everyMs, bulk.windowMs));
         return this.#desk.alert(
           'feed_refused',
           `The channel refuses a feed: ${words} Its numbers are written singly.`,

@@ -252,7 +252,9 @@ function decideOne(
       const onItsWay = settling !== null && goal === settling.value;
       // What it shows is known, and so is that nothing is on its way: the change waits for its turn.
       const waits = context.limited && target.expected !== null && target.pendingValue === null;
-      const state = settling ? 'settling' : away ? 'unreachable' : waits ? 'pending' : 'unknown';
+      const unproven = settling !== null && target.state === 'unknown';
+      const state =
+        settling && !unproven ? 'settling' : unproven ? 'unknown' : away ? 'unreachable' : waits ? 'pending' : 'unknown';
       const reason = waitingFor(target, settling, away, context.limited);
       decisions.findings.push(
         finding(target, {
@@ -291,7 +293,10 @@ function nextLook(target: WorkTarget, read: boolean, { now, manifest }: Decision
 
 function waitingFor(target: WorkTarget, settling: { value: number } | null, away: boolean, limited: boolean): string {
   if (away) return 'The channel cannot be reached.';
-  if (settling) return `Accepted by the channel; it shows ${settling.value} within its settle time.`;
+  if (settling && target.state !== 'unknown')
+    return `Accepted by the channel; it shows ${settling.value} within its settle time.`;
+  // What is known of it was said when it became unknown: a feed that does not end, an answer that did not come.
+  if (settling && target.reason !== null) return target.reason;
   if (limited) return 'The channel limits our calls; it goes on as soon as it may.';
   return target.pendingValue === null
     ? 'The channel’s number cannot be read just now.'

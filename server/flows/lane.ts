@@ -71,6 +71,7 @@ class ConnectionLane implements Lane {
   readonly #busy = new Set<string>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
+  #ended = 0;
   #askedSweepAt = Number.NEGATIVE_INFINITY;
   #dead = false;
   #running = false;
@@ -138,9 +139,11 @@ class ConnectionLane implements Lane {
 
   async drain(): Promise<void> {
     for (let round = 0; round < 10_000 && !this.#dead; round += 1) {
+      const ended = this.#ended;
       const found = await this.#round();
-      if (!found && this.#tasks.size === 0) return;
-      if (!found) await Promise.race(this.#tasks);
+      // A task that ended while we looked may have left work that the look did not see.
+      if (!found && this.#tasks.size === 0 && this.#ended === ended) return;
+      if (!found && this.#tasks.size > 0) await Promise.race(this.#tasks);
     }
   }
 
@@ -273,6 +276,7 @@ class ConnectionLane implements Lane {
       .finally(() => {
         for (const id of ids) this.#busy.delete(id);
         this.#tasks.delete(task);
+        this.#ended += 1;
         this.wake();
       });
     this.#tasks.add(task);

@@ -49,6 +49,7 @@ export interface WorkTarget {
   desired: number | null;
   accepted: number | null;
   state: string;
+  reason: string | null;
   readOnly: boolean;
   seenVersion: number;
   effectSeq: number;
@@ -204,7 +205,7 @@ const loadSql = (pick: string) => `
       'variantId', t.variant_id, 'expected', t.expected, 'expectedHigh', t.expected_high, 'unknown', t.unknown, 'base', t.base, 'unseen', t.unseen,
       'unseenReleased', t.unseen > 0 and coalesce(date_trunc('second', (select orders_read_to from c)) > t.unseen_at, false),
       'pendingValue', t.pending_value, 'settlesAt', round(extract(epoch from t.settles_at) * 1000), 'observed', t.observed, 'desired', t.desired,
-      'accepted', t.accepted, 'state', t.state, 'readOnly', t.read_only, 'seenVersion', t.seen_version, 'effectSeq', t.effect_seq,
+      'accepted', t.accepted, 'state', t.state, 'reason', t.reason, 'readOnly', t.read_only, 'seenVersion', t.seen_version, 'effectSeq', t.effect_seq,
       'dirtyVersion', t.dirty_version, 'dirty', t.dirty_version > t.handled_version,
       'dirtySince', round(extract(epoch from t.dirty_since) * 1000), 'readDue', round(extract(epoch from t.read_due) * 1000), 'tries', t.tries, 'version', t.version, 'feedId', t.feed_id, 'causes', t.causes,
       'sku', (select v.sku from variants v where v.org_id = $1 and v.id = t.variant_id),
