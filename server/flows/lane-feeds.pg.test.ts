@@ -31,7 +31,9 @@ async function count(many: FeedStage, of: Record<number, number>): Promise<void>
 const target = (many: FeedStage, sku: string) => stage.target(many.shop, sku, 'DEFAULT');
 
 describe('many changed numbers', () => {
-  test('1,000 changed of 5,000 travel as one feed: read in bulk, submitted once, followed, read back; 107 calls in all', async () => {
+  test('1,000 changed of 5,000 travel as one feed: read in bulk, submitted once, followed, read back; 107 calls in all', {
+    timeout: 120_000,
+  }, async () => {
     const many = await feedStage(stage, 5_000, { bulk: { bulkRowsMin: 500 } });
     const publisher = stage.publisher([many.shop]);
     await many.stock(many.skus.slice(0, 1_000), 70);
