@@ -61,7 +61,13 @@ export class FeedMaker {
     for (const ids of chunks(targetIds, rowsAtOnce)) {
       const work = await this.#desk.load(ids);
       const times = { now: clock.now(), monotonicMs: clock.monotonicMs() };
-      const decisions = decide(work, { ...times, manifest: opened.manifest, quietUntil: null, turn: firstTurn });
+      const decisions = decide(work, {
+        ...times,
+        manifest: opened.manifest,
+        quietUntil: null,
+        limited: false,
+        turn: firstTurn,
+      });
       await this.#desk.options.find(work.targets, decisions.findings);
       const numbers = numbersOf(work);
       const open = [...decisions.reads, ...decisions.sends.map(({ target }) => target)];

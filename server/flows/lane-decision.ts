@@ -254,7 +254,15 @@ function decideOne(
       const waits = context.limited && target.expected !== null && target.pendingValue === null;
       const unproven = settling !== null && target.state === 'unknown';
       const state =
-        settling && !unproven ? 'settling' : unproven ? 'unknown' : away ? 'unreachable' : waits ? 'pending' : 'unknown';
+        settling && !unproven
+          ? 'settling'
+          : unproven
+            ? 'unknown'
+            : away
+              ? 'unreachable'
+              : waits
+                ? 'pending'
+                : 'unknown';
       const reason = waitingFor(target, settling, away, context.limited);
       decisions.findings.push(
         finding(target, {
