@@ -10,6 +10,7 @@ import { amazon } from '#connectors/amazon/index.ts';
 import { createBudgets } from '#connectors/kit/budget.ts';
 import { withBulkSettings } from '#connectors/kit/bulk-settings.ts';
 import type { Connector, Manifest } from '#connectors/kit/ports.ts';
+import type { SharedLimits } from '#connectors/kit/sharing.ts';
 import { type CallLogEntry, type ConnectionTransport, createTransport } from '#connectors/kit/transport.ts';
 import { shopify } from '#connectors/shopify/index.ts';
 import type { Clock, Ids, Random } from '#core/effects.ts';
@@ -17,6 +18,7 @@ import { uuidv7 } from '#core/uuid.ts';
 import { createIdempotency } from '#store/access/idempotency.ts';
 import { findApiKey } from '#store/access/keys.ts';
 import { type Connection, getConnection } from '#store/connections/connections.ts';
+import { exchangeLimits } from '#store/connections/limits.ts';
 import { keepOutsideCalls } from '#store/connections/outside-calls.ts';
 import { post } from '#store/ledger/post.ts';
 import { createStore, type Store } from '#store/tx.ts';
@@ -131,7 +133,17 @@ export async function createDeps(options: {
       'outside call',
     );
   };
-  const openConnection = createOpener({ config, store, vault, clock, random, onCall, metrics });
+  const openConnection = createOpener({
+    config,
+    store,
+    vault,
+    clock,
+    random,
+    ids,
+    soleProcess: options.soleProcess,
+    onCall,
+    metrics,
+  });
 
   const wake = () => {
     publisher.wake();
@@ -244,7 +256,7 @@ export async function createDeps(options: {
     async end() {
       await events.stop();
       await calls.stop();
-      openConnection.close();
+      await openConnection.close();
       await store.end();
     },
   };
@@ -257,6 +269,8 @@ function createOpener(deps: {
   vault: Vault;
   clock: Clock;
   random: Random;
+  ids: Ids;
+  soleProcess: boolean;
   metrics: ReturnType<typeof createMetrics>;
   onCall(ref: ConnectionRef, entry: CallLogEntry): void;
 }) {
@@ -276,6 +290,7 @@ function createOpener(deps: {
       allowedHosts: manifest.hosts,
       allowCustomEndpoints: deps.config.allowCustomEndpoints,
       budgets: createBudgets(deps.clock, manifest.budgets),
+      shared: sharedLimits(deps, ref),
       log: (entry) => {
         deps.metrics.outsideSeconds.observe(
           { platform: row.platform, operation: entry.operation, outcome: entry.outcome },
@@ -312,13 +327,34 @@ function createOpener(deps: {
       const stamp = JSON.stringify([row.kind, row.baseUrl, row.settings, row.credentials?.toString('base64')]);
       const known = open.get(row.id);
       if (known?.stamp === stamp) return known.opened;
-      known?.transport.close();
+      void known?.transport.close();
       const built = build(ref, row, connector);
       open.set(row.id, { stamp, ...built });
       return built.opened;
     },
-    close() {
-      for (const { transport } of open.values()) transport.close();
+    async close() {
+      await Promise.all([...open.values()].map(({ transport }) => transport.close()));
+    },
+  };
+}
+
+/** Buckets and breaker of a connection, shared with every other process on this database. Each opening is a holder of its own. */
+export function sharedLimits(
+  { store, clock, ids, soleProcess = false }: { store: Store; clock: Clock; ids: Ids; soleProcess?: boolean },
+  { orgId, connectionId }: ConnectionRef,
+): SharedLimits {
+  const holder = ids.uuid();
+  let alone = soleProcess;
+  return {
+    async exchange(asked) {
+      const context = { now: clock.now(), ids, alone };
+      const answer = await store.tenant(
+        orgId,
+        (tx) => exchangeLimits(tx, orgId, connectionId, holder, asked, context),
+        { statementTimeoutMs: 2_000 },
+      );
+      alone = false;
+      return answer;
     },
   };
 }

@@ -276,7 +276,7 @@ describe('channels', () => {
     await demo.ok('/api/inventory/adjustments', { body: set2 });
     const scarce = () => demo.ok<{ items: { connection: string }[] }>('/api/scarcity');
     await demo.until(async () => (await scarce()).items.length === 1);
-    await demo.until(async () => (await asShown()).filter((units) => units === 2).length === 1);
+    await demo.until(async () => (await asShown()).toSorted().join() === '0,0,2');
     const [chosen] = (await scarce()).items;
     expect((await asShown()).toSorted()).toEqual([0, 0, 2]);
     const told = (await run('explain', 'DEMO-006')).stdout;

@@ -1,6 +1,7 @@
 /** Operation: pause, resume and "now" for a connection or a listing, shadow mode, and one stop for all pushes. */
 import type { Command } from 'commander';
 import { type Preview, previewPushes } from '#server/flows/preview.ts';
+import { readLimits } from '#store/connections/limits.ts';
 import {
   type Acting,
   type Pushes,
@@ -20,7 +21,7 @@ import { readShadow, setShadow, setShadowDefault } from '#store/listings/shadow.
 import { askListingSync } from '#store/listings/system.ts';
 import { findListings, type ListingLine, listingSettled } from '#store/views/listings.ts';
 import { type Cli, examples } from './cli.ts';
-import { findConnection } from './connection-lookup.ts';
+import { findConnection, statesOf } from './connection-lookup.ts';
 import { CommandError, count, type Exit, type Output, table, unknown, usage } from './output.ts';
 import { actor, type Session } from './session.ts';
 import { isUuid, laterOption, wholeNumber } from './values.ts';
@@ -65,6 +66,14 @@ export function operationOfConnections(cli: Cli, connection: Command): void {
       );
     },
   );
+  cli.withSession(
+    connection
+      .command('show')
+      .argument('<connection>')
+      .description('one connection: state, pause, backlog, what is used of the channel’s limits, breaker')
+      .addHelpText('after', examples('connection show "My shop"', 'connection show "My shop" --json')),
+    (session, { args, output }) => show(session, args[0] ?? '', output),
+  );
   cli.withSession<{ new?: boolean; limit: number }>(
     connection
       .command('shadow')
@@ -79,6 +88,43 @@ export function operationOfConnections(cli: Cli, connection: Command): void {
       ),
     (session, { args, options, output }) => shadow(session, args[0] ?? '', args[1], options, output),
   );
+}
+
+async function show(session: Session, named: string, output: Output): Promise<void> {
+  const { id: orgId } = session.organization();
+  const found = await findConnection(session, named);
+  const { budget, breaker } = await session.store.tenant(orgId, (tx) => readLimits(tx, orgId, found.id));
+  output.result({ ...found, budget, breaker }, (print) => {
+    const { pause } = found;
+    const paused = pause && [pause.reason, pause.until === null ? null : `until ${pause.until}`].filter(Boolean);
+    print(
+      `${found.name} (${found.platform}, ${found.kind}) is ${found.state}${found.stateReason ? `: ${found.stateReason}` : ''}`,
+    );
+    if (pause)
+      print(`paused since ${pause.at} by ${pause.by ?? 'unknown'}${paused?.length ? `: ${paused.join(', ')}` : ''}`);
+    if (found.shadowSince !== null) print(`in shadow mode since ${found.shadowSince}: nothing is sent`);
+    print(
+      `${count(found.listings, 'listing')}, ${found.unmapped} unmapped, ${found.waiting} waiting; ${statesOf(found)}`,
+    );
+    print(
+      breaker.state === 'closed'
+        ? 'breaker closed: it is called'
+        : `breaker ${breaker.state} since ${breaker.since}: it is not called, tried again at ${breaker.retryAt}`,
+    );
+    for (const line of table(
+      ['bucket', 'per second', 'burst', 'used', 'processes', 'refusals', 'blocked until'],
+      budget.map((one) => [
+        one.bucket,
+        one.ratePerSecond,
+        one.capacity,
+        `${Math.round(one.used * 100)} %`,
+        one.processes,
+        one.refusals,
+        one.blockedUntil,
+      ]),
+    ))
+      print(line);
+  });
 }
 
 async function shadow(
@@ -262,7 +308,7 @@ async function stop(session: Session, options: { reason?: string; org?: string }
   } else
     for (const { id } of organizations)
       stopped = await session.store.tenant(id, (tx) => stopPushes(tx, id, reason, acting(session)));
-  const state = await statesOf(session, organizations);
+  const state = await pushesOf(session, organizations);
   const onTheWire = state.reduce((sum, one) => sum + one.onTheWire, 0);
   output.result(
     { stopped: true, changed: stopped, scope: org ?? 'installation', onTheWire, organizations: state },
@@ -276,7 +322,7 @@ async function stop(session: Session, options: { reason?: string; org?: string }
 async function resume(session: Session, options: { yes?: boolean; org?: string }, output: Output): Promise<Exit> {
   const { org } = options;
   const organizations = meant(session, org);
-  const state = await statesOf(session, organizations);
+  const state = await pushesOf(session, organizations);
   const lines = state.flatMap((one) => one.connections);
   const done = options.yes === true;
   if (done && org === undefined) {
@@ -286,8 +332,8 @@ async function resume(session: Session, options: { yes?: boolean; org?: string }
   }
   if (done && org !== undefined)
     for (const { id } of organizations) await session.store.tenant(id, (tx) => resumePushes(tx, id, acting(session)));
-  const still = done ? (await statesOf(session, organizations)).filter((one) => one.stopped) : state;
-  output.result({ resumed: done, organizations: done ? await statesOf(session, organizations) : state }, (print) => {
+  const still = done ? (await pushesOf(session, organizations)).filter((one) => one.stopped) : state;
+  output.result({ resumed: done, organizations: done ? await pushesOf(session, organizations) : state }, (print) => {
     for (const line of table(
       ['connection', 'cuts', 'units', 'raises', 'units', 'equal', 'unknown', ''],
       lines.map(({ name, preview, paused, shadow: inShadow }) => [
@@ -317,7 +363,7 @@ type OrganizationPushes = Omit<Pushes, 'connections'> & {
   connections: (Pushes['connections'][number] & { preview: Preview })[];
 };
 
-async function statesOf(
+async function pushesOf(
   session: Session,
   organizations: readonly { id: string; slug: string }[],
 ): Promise<OrganizationPushes[]> {

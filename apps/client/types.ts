@@ -87,6 +87,24 @@ export interface Connection {
   locations: { code: string; externalId: string }[];
 }
 
+/** What is used of one of the channel's token buckets. */
+export interface Budget {
+  bucket: string;
+  ratePerSecond: number;
+  capacity: number;
+  /** 0–1, averaged over half a minute. */
+  used: number;
+  processes: number;
+  refusals: number;
+  blockedUntil: string | null;
+}
+
+/** `GET /api/connections/{id}`: one of the list, and its limits. */
+export interface ConnectionDetail extends Connection {
+  budget: Budget[];
+  breaker: { state: 'closed' | 'open' | 'half_open'; since: string | null; retryAt: string | null };
+}
+
 export interface Movement {
   id: string;
   sku: string;

@@ -6,6 +6,7 @@
  *   half_open  exactly one call goes as a probe; success → closed, failure → open for twice as long (1 s … 30 s)
  *
  * A failure is a call the vendor did not answer, or answered with 5xx; a refusal for rate or a 4xx is an answer.
+ * Transitions are shared by all processes of a connection (sharing.ts), counters are each one's own.
  * Used by the transport, one per connection. Our own and not cockatiel's: that one reads the real clock, so that a
  * simulated hour would not close it again, and it parks further calls behind the probe beyond their deadline.
  */
@@ -27,47 +28,63 @@ export interface Breaker {
   failed(): void;
   /** The call was given up before it said anything about the vendor. */
   withdrawn(): void;
+  /** Another process found out. */
+  adopt(told: BreakerTransition): void;
   state(): BreakerState;
 }
 
-export function createBreaker(clock: Clock): Breaker {
+/** What other processes are told: everybody keeps away, or may call again. */
+export type BreakerTransition = { state: 'closed' } | { state: 'open'; forMs: number };
+
+/** @param onTransition called once for each opening, re-opening and closing that this process decides */
+export function createBreaker(clock: Clock, onTransition?: (transition: BreakerTransition) => void): Breaker {
   let failures = 0;
-  let openedAt: number | null = null;
+  let openUntil: number | null = null;
   let openMs = FIRST_OPEN_MS;
   let probing = false;
 
-  const remainingMs = (since: number) => Math.max(0, since + openMs - clock.monotonicMs());
+  const open = () => {
+    openUntil = clock.monotonicMs() + openMs;
+    onTransition?.({ state: 'open', forMs: openMs });
+  };
+  const close = () => {
+    failures = 0;
+    openUntil = null;
+    openMs = FIRST_OPEN_MS;
+    probing = false;
+  };
 
   return {
     ask() {
-      if (openedAt === null) return { kind: 'go' };
-      const retryAfterMs = remainingMs(openedAt);
+      if (openUntil === null) return { kind: 'go' };
+      const retryAfterMs = openUntil - clock.monotonicMs();
       if (retryAfterMs > 0 || probing) return { kind: 'stay_away', retryAfterMs: Math.max(retryAfterMs, 100) };
       probing = true;
       return { kind: 'go' };
     },
     succeeded() {
-      failures = 0;
-      openedAt = null;
-      openMs = FIRST_OPEN_MS;
-      probing = false;
+      const wasOpen = openUntil !== null;
+      close();
+      if (wasOpen) onTransition?.({ state: 'closed' });
     },
     failed() {
       failures += 1;
-      if (openedAt !== null && probing) {
+      if (openUntil !== null && probing) {
         openMs = Math.min(LONGEST_OPEN_MS, openMs * 2);
-        openedAt = clock.monotonicMs();
         probing = false;
-      } else if (openedAt === null && failures >= FAILURES_TO_OPEN) {
-        openedAt = clock.monotonicMs();
-      }
+        open();
+      } else if (openUntil === null && failures >= FAILURES_TO_OPEN) open();
     },
     withdrawn() {
       probing = false;
     },
+    adopt(told) {
+      if (told.state === 'closed') return close();
+      openUntil = clock.monotonicMs() + told.forMs;
+    },
     state() {
-      if (openedAt === null) return { kind: 'closed', failures };
-      const retryAfterMs = remainingMs(openedAt);
+      if (openUntil === null) return { kind: 'closed', failures };
+      const retryAfterMs = Math.max(0, openUntil - clock.monotonicMs());
       return retryAfterMs > 0 ? { kind: 'open', retryAfterMs } : { kind: 'half_open' };
     },
   };

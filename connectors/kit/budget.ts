@@ -8,19 +8,24 @@
  *               the reads those writes depend on (a stale answer must be read back before it is tried again)
  *   slowdown  = halved by every refusal for rate (not below 1/16), won back in a minute
  *
+ *   share     = several processes on one connection each use their part of rate and burst (sharing.ts); alone, all of it
+ *
  * `Bucket` is the pure part (time comes in as a value), `createBudgets` adds waiting. One per connection, held by its
  * transport. The vendor's own count of what is left always wins over ours, less what is in flight and uncounted there.
  */
 import type { Clock } from '#core/effects.ts';
 import { ConnectorError } from '#core/errors.ts';
+import { safety as SAFETY, type ShareClaim, type ShareGrant } from '#core/limits/shares.ts';
 import type { BudgetClass, BudgetLimits, BudgetReport } from './ports.ts';
 
-/** We never use a bucket to the brim: other clocks and other counts differ a little. */
-const SAFETY = 0.9;
 const DEFAULT_RESERVE = 0.3;
 const READ_SHARE = 0.25;
 const SLOWEST = 1 / 16;
 const RECOVERY_MS = 60_000;
+const LONGEST_WAIT_MS = 24 * 3_600_000;
+/** How much more an urgent point says about who needs the bucket. */
+const URGENT_WEIGHT = 4;
+const weightOf = (budgetClass: BudgetClass): number => (budgetClass === 'urgent' ? URGENT_WEIGHT : 1);
 /** Calls in flight together are refused together; that is one refusal. */
 const SAME_REFUSAL_MS = 1_000;
 /** A vendor we know nothing about: slow enough for anyone. */
@@ -50,6 +55,11 @@ export class Bucket {
   private refusedAt = Number.NEGATIVE_INFINITY;
   private readCredit = 0;
   private inFlight = 0;
+  /** Our part of rate and burst, 0–1. */
+  private share = 1;
+  /** The dearest call that waits: it may be saved up for beyond our part of the burst. */
+  private wants = 0;
+  private used = 0;
 
   constructor(limits: BudgetLimits, nowMs: number) {
     this.rate = limits.ratePerSecond;
@@ -68,15 +78,20 @@ export class Bucket {
   waitMs(nowMs: number, budgetClass: BudgetClass, cost: number): number {
     this.refill(nowMs);
     const blocked = Math.max(0, this.blockedUntil - nowMs);
-    const missing = this.needed(budgetClass, cost) - this.tokens;
+    const needed = this.needed(budgetClass, cost);
+    this.wants = Math.max(this.wants, needed);
+    const missing = needed - this.tokens;
     if (missing <= 1e-9) return Math.ceil(blocked);
-    return Math.ceil(Math.max(blocked, (missing / this.effectiveRate()) * 1000));
+    // With no share yet nothing comes by itself: whoever brings one wakes the queue.
+    return Math.min(LONGEST_WAIT_MS, Math.ceil(Math.max(blocked, (missing / this.effectiveRate()) * 1000)));
   }
 
   /** Takes the points of a call that `waitMs` let through. */
   take(budgetClass: BudgetClass, cost: number): void {
     this.tokens -= cost;
     this.inFlight += cost;
+    this.wants = 0;
+    this.used += cost * weightOf(budgetClass);
     const cap = this.usable() * READ_SHARE;
     this.readCredit =
       budgetClass === 'read' ? Math.max(0, this.readCredit - cost) : Math.min(cap, this.readCredit + cost * READ_SHARE);
@@ -91,8 +106,9 @@ export class Bucket {
     this.refill(nowMs);
     if (report.ratePerSecond !== undefined && report.ratePerSecond > 0) this.rate = report.ratePerSecond;
     if (report.capacity !== undefined && report.capacity > 0) this.capacity = Math.max(1, report.capacity);
-    if (report.available !== undefined) this.tokens = report.available - this.inFlight - this.capacity * (1 - SAFETY);
-    this.tokens = Math.min(this.tokens, this.usable());
+    if (report.available !== undefined)
+      this.tokens = (report.available - this.capacity * (1 - SAFETY)) * this.share - this.inFlight;
+    this.tokens = Math.min(this.tokens, this.room());
   }
 
   /** The vendor refused for rate: half speed, and nothing before `retryAfterMs`. */
@@ -109,7 +125,22 @@ export class Bucket {
   /** Share of the usable bucket that is left, 0–1. */
   left(nowMs: number): number {
     this.refill(nowMs);
-    return Math.max(0, Math.min(1, this.tokens / this.usable()));
+    return Math.max(0, Math.min(1, this.tokens / this.room()));
+  }
+
+  /** Our part from now on, and what it brings or takes in tokens. */
+  setShare(nowMs: number, share: number, tokens: number): void {
+    this.refill(nowMs);
+    this.share = share;
+    this.tokens = Math.min(this.tokens + tokens, this.room());
+  }
+
+  /** What others are told of us; `used` counts points since it was last told, urgent ones fourfold. */
+  tell(nowMs: number): { rate: number; capacity: number; tokens: number; used: number; blockedForMs: number } {
+    this.refill(nowMs);
+    const { rate, capacity, tokens, used } = this;
+    this.used = 0;
+    return { rate, capacity, tokens, used, blockedForMs: Math.max(0, this.blockedUntil - nowMs) };
   }
 
   state(nowMs: number): Pick<BudgetState, 'tokens' | 'capacity' | 'ratePerSecond' | 'slowdown' | 'inFlight'> {
@@ -123,13 +154,20 @@ export class Bucket {
   }
 
   private effectiveRate(): number {
-    return this.rate * SAFETY * this.slowdown;
+    return this.rate * SAFETY * this.slowdown * this.share;
+  }
+
+  /** What we may hold: our part of the burst, and always enough for one call. */
+  private room(): number {
+    return this.share >= 1 ? this.usable() : Math.max(1, this.usable() * this.share, this.wants);
   }
 
   /** A cost above what the bucket can ever hold needs a full bucket, and leaves it in debt. */
   private needed(budgetClass: BudgetClass, cost: number): number {
     const floor =
-      budgetClass === 'urgent' || (budgetClass === 'read' && this.owesRead(cost)) ? 0 : this.reserve * this.usable();
+      budgetClass === 'urgent' || (budgetClass === 'read' && this.owesRead(cost))
+        ? 0
+        : this.reserve * this.usable() * this.share;
     return Math.min(cost + floor, this.usable());
   }
 
@@ -137,7 +175,7 @@ export class Bucket {
     const elapsed = Math.max(0, nowMs - this.at);
     if (elapsed === 0) return;
     this.at = nowMs;
-    this.tokens = Math.min(this.usable(), this.tokens + (this.effectiveRate() * elapsed) / 1000);
+    this.tokens = Math.min(this.room(), this.tokens + (this.effectiveRate() * elapsed) / 1000);
     this.slowdown = Math.min(1, this.slowdown + elapsed / RECOVERY_MS);
   }
 }
@@ -165,6 +203,11 @@ export interface Budgets {
   /** A refusal for rate; `retryAfterMs` null when the vendor named none. */
   refused(bucket: string, retryAfterMs: number | null): void;
   state(): BudgetState[];
+  /** Begins without a share: `grant` brings one. */
+  restrict(bucket: string, share: number): void;
+  /** What is asked of the other processes for this bucket. */
+  claim(bucket: string, leaves: boolean): ShareClaim;
+  grant(grant: ShareGrant): void;
 }
 
 /**
@@ -183,6 +226,9 @@ export function createBudgets(clock: Clock, limits: Readonly<Record<string, Budg
     report: (bucket, report) => queueOf(bucket).learn(report),
     refused: (bucket, retryAfterMs) => queueOf(bucket).refused(retryAfterMs ?? 1_000),
     state: () => [...queues.values()].map((queue) => queue.state()),
+    restrict: (bucket, share) => queueOf(bucket).restrict(share),
+    claim: (bucket, leaves) => queueOf(bucket).claim(leaves),
+    grant: (grant) => queueOf(grant.bucket).grant(grant),
   };
 }
 
@@ -194,6 +240,9 @@ class BucketQueue {
   private waiters: Waiter[] = [];
   private arrivals = 0;
   private wake: AbortController | null = null;
+  private refusals = 0;
+  private refusalsKnown: number | null = null;
+  private toldAt: number | null = null;
 
   constructor(clock: Clock, bucket: Bucket, name: string) {
     this.clock = clock;
@@ -218,11 +267,42 @@ class BucketQueue {
 
   learn(report: BudgetReport): void {
     this.bucket.learn(this.clock.monotonicMs(), report);
-    if (report.throttled) this.bucket.refused(this.clock.monotonicMs(), 0);
+    if (report.throttled) {
+      this.refusals += 1;
+      this.bucket.refused(this.clock.monotonicMs(), 0);
+    }
+    this.wake?.abort();
+  }
+
+  restrict(share: number): void {
+    const now = this.clock.monotonicMs();
+    const { tokens } = this.bucket.state(now);
+    this.bucket.setShare(now, share, Math.min(0, -tokens));
+    this.wake?.abort();
+  }
+
+  claim(leaves: boolean): ShareClaim {
+    const now = this.clock.monotonicMs();
+    const seconds = Math.max(100, now - (this.toldAt ?? now - 1_000)) / 1_000;
+    this.toldAt = now;
+    const { used, ...told } = this.bucket.tell(now);
+    const waiting = this.waiters.reduce((sum, { cost, budgetClass }) => sum + cost * weightOf(budgetClass), 0);
+    const { refusals } = this;
+    this.refusals = 0;
+    return { bucket: this.name, ...told, demand: (used + waiting) / seconds, refusals, leaves };
+  }
+
+  /** An answer to `claim`. A refusal of another process is ours as well. */
+  grant({ share, tokens, refusals, blockedForMs }: ShareGrant): void {
+    const now = this.clock.monotonicMs();
+    if (this.refusalsKnown !== null && refusals > this.refusalsKnown) this.bucket.refused(now, blockedForMs);
+    this.refusalsKnown = refusals;
+    this.bucket.setShare(now, share, tokens);
     this.wake?.abort();
   }
 
   refused(retryAfterMs: number): void {
+    this.refusals += 1;
     this.bucket.refused(this.clock.monotonicMs(), retryAfterMs);
     this.wake?.abort();
   }

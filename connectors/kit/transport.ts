@@ -21,6 +21,7 @@ import { createExchanger, type ExchangeAnswer, ExchangeFault } from './exchange.
 import type { BudgetClass, OutsideAnswer, OutsideCall, Transport } from './ports.ts';
 import { redactBody, redactHeaders, redactQueries, redactUrl } from './redaction.ts';
 import { retryRead } from './retry.ts';
+import { createSharing, type SharedLimits } from './sharing.ts';
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 /** Below this share of its bucket a connection is close to its limit (alert at 80 % used). */
@@ -38,6 +39,8 @@ export interface TransportOptions {
   allowCustomEndpoints: boolean;
   /** `createBudgets(clock, manifest.budgets)`, one per connection. */
   budgets: Budgets;
+  /** Other processes work on the same connection: buckets and breaker are shared with them. Default: alone. */
+  shared?: SharedLimits;
   log?: (entry: CallLogEntry) => void;
   /** Called after a call that left less than a fifth of its bucket, or that had to wait. */
   onBudget?: (event: BudgetEvent) => void;
@@ -81,16 +84,18 @@ export interface BudgetEvent {
 export interface ConnectionTransport extends Transport {
   breaker(): BreakerState;
   budgets(): BudgetState[];
-  /** Closes idle connections; calls in flight fail. */
-  close(): void;
+  /** Closes idle connections; calls in flight fail; shares of the vendor's limits are given back. */
+  close(): Promise<void>;
 }
 
 export function createTransport(options: TransportOptions): ConnectionTransport {
   const { clock, random, budgets } = options;
-  const breaker = createBreaker(clock);
+  const breaker = createBreaker(clock, (transition) => sharing?.transition(transition));
+  const sharing = options.shared ? createSharing({ clock, budgets, breaker, limits: options.shared }) : null;
   const exchanger = createExchanger(clock, guardedLookup(options));
 
   async function attempt(call: OutsideCall, url: URL, number: number): Promise<OutsideAnswer> {
+    await sharing?.ready(call.bucket);
     const permit = await budgets.acquire(call.bucket, call.budget, call.cost ?? 1, call.signal);
     if (permit.waitedMs > 0 || permit.left < NEARLY_SPENT)
       options.onBudget?.({ bucket: call.bucket, budget: call.budget, waitedMs: permit.waitedMs, left: permit.left });
@@ -100,7 +105,10 @@ export function createTransport(options: TransportOptions): ConnectionTransport 
       const asked = breaker.ask();
       if (asked.kind === 'stay_away') throw breakerOpen(call, asked.retryAfterMs);
       const answer = await send(call, url);
-      if (answer.status === 429) budgets.refused(call.bucket, retryAfterMs(answer.headers, clock.now()));
+      if (answer.status === 429) {
+        budgets.refused(call.bucket, retryAfterMs(answer.headers, clock.now()));
+        sharing?.urge();
+      }
       const fault = faultOfStatus(call, answer, clock.now());
       record.answered(answer, fault);
       if (fault) throw fault;
@@ -150,7 +158,10 @@ export function createTransport(options: TransportOptions): ConnectionTransport 
     report: (bucket, report) => budgets.report(bucket, report),
     breaker: () => breaker.state(),
     budgets: () => budgets.state(),
-    close: () => exchanger.close(),
+    async close() {
+      exchanger.close();
+      await sharing?.close();
+    },
   };
 }
 

@@ -4,14 +4,15 @@
  * we learn of a sale.
  */
 import { createBudgets } from '#connectors/kit/budget.ts';
-import type { Connector, Manifest } from '#connectors/kit/ports.ts';
-import { type CallLogEntry, createTransport } from '#connectors/kit/transport.ts';
+import type { Channel, Connector, Manifest } from '#connectors/kit/ports.ts';
+import { type CallLogEntry, type ConnectionTransport, createTransport } from '#connectors/kit/transport.ts';
 import type { Clock } from '#core/effects.ts';
 import { LineId, type LocationId, type OrgId, type VariantId } from '#core/ids.ts';
 import { uuidv7 } from '#core/uuid.ts';
 import { createSimClock, type SimClock } from '#sim/kit/clock.ts';
 import { createSimulatorHost, type SimulatorHost } from '#sim/kit/server.ts';
 import type { Simulator } from '#sim/kit/simulator.ts';
+import { exchangeLimits } from '#store/connections/limits.ts';
 import { post } from '#store/ledger/post.ts';
 import { applyChannelEffects } from '#store/listings/effects.ts';
 import { upsertListings } from '#store/listings/listings.ts';
@@ -68,6 +69,8 @@ export interface Shop {
   opened: OpenedConnection;
   simulator: Simulator;
   url: string;
+  /** The same connection as another process opens it: the vendor's own budgets, shared through the database. */
+  open(): Channel;
   /** Calls as they left, newest last. */
   log: CallLogEntry[];
   control(path: string, body?: unknown, method?: string): Promise<Record<string, never>>;
@@ -298,7 +301,7 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
         [orgId, scope, scopeId],
       );
     },
-    connect: (connectOptions) => connect(stage, connectOptions),
+    connect: (connectOptions) => connect(stage, connectOptions, stops),
     async list(shop, listings) {
       return tenant(orgId, (tx) =>
         upsertListings(
@@ -372,7 +375,7 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
   return stage;
 }
 
-async function connect(stage: Stage, options: ConnectOptions): Promise<Shop> {
+async function connect(stage: Stage, options: ConnectOptions, stops: (() => Promise<void>)[]): Promise<Shop> {
   const { db, orgId, clock, host, ids } = stage;
   const { connector, simulator } = options;
   host.mount(simulator);
@@ -407,16 +410,18 @@ async function connect(stage: Stage, options: ConnectOptions): Promise<Shop> {
     ),
     log: (entry) => log.push(entry),
   });
-  const channel = connector.open({
-    connectionId,
-    kind: 'simulated',
-    baseUrl: url,
-    settings: options.settings,
-    credentials: options.credentials,
-    transport,
-    clock,
-    random: realRandom,
-  });
+  const over = (way: ConnectionTransport) =>
+    connector.open({
+      connectionId,
+      kind: 'simulated',
+      baseUrl: url,
+      settings: options.settings,
+      credentials: options.credentials,
+      transport: way,
+      clock,
+      random: realRandom,
+    });
+  const channel = over(transport);
   const control: Shop['control'] = async (path, body, method = body === undefined ? 'GET' : 'POST') => {
     const response = await fetch(`${url}/_sim${path}`, {
       method,
@@ -430,6 +435,26 @@ async function connect(stage: Stage, options: ConnectOptions): Promise<Shop> {
   return {
     connection: { orgId, connectionId },
     opened: { manifest, channel },
+    open() {
+      const holder = ids.uuid();
+      const another = createTransport({
+        clock,
+        random: realRandom,
+        kind: 'simulated',
+        baseUrl: url,
+        allowedHosts: [],
+        allowCustomEndpoints: true,
+        budgets: createBudgets(clock, manifest.budgets),
+        shared: {
+          exchange: (asked) =>
+            db.store.tenant(orgId, (tx) =>
+              exchangeLimits(tx, orgId, connectionId, holder, asked, { now: clock.now(), ids }),
+            ),
+        },
+      });
+      stops.push(() => another.close());
+      return over(another);
+    },
     simulator,
     url,
     log,

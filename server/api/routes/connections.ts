@@ -1,5 +1,6 @@
 /** Connections: what is linked and how it does. Pausing and stopping are in operation.ts. */
 import { z } from 'zod';
+import { readLimits } from '#store/connections/limits.ts';
 import { readConnections } from '#store/views/connections.ts';
 import type { Api } from '../app.ts';
 import type { ApiDeps } from '../deps.ts';
@@ -33,8 +34,23 @@ export async function connectionRoutes(app: Api, deps: ApiDeps): Promise<void> {
       );
     },
   );
-  app.get('/api/connections/:id', { schema: { summary: 'One connection', params: byId } }, async (request) =>
-    one(callerOf(request).orgId, request.params.id),
+  app.get(
+    '/api/connections/:id',
+    {
+      schema: {
+        summary:
+          'One connection, with what is used of the channel’s limits (budget) and whether it is called (breaker)',
+        params: byId,
+      },
+    },
+    async (request) => {
+      const { orgId } = callerOf(request);
+      const connection = await one(orgId, request.params.id);
+      return {
+        ...connection,
+        ...(await deps.store.tenant(orgId, (tx) => readLimits(tx, orgId, connection.id))),
+      };
+    },
   );
 
   app.post(

@@ -1,0 +1,205 @@
+/**
+ * Sharing: how this process keeps to a vendor's limits together with the other processes that work on the same connection.
+ *
+ * A call costs no question. Each bucket in use holds a share (core/limits/shares.ts) that is asked for again twice a second, all
+ * buckets of a connection in one question, and given back after ten seconds without a call. Breaker transitions travel with it, and
+ * at once when they happen.
+ *
+ *   resting  → first call: one question, waited for at most 300 ms → sharing
+ *   sharing  → asked again every 500 ms → … → not used for 10 s → given back → resting
+ *   orphaned   the database was not heard in time: a tenth of the rate, until it is (never more than the vendor allows: the others
+ *              use nine tenths)
+ *
+ * Used by the transport. The question itself is store/connections/limits.ts, through server/deps.ts.
+ */
+import type { Clock } from '#core/effects.ts';
+import {
+  type BreakerClaim,
+  type BreakerGrant,
+  orphanShare,
+  type ShareClaim,
+  type ShareGrant,
+  shareLeaseMs,
+} from '#core/limits/shares.ts';
+import type { Breaker, BreakerTransition } from './breaker.ts';
+import type { Budgets } from './budget.ts';
+
+const askEveryMs = 500;
+const restAfterMs = 10_000;
+const firstAnswerMs = 300;
+/** Whoever opened the breaker probes; the others only if nothing was heard of that. */
+const graceMs = 1_000;
+
+/** Asks the other processes, through the database. Rejects when that is not possible just now. */
+export interface SharedLimits {
+  exchange(asked: {
+    claims: readonly ShareClaim[];
+    breaker: BreakerClaim;
+  }): Promise<{ grants: ShareGrant[]; breaker: BreakerGrant }>;
+}
+
+export interface Sharing {
+  /** Right away unless this is the bucket's first call for a while. */
+  ready(bucket: string): Promise<void> | undefined;
+  /** Something the others should know at once. */
+  urge(): void;
+  transition(transition: BreakerTransition): void;
+  close(): Promise<void>;
+}
+
+interface Held {
+  usedAt: number;
+  until: number;
+  orphaned: boolean;
+}
+
+export function createSharing(options: {
+  clock: Clock;
+  budgets: Budgets;
+  breaker: Breaker;
+  limits: SharedLimits;
+}): Sharing {
+  return new BucketSharing(options);
+}
+
+class BucketSharing implements Sharing {
+  readonly #options: Parameters<typeof createSharing>[0];
+  readonly #held = new Map<string, Held>();
+  #epoch = 0;
+  #transition: BreakerTransition | null = null;
+  #asking: Promise<void> | null = null;
+  #again = false;
+  #loop: Promise<void> | null = null;
+  #closed = false;
+  readonly #closing = new AbortController();
+
+  constructor(options: Parameters<typeof createSharing>[0]) {
+    this.#options = options;
+  }
+
+  ready(bucket: string): Promise<void> | undefined {
+    const { clock, budgets } = this.#options;
+    const now = clock.monotonicMs();
+    const held = this.#held.get(bucket);
+    if (held) {
+      held.usedAt = now;
+      if (now > held.until) this.#orphan(bucket, held);
+      return undefined;
+    }
+    if (this.#closed) return undefined;
+    this.#held.set(bucket, { usedAt: now, until: now, orphaned: true });
+    budgets.restrict(bucket, orphanShare);
+    this.#loop ??= this.#run();
+    const patience = new AbortController();
+    return Promise.race([this.#ask(), clock.sleep(firstAnswerMs, patience.signal)]).finally(() => patience.abort());
+  }
+
+  urge(): void {
+    if (this.#held.size > 0) void this.#ask();
+  }
+
+  transition(transition: BreakerTransition): void {
+    this.#transition = transition;
+    this.urge();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#closing.abort();
+    await this.#loop;
+    await this.#asking;
+    if (this.#held.size > 0) await this.#exchange();
+  }
+
+  async #run(): Promise<void> {
+    const { clock } = this.#options;
+    while (!this.#closed && this.#held.size > 0) {
+      await clock.sleep(askEveryMs, this.#closing.signal);
+      if (!this.#closed) await this.#ask();
+    }
+    this.#loop = null;
+  }
+
+  /** One question at a time; what comes up while it is on its way is asked right after it. */
+  #ask(): Promise<void> {
+    if (this.#asking) {
+      this.#again = true;
+      return this.#asking;
+    }
+    const asking = this.#askUntilQuiet().finally(() => {
+      this.#asking = null;
+    });
+    this.#asking = asking;
+    return asking;
+  }
+
+  async #askUntilQuiet(): Promise<void> {
+    do {
+      this.#again = false;
+      await this.#exchange();
+    } while (this.#again && !this.#closed);
+  }
+
+  async #exchange(): Promise<void> {
+    const { clock, budgets, limits } = this.#options;
+    const asked = clock.monotonicMs();
+    const leaving = new Set(
+      [...this.#held].filter(([, { usedAt }]) => this.#closed || asked - usedAt > restAfterMs).map(([name]) => name),
+    );
+    const claims = [...this.#held.keys()].map((bucket) => budgets.claim(bucket, leaving.has(bucket)));
+    const transition = this.#transition;
+    const answered = new AbortController();
+    void this.#watch(answered.signal);
+    try {
+      const { grants, breaker } = await limits.exchange({ claims, breaker: { epoch: this.#epoch, transition } });
+      for (const grant of grants) this.#take(grant, asked, leaving.has(grant.bucket));
+      this.#adopt(breaker, transition);
+    } catch {
+      // Not heard: shares run out by themselves, and the next question comes soon. The store's own trouble is logged where it is met.
+    } finally {
+      answered.abort();
+    }
+  }
+
+  #take(grant: ShareGrant, asked: number, leaving: boolean): void {
+    const { budgets } = this.#options;
+    const held = this.#held.get(grant.bucket);
+    if (!held) return;
+    budgets.grant(grant);
+    if (leaving && held.usedAt <= asked) this.#held.delete(grant.bucket);
+    // Used again while its share was on the way back: it asks anew.
+    else if (leaving) this.#again = true;
+    held.until = asked + shareLeaseMs;
+    held.orphaned = false;
+  }
+
+  #adopt(told: BreakerGrant, sent: BreakerTransition | null): void {
+    const { breaker } = this.#options;
+    if (this.#transition === sent) this.#transition = null;
+    if (told.epoch === this.#epoch) return;
+    const ours = sent !== null && told.epoch === this.#epoch + 1 && told.state === sent.state;
+    this.#epoch = told.epoch;
+    if (ours && (told.mine || told.state === 'closed')) return;
+    if (told.state === 'closed') breaker.adopt({ state: 'closed' });
+    else
+      breaker.adopt({ state: 'open', forMs: told.remainingMs + (told.mine || told.remainingMs === 0 ? 0 : graceMs) });
+  }
+
+  /** While no answer comes, shares run out. */
+  async #watch(answered: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    for (const [bucket, held] of this.#held) {
+      if (held.orphaned) continue;
+      await clock.sleep(Math.max(0, held.until - clock.monotonicMs()), answered);
+      if (answered.aborted) return;
+      this.#orphan(bucket, held);
+    }
+  }
+
+  #orphan(bucket: string, held: Held): void {
+    if (held.orphaned) return;
+    held.orphaned = true;
+    this.#options.budgets.restrict(bucket, orphanShare);
+  }
+}
