@@ -14,6 +14,7 @@ import { createApiKey, createOrganization } from '#store/access/keys.ts';
 import { findLocations, findVariants, mergeProducts, setComponents } from '#store/catalog/bulk.ts';
 import { ensureLocations } from '#store/catalog/lookup.ts';
 import { createConnection, getConnection, mapLocation, updateConnection } from '#store/connections/connections.ts';
+import { setWebhookUrl } from '#store/connections/watches.ts';
 import { post } from '#store/ledger/post.ts';
 import { heldLanes } from '#store/listings/lease.ts';
 import { readConnections } from '#store/views/connections.ts';
@@ -185,6 +186,7 @@ export async function openDemo(deps: Deps, dataDir: string, url: string): Promis
       region: 'na',
       marketplaceIds: [seller.marketplaceId],
       queueUrl: amazon.queueUrl(simulatorUrl),
+      queueArn: amazon.queueArn,
       queueEndpoint: `${simulatorUrl}/sqs`,
       ...openSettings(deps),
     },
@@ -208,10 +210,10 @@ export async function openDemo(deps: Deps, dataDir: string, url: string): Promis
 
   for (const shop of shopifies) await shop.retarget(null, new URL(url).origin);
   for (const simulator of [...shopifies, amazon]) host.mount(simulator);
-  const linking = startLinking(deps, [
-    () => subscribeToOrders(simulatorUrl, credentials, amazon.queueArn),
-    ...connections.map((connection) => () => link(deps, connection)),
-  ]);
+  const linking = startLinking(
+    deps,
+    connections.map((connection) => () => link(deps, connection)),
+  );
   await linking.tried;
   const traffic = deps.config.demoTraffic ? startTraffic(deps, connections) : null;
 
@@ -465,71 +467,15 @@ function startLinking(
 /** Listings from the channel's catalogue, and its events to our address. */
 async function link(deps: Deps, connection: DemoConnection): Promise<void> {
   const ref = { orgId, connectionId: connection.id };
+  // First of all: whoever watches it must not hold the channel to an earlier port.
+  const { webhookUrl } = connection;
+  if (webhookUrl !== null) await deps.store.tenant(orgId, (tx) => setWebhookUrl(tx, orgId, connection.id, webhookUrl));
   await importCatalog(
     { store: deps.store, clock: deps.clock, ids: deps.ids, openConnection: deps.openConnection },
     ref,
   );
   const opened = await deps.openConnection(ref);
-  if (connection.webhookUrl !== null)
-    await opened?.channel.subscriptions?.ensure(connection.webhookUrl, {
-      budget: 'read',
-      signal: AbortSignal.timeout(10_000),
-    });
-}
-
-/** What a seller does once by hand at Amazon: a destination for the queue and a subscription for order changes. */
-async function subscribeToOrders(
-  baseUrl: string,
-  credentials: ReturnType<typeof sellerCredentials>,
-  queueArn: string,
-): Promise<void> {
-  const token = async (grant: Record<string, string>): Promise<string> => {
-    const form = new URLSearchParams({
-      client_id: credentials.clientId,
-      client_secret: credentials.clientSecret,
-      ...grant,
-    });
-    const answer = await setUp(`${baseUrl}/auth/o2/token`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/x-www-form-urlencoded;charset=UTF-8' },
-      body: form.toString(),
-    });
-    return (answer as { access_token: string }).access_token;
-  };
-  const headers = async (grant: Record<string, string>) => ({
-    'x-amz-access-token': await token(grant),
-    'content-type': 'application/json',
-    'user-agent': 'SyncState/0.1 (Language=JavaScript)',
-  });
-  const grantless = await headers({ grant_type: 'client_credentials', scope: 'sellingpartnerapi::notifications' });
-  const found = (await setUp(`${baseUrl}/notifications/v1/destinations`, { headers: grantless })) as {
-    payload?: { destinationId: string; resource?: { sqs?: { arn: string } } }[];
-  };
-  const existing = found.payload?.find(({ resource }) => resource?.sqs?.arn === queueArn);
-  const destinationId =
-    existing?.destinationId ??
-    (
-      (await setUp(`${baseUrl}/notifications/v1/destinations`, {
-        method: 'POST',
-        headers: grantless,
-        body: JSON.stringify({ name: 'syncstate', resourceSpecification: { sqs: { arn: queueArn } } }),
-      })) as { payload: { destinationId: string } }
-    ).payload.destinationId;
-  const own = await headers({ grant_type: 'refresh_token', refresh_token: credentials.refreshToken });
-  await setUp(
-    `${baseUrl}/notifications/v1/subscriptions/ORDER_CHANGE`,
-    { method: 'POST', headers: own, body: JSON.stringify({ payloadVersion: '1.0', destinationId }) },
-    [409],
-  );
-}
-
-async function setUp(url: string, init: RequestInit, alsoFine: number[] = []): Promise<unknown> {
-  const answer = await globalThis.fetch(url, { ...init, signal: AbortSignal.timeout(10_000) });
-  if (!answer.ok && !alsoFine.includes(answer.status))
-    throw new Error(
-      `The demo could not be set up: ${init.method ?? 'GET'} ${new URL(url).pathname} answered ${answer.status}: ${await answer.text()}`,
-    );
-  return answer.status === 204 ? null : answer.json();
+  await opened?.channel.subscriptions?.ensure(webhookUrl, { budget: 'read', signal: AbortSignal.timeout(10_000) });
 }
 
 /** After a kill ready means serving: numbers whose last write may still arrive stand in `unknown` until they are read back. */

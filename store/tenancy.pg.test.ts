@@ -48,6 +48,8 @@ const systemFunctions: Record<string, string> = {
     'TABLE(org_id uuid, id uuid, shares_secret boolean)',
   'system_find_due_order_sweeps(platforms text[], every_ms bigint[], at timestamp with time zone, max_rows integer)':
     'TABLE(org_id uuid, id uuid)',
+  'system_find_due_watches(p_kind text, p_platforms text[], p_now timestamp with time zone, p_limit integer)':
+    'TABLE(org_id uuid, connection_id uuid)',
   'system_find_foreign_bodies(connection_ids uuid[], hashes bytea[])': 'TABLE(ordinal bigint)',
   'system_lanes_with_work(p_now timestamp with time zone)': 'TABLE(org_id uuid, connection_id uuid)',
   'system_list_connections(platforms text[])': 'TABLE(org_id uuid, id uuid, platform text)',

@@ -13,6 +13,7 @@ import type { Deps } from '#server/deps.ts';
 import { fingerprint } from '#server/secrets.ts';
 import { type LocationRow, listLocations } from '#store/catalog/lookup.ts';
 import { createConnection, deleteConnection, listConnections, mapLocation } from '#store/connections/connections.ts';
+import { setWebhookUrl } from '#store/connections/watches.ts';
 import { pauseConnection } from '#store/listings/halts.ts';
 import { type Cli, describe, examples } from './cli.ts';
 import { locationOf } from './connection-lookup.ts';
@@ -331,7 +332,10 @@ async function subscribe(
 ): Promise<boolean> {
   const { subscriptions } = (await deps.openConnection(ref))?.channel ?? {};
   if (!subscriptions) return false;
-  await subscriptions.ensure(`${publicUrl.replace(/\/+$/, '')}${webhookPath}`, {
+  const url = `${publicUrl.replace(/\/+$/, '')}${webhookPath}`;
+  // From now on the channel is held to it.
+  await deps.store.tenant(ref.orgId, (tx) => setWebhookUrl(tx, ref.orgId, ref.connectionId, url));
+  await subscriptions.ensure(url, {
     budget: 'read',
     signal: AbortSignal.timeout(30_000),
   });

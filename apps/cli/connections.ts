@@ -1,6 +1,7 @@
 /** connection: a tenant's accounts at channels, listed, tested, paused and placed. Linking one is connection-add.ts. */
 import { listLocations } from '#store/catalog/lookup.ts';
 import { mapLocation } from '#store/connections/connections.ts';
+import { readWatch } from '#store/connections/watches.ts';
 import { markPolicyDirty } from '#store/listings/expand.ts';
 import { readConnections } from '#store/views/connections.ts';
 import { type Cli, describe, examples } from './cli.ts';
@@ -9,6 +10,7 @@ import { findConnection, locationOf, statesOf } from './connection-lookup.ts';
 import { operationOfConnections } from './operation.ts';
 import { CommandError, type Exit, type Output, table } from './output.ts';
 import type { Session } from './session.ts';
+import { describeSubscriptions } from './sweep.ts';
 import { pairOption } from './values.ts';
 
 export function connectionCommands(cli: Cli): void {
@@ -39,6 +41,29 @@ export function connectionCommands(cli: Cli): void {
           ]),
         ))
           print(line);
+      });
+    },
+  );
+  cli.withSession(
+    connection
+      .command('show')
+      .argument('<connection>')
+      .description('one account: state, backlog, places, and whether its events arrive')
+      .addHelpText('after', examples('connection show "My shop"')),
+    async (session, { args, output }) => {
+      const { id: orgId } = session.organization();
+      const found = await findConnection(session, args[0] ?? '');
+      const watch = await session.store.tenant(orgId, (tx) => readWatch(tx, orgId, found.id, 'subscriptions'));
+      output.result({ ...found, subscriptions: watch }, (print) => {
+        print(
+          `${found.name}: ${found.platform}, ${found.kind}, ${found.paused ? `${found.state}, paused` : found.state}`,
+        );
+        if (found.stateReason !== null) print(`  ${found.stateReason}`);
+        print(`  ${found.listings} listings, ${found.unmapped} unmapped; targets: ${statesOf(found) || 'none'}`);
+        print(`  orders read to ${found.ordersReadTo ?? '(never)'}`);
+        for (const { code, externalId } of found.locations) print(`  ${code} stands behind ${externalId}`);
+        for (const line of describeSubscriptions(watch?.result ?? null)) print(`  ${line}`);
+        if (watch?.error) print(`  The last look at its subscriptions failed: ${watch.error}`);
       });
     },
   );

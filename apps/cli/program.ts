@@ -14,6 +14,7 @@ import { scarcityCommands } from './scarcity.ts';
 import { simulateCommands } from './simulate.ts';
 import { startCommands } from './start.ts';
 import { stockCommands } from './stock.ts';
+import { sweepCommands } from './sweep.ts';
 import { syncCommands } from './sync.ts';
 import { traceCommands } from './trace.ts';
 
@@ -24,6 +25,7 @@ export function createSyncState(version: string, streams: Streams): ParsedCli {
   accessCommands(cli);
   connectionCommands(cli);
   syncCommands(cli);
+  sweepCommands(cli);
   operationCommands(cli);
   fileCommands(cli);
   stockCommands(cli);

@@ -30,6 +30,8 @@ export interface TokenOptions {
   credentials: AmazonCredentials;
   transport: Transport;
   clock: Clock;
+  /** The application's own token, without the seller's grant. */
+  grantless?: boolean;
 }
 
 interface HeldToken {
@@ -69,7 +71,10 @@ export function tokenSource(options: TokenOptions): TokenSource {
   return { token, renew };
 }
 
-async function fetchToken({ url, credentials, transport, clock }: TokenOptions): Promise<HeldToken> {
+/** Destinations and the removal of subscriptions belong to the application: documented [§2.2]. */
+const NOTIFICATIONS_SCOPE = 'sellingpartnerapi::notifications';
+
+async function fetchToken({ url, credentials, transport, clock, grantless }: TokenOptions): Promise<HeldToken> {
   const startedMs = clock.monotonicMs();
   const answer = await transport.request({
     operation: 'lwa.token',
@@ -77,8 +82,9 @@ async function fetchToken({ url, credentials, transport, clock }: TokenOptions):
     url,
     headers: { 'content-type': 'application/x-www-form-urlencoded;charset=UTF-8', accept: 'application/json' },
     body: new URLSearchParams({
-      grant_type: 'refresh_token',
-      refresh_token: credentials.refreshToken,
+      ...(grantless === true
+        ? { grant_type: 'client_credentials', scope: NOTIFICATIONS_SCOPE }
+        : { grant_type: 'refresh_token', refresh_token: credentials.refreshToken }),
       client_id: credentials.clientId,
       client_secret: credentials.clientSecret,
     }).toString(),

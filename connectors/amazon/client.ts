@@ -41,6 +41,8 @@ export interface AmazonClientOptions {
   baseUrl: string;
   sellerId: string;
   tokens: TokenSource;
+  /** For the application's own calls. */
+  grantless: TokenSource;
   transport: Transport;
   clock: Clock;
 }
@@ -52,6 +54,8 @@ interface Call<T> {
   path: string;
   body?: string;
   write: boolean;
+  /** The application's own, without a seller: another token. */
+  grantless?: boolean;
   /** The answer holds a presigned address. */
   presigned?: boolean;
   schema: z.ZodType<T>;
@@ -68,6 +72,7 @@ const USER_AGENT = 'SyncState/0.1 (Language=TypeScript)';
 /** No Retry-After exists; at least two seconds, at least one token: advice [§9]. */
 const RATE_LIMITED_AT_LEAST_MS = 2000;
 
+const NOTIFICATIONS = `/notifications/${API_VERSIONS.notifications}`;
 const FEEDS = `/feeds/${API_VERSIONS.feeds}`;
 
 const listings = ListingsItemsApiAxiosParamCreator();
@@ -272,6 +277,71 @@ export function amazonClient(options: AmazonClientOptions) {
       return read('searchOrders', shape, wire.ordersPage, call);
     },
 
+    /** Orders placed in [from, to), up to 100 per page, with what tells our own sales elsewhere apart and no more. */
+    async searchPlaced(
+      from: number,
+      to: number,
+      token: string | null,
+      call: CallOptions,
+    ): Promise<Answer<wire.OrdersPage>> {
+      const shape = await orders.searchOrders(
+        new Date(from).toISOString(),
+        new Date(to).toISOString(),
+        ...none(5),
+        100,
+        token ?? undefined,
+        ['FULFILLMENT'],
+      );
+      return read('searchOrders', shape, wire.ordersPage, call);
+    },
+
+    // ── notifications (no SDK package of this API is installed: four paths; destinations are the application's, grantless) ──
+
+    async getDestinations(call: CallOptions): Promise<Answer<z.infer<typeof wire.destinations>>> {
+      const sent = { method: 'GET' as const, path: `${NOTIFICATIONS}/destinations`, write: false, grantless: true };
+      return request({ operation: 'getDestinations', ...sent, schema: wire.destinations }, call);
+    },
+
+    /** A second one of the same queue is refused with 409: documented [§7.2]. So a lost answer is looked for, and repeating is safe. */
+    async createDestination(
+      name: string,
+      arn: string,
+      call: CallOptions,
+    ): Promise<Answer<z.infer<typeof wire.newDestination>>> {
+      const body = JSON.stringify({ name, resourceSpecification: { sqs: { arn } } });
+      const sent = {
+        method: 'POST' as const,
+        path: `${NOTIFICATIONS}/destinations`,
+        body,
+        write: false,
+        grantless: true,
+      };
+      return request({ operation: 'createDestination', ...sent, schema: wire.newDestination }, call);
+    },
+
+    /** The seller's subscription to a type; refused with 404 when there is none. */
+    async getSubscription(type: string, call: CallOptions): Promise<Answer<z.infer<typeof wire.subscription>>> {
+      const sent = { method: 'GET' as const, path: `${NOTIFICATIONS}/subscriptions/${type}`, write: false };
+      return request({ operation: 'getSubscription', ...sent, schema: wire.subscription }, call);
+    },
+
+    async createSubscription(
+      type: string,
+      subscription: { payloadVersion: string; destinationId: string },
+      call: CallOptions,
+    ): Promise<Answer<unknown>> {
+      const body = JSON.stringify(subscription);
+      const sent = { method: 'POST' as const, path: `${NOTIFICATIONS}/subscriptions/${type}`, body, write: false };
+      return request({ operation: 'createSubscription', ...sent, schema: z.unknown() }, call);
+    },
+
+    /** Grantless: documented [§2.4]. */
+    async deleteSubscription(type: string, id: string, call: CallOptions): Promise<Answer<unknown>> {
+      const path = `${NOTIFICATIONS}/subscriptions/${type}/${encodeURIComponent(id)}`;
+      const sent = { method: 'DELETE' as const, path, write: false, grantless: true };
+      return request({ operation: 'deleteSubscription', ...sent, schema: z.unknown() }, call);
+    },
+
     /** One order; refused with 404 when it is unknown or not visible yet. */
     async getOrder(orderId: string, call: CallOptions): Promise<Answer<{ order: wire.Order }>> {
       const shape = await orders.getOrder(orderId, ['FULFILLMENT', 'CANCELLATION', 'PROCEEDS']);
@@ -327,10 +397,11 @@ export function amazonClient(options: AmazonClientOptions) {
   }
 
   async function sendAuthorised<T>(call: Call<T>, limits: CallOptions): Promise<OutsideAnswer> {
-    const token = await options.tokens.token(limits.signal);
+    const tokens = call.grantless === true ? options.grantless : options.tokens;
+    const token = await tokens.token(limits.signal);
     const answer = await send(call, token, limits);
     if (!isTokenDead(answer.status, vendorErrors(answer.body))) return answer;
-    return send(call, await options.tokens.renew(token, limits.signal), limits);
+    return send(call, await tokens.renew(token, limits.signal), limits);
   }
 
   async function send<T>(call: Call<T>, token: string, limits: CallOptions): Promise<OutsideAnswer> {

@@ -16,6 +16,7 @@ import { ordersPort } from './orders.ts';
 import { type QueueOptions, queuePort } from './queue.ts';
 import { type AmazonCredentials, type AmazonSettings, parseCredentials, parseSettings } from './settings.ts';
 import { stockPort } from './stock.ts';
+import { queueArnOf, subscriptionsPort } from './subscriptions.ts';
 
 const TOKEN_PATH = '/auth/o2/token';
 
@@ -40,11 +41,13 @@ function open(context: ConnectionContext): Channel {
   const tokenBase = context.baseUrl === null ? `https://${TOKEN_HOST}` : baseUrl;
   const tokenUrl = atHome(settings.tokenUrl ?? tokenBase + TOKEN_PATH, context);
   const tokens = tokenSource({ url: tokenUrl, credentials, transport, clock });
+  const grantless = tokenSource({ url: tokenUrl, credentials, transport, clock, grantless: true });
   const clientOver = (over: Transport, tokens: TokenSource) =>
-    amazonClient({ baseUrl, sellerId, tokens, transport: over, clock });
+    amazonClient({ baseUrl, sellerId, tokens, grantless, transport: over, clock });
   const client = clientOver(transport, tokens);
   const offers = offerMemory(clock);
   const queue = queueOptions(context, settings, credentials);
+  const queueArn = queueArnOf(settings);
   return {
     stock: {
       ...stockPort({ client, offers, marketplaceIds }),
@@ -59,6 +62,7 @@ function open(context: ConnectionContext): Channel {
       region,
     }),
     ...(queue === null ? {} : { queue: queuePort(queue) }),
+    ...(queueArn === null ? {} : { subscriptions: subscriptionsPort({ client, queueArn }) }),
     /** One listing: proves the grant, the seller's id and the listings role at once; its 5/s are hardly used otherwise. */
     async test(call) {
       const result = await client.listListings(

@@ -72,6 +72,11 @@ export type Bucket =
   | 'getInventorySummaries'
   | 'searchOrders'
   | 'getOrder'
+  | 'getDestinations'
+  | 'createDestination'
+  | 'getSubscription'
+  | 'createSubscription'
+  | 'deleteSubscription'
   | 'lwa'
   | 'sqs';
 
@@ -98,6 +103,12 @@ export const BUDGETS: Readonly<Record<Bucket, BudgetLimits>> = {
   getInventorySummaries: { ratePerSecond: 2, capacity: 2, urgentReserve: 0 },
   searchOrders: { ratePerSecond: 0.0056, capacity: 20, urgentReserve: 0 },
   getOrder: { ratePerSecond: 0.5, capacity: 30, urgentReserve: 0 },
+  /** Notifications: 1/s, burst 5 each: documented [§7.2]. */
+  getDestinations: { ratePerSecond: 1, capacity: 5, urgentReserve: 0 },
+  createDestination: { ratePerSecond: 1, capacity: 5, urgentReserve: 0 },
+  getSubscription: { ratePerSecond: 1, capacity: 5, urgentReserve: 0 },
+  createSubscription: { ratePerSecond: 1, capacity: 5, urgentReserve: 0 },
+  deleteSubscription: { ratePerSecond: 1, capacity: 5, urgentReserve: 0 },
   lwa: { ratePerSecond: 1, capacity: 10, urgentReserve: 0 },
   sqs: { ratePerSecond: 50, capacity: 100, urgentReserve: 0 },
 };
@@ -171,6 +182,11 @@ export const manifest: Manifest = {
     overlapMs: 600_000,
     /** 0.0056/s is one call per 179 s: documented [§6.1]. */
     sweepEveryMs: 180_000,
+    /**
+     * The sweep itself spends a call every 180 s of one per 179 s, so that a day leaves about four, and a burst of 20: yesterday
+     * is counted once a day by reading its ids, at most ten pages (1,000 orders). Days beyond that are unknown, and said to be.
+     */
+    counts: { everyMs: 86_400_000, days: 1, today: false, pagesMost: 10 },
   },
   events: { webhooks: false, queue: true },
   budgets: BUDGETS,

@@ -30,6 +30,7 @@ export function ordersPort(options: OrdersOptions): OrdersPort {
   return {
     get: (externalId, call) => getOrder(options, externalId, call),
     changedSince: (since, cursor, call) => changedSince(options, since, cursor, call),
+    placedBetween: (from, to, cursor, call) => placedBetween(options, from, to, cursor, call),
   };
 }
 
@@ -69,6 +70,23 @@ async function changedSince(
     cursor: token === undefined || token === '' ? null : writeCursor({ token, vendorAt }),
     vendorAt,
     total: null,
+  };
+}
+
+/** A token stands with the search it belongs to, so its bounds are sent again. `to` must lie two minutes back: documented [§6.1]. */
+async function placedBetween(
+  { client }: OrdersOptions,
+  from: number,
+  to: number,
+  cursor: string | null,
+  call: CallOptions,
+): Promise<{ externalIds: string[]; cursor: string | null }> {
+  const result = await client.searchPlaced(from, to, cursor, call);
+  if (result.kind === 'refused') throw result.refused.fault;
+  const { orders, pagination } = result.answer.value;
+  return {
+    externalIds: orders.filter((order) => !isOwnSaleElsewhere(order)).map(({ orderId }) => orderId),
+    cursor: pagination?.nextToken || null,
   };
 }
 

@@ -15,6 +15,11 @@ const settingsSchema = z.object({
   marketplaceIds: z.array(z.string().min(1)).min(1),
   /** The seller's own SQS queue. Without it the connection is poll-only. */
   queueUrl: z.url().optional(),
+  /** Where Amazon is told to send; default: as the queue's address at amazonaws.com says. */
+  queueArn: z
+    .string()
+    .regex(/^arn:[^:]+:sqs:/)
+    .optional(),
   /** Default: the origin of `queueUrl`. */
   queueEndpoint: z.url().optional(),
   /** Default: read from an amazonaws.com host, else us-east-1. */

@@ -20,6 +20,24 @@ const vendorError = z.object({
 });
 export type VendorError = z.infer<typeof vendorError>;
 
+/** The application's destinations: documented [§7.2]. */
+const destination = z.object({
+  destinationId: z.string().min(1),
+  resource: z.looseObject({ sqs: z.looseObject({ arn: z.string() }).nullish() }).nullish(),
+});
+export const destinations = z.object({ payload: z.array(destination).default([]) });
+export const newDestination = z.object({ payload: destination });
+export const subscription = z.object({
+  payload: z
+    .object({
+      subscriptionId: z.string().min(1),
+      payloadVersion: z.string(),
+      destinationId: z.string(),
+      processingDirective: z.unknown().optional(),
+    })
+    .nullish(),
+});
+
 /** Every error body: documented [§10]. */
 export const errorList = z.object({ errors: z.array(vendorError) });
 

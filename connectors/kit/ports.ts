@@ -106,6 +106,16 @@ export interface OrdersCapability {
   overlapMs: number;
   /** How often the order sweep runs when nothing else asks for it. */
   sweepEveryMs: number;
+  /** Daily counts as proof of the sweeps, as the vendor's budget allows. Absent: they are not counted. */
+  counts?: {
+    everyMs: number;
+    /** Days back that are counted; 1 = yesterday. */
+    days: number;
+    /** The day that still runs is counted too. */
+    today: boolean;
+    /** Pages of ids read per day at most; what is beyond is said to be unknown. */
+    pagesMost: number;
+  };
 }
 
 /** A vendor's own name for one external number. */
@@ -285,6 +295,15 @@ export interface OrdersPort {
   get(externalId: string, options: CallOptions): Promise<ChannelOrder | null>;
   /** Orders changed at or after `since` (Unix ms), oldest change first, one page. */
   changedSince(since: number, cursor: string | null, options: CallOptions): Promise<OrderPage>;
+  /** How many orders were placed in [from, to) (Unix ms), where one cheap call tells; null when it does not know exactly. */
+  countPlaced?(from: number, to: number, options: CallOptions): Promise<number | null>;
+  /** Ids of the orders placed in [from, to), one page: all that `get` would show. */
+  placedBetween?(
+    from: number,
+    to: number,
+    cursor: string | null,
+    options: CallOptions,
+  ): Promise<{ externalIds: string[]; cursor: string | null }>;
 }
 
 /** What a channel offers, for import and mapping. */
@@ -370,9 +389,21 @@ export interface WebhookPort {
   parse(rawBody: Uint8Array, topic: string): IncomingEvent;
 }
 
+export interface SubscriptionReport {
+  /** There and right. */
+  existing: string[];
+  created: string[];
+  /** Taken away: topic, where it went, why. */
+  removed: string[];
+}
+
 export interface SubscriptionsPort {
-  /** Makes the channel send its events to `url`, creating or repairing what is missing; returns what it found and did. */
-  ensure(url: string, options: CallOptions): Promise<{ existing: string[]; created: string[]; removed: string[] }>;
+  /**
+   * Makes the channel send every event we act on, creating what is missing and replacing what is wrong; returns what it found
+   * and did, by topic. Safe to repeat.
+   * @param url where webhooks go; null with a queue, whose place the settings name
+   */
+  ensure(url: string | null, options: CallOptions): Promise<SubscriptionReport>;
 }
 
 /** A queue the vendor sends events to. */

@@ -229,7 +229,26 @@ export const subscriptionsDocument = documentOf(
   `query webhookSubscriptions($after: String) {
   webhookSubscriptions(first: 100, after: $after) {
     pageInfo { hasNextPage endCursor }
-    nodes { id topic uri format }
+    nodes { id topic uri format filter includeFields apiVersion { handle } }
+  }
+}`,
+);
+
+/** How many orders: one object, whatever the number (§9). `limit: null` counts to the end instead of to 10,000 (schema). */
+export const countOrdersDocument = documentOf(
+  1,
+  `query ordersCount($query: String!) {
+  ordersCount(query: $query, limit: null) { count precision }
+}`,
+);
+
+/** Ids of orders placed in a time, oldest first. */
+export const placedOrdersDocument = documentOf(
+  255,
+  `query placedOrders($query: String!, $after: String) {
+  orders(first: 250, after: $after, query: $query, sortKey: CREATED_AT) {
+    pageInfo { hasNextPage endCursor }
+    nodes { id createdAt }
   }
 }`,
 );

@@ -88,12 +88,14 @@ describe('the catalogue', () => {
   });
 });
 
+const told = (held: object) => ({ apiVersion: { handle: '2026-10' }, ...held });
+
 describe('subscriptions', () => {
   const URL = 'https://sync.example/webhook/shopify/token-new';
   const OLD = 'https://old.example/webhook/shopify/token-old';
 
   /** Keeps subscriptions as Shopify does: by id, two of one topic allowed. */
-  async function shopWith(held: { id: string; topic: string; uri: string }[]) {
+  async function shopWith(held: { id: string; topic: string; uri: string; filter?: string; apiVersion?: object }[]) {
     const shop = await open(({ body }) => {
       const variables = body.variables ?? {};
       if (body.operationName === 'webhookSubscriptionCreate') {
@@ -111,7 +113,10 @@ describe('subscriptions', () => {
       }
       const from = variables.after === null ? 0 : Number(variables.after);
       return answered({
-        webhookSubscriptions: pageOf(held.slice(from, from + 2), from + 2 < held.length ? String(from + 2) : null),
+        webhookSubscriptions: pageOf(
+          held.slice(from, from + 2).map(told),
+          from + 2 < held.length ? String(from + 2) : null,
+        ),
       });
     });
     return { shop, held };
@@ -143,7 +148,7 @@ describe('subscriptions', () => {
     const result = await subscribe(shop);
     expect(result?.existing).toEqual(['orders/paid']);
     expect(result?.created).toHaveLength(topics.length - 1);
-    expect(result?.removed).toEqual([`orders/create ${OLD}`, `orders/paid ${URL}`]);
+    expect(result?.removed).toEqual([`orders/create ${OLD} (another address of ours)`, `orders/paid ${URL} (doubled)`]);
     expect(held).toEqual(expect.arrayContaining([foreign, other]));
     expect(
       held
@@ -159,11 +164,26 @@ describe('subscriptions', () => {
     );
   });
 
+  test('one at our address with another payload version, or filtered, is replaced', async () => {
+    const { shop, held } = await shopWith([
+      { id: 'a', topic: 'ORDERS_CREATE', uri: URL, apiVersion: { handle: '2025-10' } },
+      { id: 'b', topic: 'ORDERS_PAID', uri: URL, filter: 'total_price:>100' },
+    ]);
+    const result = await subscribe(shop);
+    expect(result?.removed).toEqual([
+      `orders/create ${URL} (payload version 2025-10)`,
+      `orders/paid ${URL} (filtered)`,
+    ]);
+    expect(result?.existing).toEqual([]);
+    expect(held.map(({ id }) => id)).not.toContain('a');
+    expect(held.map(({ topic }) => topic).sort()).toEqual([...topics].sort());
+  });
+
   test('a refused subscription is rejected with what Shopify said, and nothing is removed for it', async () => {
     const held = [{ id: 'a', topic: 'ORDERS_CREATE', uri: OLD }];
     const shop = await open(({ body }) =>
       body.operationName === 'webhookSubscriptions'
-        ? answered({ webhookSubscriptions: pageOf(held) })
+        ? answered({ webhookSubscriptions: pageOf(held.map(told)) })
         : answered({
             webhookSubscriptionCreate: {
               webhookSubscription: null,

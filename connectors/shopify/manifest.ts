@@ -40,6 +40,8 @@ export const manifest: Manifest = {
     overlapMs: 300_000,
     // "every 5–15 min" [§10].
     sweepEveryMs: 300_000,
+    // A count is one point [§9]; ids cost about 255 points a page of 250, and are read only where counts differ.
+    counts: { everyMs: 3_600_000, days: 2, today: true, pagesMost: 40 },
   },
   events: { webhooks: true, queue: false },
   // The Standard plan's figures [§9]; every answer carries the store's real ones.

@@ -10,21 +10,25 @@ import type { CallOptions, ChannelOrder, OrderPage, OrdersPort } from '../kit/po
 import type { ShopClient } from './client.ts';
 import {
   changedOrdersDocument,
+  countOrdersDocument,
   fulfillmentLinesDocument,
   orderDocument,
   orderLinesDocument,
   orderPartsDocument,
+  placedOrdersDocument,
   refundLinesDocument,
 } from './documents.ts';
 import { factsOfNode, toChannelOrder } from './map.ts';
 import { readOn } from './pages.ts';
 import {
   changedOrdersSchema,
+  countOrdersSchema,
   fulfillmentLinesSchema,
   type OrderNode,
   orderLinesSchema,
   orderPartsSchema,
   orderSchema,
+  placedOrdersSchema,
   refundLinesSchema,
   type WholeOrderNode,
 } from './wire.ts';
@@ -60,8 +64,24 @@ export function createOrders(client: ShopClient): OrdersPort {
       };
       return page;
     },
+    async countPlaced(from, to, options) {
+      const { data } = await client.run(countOrdersDocument, { query: placedIn(from, to) }, countOrdersSchema, options);
+      return data.ordersCount?.precision === 'EXACT' ? data.ordersCount.count : null;
+    },
+    async placedBetween(from, to, cursor, options) {
+      const variables = { query: placedIn(from, to), after: cursor };
+      const { data } = await client.run(placedOrdersDocument, variables, placedOrdersSchema, options);
+      const { nodes, pageInfo } = data.orders;
+      return {
+        externalIds: nodes.map(({ id }) => id),
+        cursor: pageInfo.hasNextPage ? (pageInfo.endCursor ?? null) : null,
+      };
+    },
   };
 }
+
+const second = (time: number): string => new Date(time).toISOString().replace(/\.\d+Z$/, 'Z');
+const placedIn = (from: number, to: number): string => `created_at:>='${second(from)}' created_at:<'${second(to)}'`;
 
 /** True unless the page's own fields say all: placed, and nothing happened since. */
 function needsParts(node: OrderNode): boolean {

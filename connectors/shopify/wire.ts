@@ -180,7 +180,23 @@ export const shopSchema = z.object({ shop: z.object({ id: z.string(), myshopifyD
 
 const userErrors = z.array(z.object({ field: z.array(z.string()).nullish(), message: z.string() }));
 export const subscriptionsSchema = z.object({
-  webhookSubscriptions: connectionOf(z.object({ id: z.string(), topic: z.string(), uri: z.string() })),
+  webhookSubscriptions: connectionOf(
+    z.object({
+      id: z.string(),
+      topic: z.string(),
+      uri: z.string(),
+      format: z.string().default('JSON'),
+      filter: z.string().nullish(),
+      includeFields: z.array(z.string()).default([]),
+      apiVersion: z.object({ handle: z.string() }),
+    }),
+  ),
+});
+export const countOrdersSchema = z.object({
+  ordersCount: z.object({ count: z.int().min(0), precision: z.string() }).nullable(),
+});
+export const placedOrdersSchema = z.object({
+  orders: connectionOf(z.object({ id: z.string(), createdAt: z.string() })),
 });
 export const subscribeSchema = z.object({
   webhookSubscriptionCreate: z.object({ webhookSubscription: ref.nullish(), userErrors }),

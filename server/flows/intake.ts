@@ -10,9 +10,11 @@
 import type { Connector } from '#connectors/kit/ports.ts';
 import type { Clock, Ids, Random } from '#core/effects.ts';
 import { listLiveConnections } from '#store/connections/sweeps.ts';
+import type { WatchKind } from '#store/connections/watches.ts';
 import { retryAbandoned } from '#store/inbox/settle.ts';
 import type { Store } from '#store/tx.ts';
 import type { Vault } from '../secrets.ts';
+import { countWatch } from './count-orders.ts';
 import { createDrain } from './drain-inbox.ts';
 import { createFetcher } from './fetch-order.ts';
 import { completeUnmapped } from './import-order.ts';
@@ -21,6 +23,8 @@ import { createQueues } from './poll-queues.ts';
 import type { ConnectionRef, FlowLog, OpenedConnection } from './publisher-types.ts';
 import { createReceiver, type Delivery, type Received, type WebhookConnection } from './receive-event.ts';
 import { createSweeps, type SweepResult } from './sweep-orders.ts';
+import { createWatches } from './watch-connections.ts';
+import { subscriptionWatch } from './watch-subscriptions.ts';
 
 /** Named pause points inside the gaps of races; for tests. */
 export interface IntakeHooks {
@@ -98,6 +102,8 @@ export interface Intake {
   drain(): Promise<void>;
   /** Reads the connection's orders since the last mark; resolves when they are applied. Calls meanwhile share the next run. */
   requestSweep(connection: ConnectionRef): Promise<SweepResult>;
+  /** Looks at its subscriptions, or counts its orders, now; null: another process is at it, or it failed. */
+  look(kind: WatchKind, connection: ConnectionRef): Promise<Record<string, unknown> | null>;
   /** Books the lines of this connection's unmapped orders that can be found now. @returns orders changed */
   completeUnmapped(connection: ConnectionRef): Promise<number>;
   /** Reads one order again and applies what it shows. */
@@ -115,6 +121,10 @@ export function createIntake(options: IntakeOptions): Intake {
     receive: (deliveries) => receiver.storeNow(deliveries),
     onStored: () => drain.wake(),
   });
+  const watches = createWatches(options, [
+    subscriptionWatch(options),
+    countWatch({ ...options, receive: (deliveries) => receiver.storeNow(deliveries), onStored: () => drain.wake() }),
+  ]);
   const queues = createQueues({ ...options, receive: (delivery) => receiver.receive(delivery) });
   const settled = async (): Promise<void> => {
     do {
@@ -133,9 +143,10 @@ export function createIntake(options: IntakeOptions): Intake {
       if (options.reading === false) return;
       sweeps.start();
       queues.start();
+      watches.start();
     },
     async stop() {
-      await Promise.all([sweeps.stop(), queues.stop()]);
+      await Promise.all([sweeps.stop(), queues.stop(), watches.stop()]);
       await receiver.stop();
       await fetcher.stop();
       await drain.stop();
@@ -143,6 +154,7 @@ export function createIntake(options: IntakeOptions): Intake {
     wake: drain.wake,
     drain: settled,
     requestSweep: sweeps.request,
+    look: watches.lookNow,
     completeUnmapped: (connection) => completeUnmapped(options, connection),
     async refreshOrder(connection, externalId) {
       await fetcher.refresh(connection, externalId);

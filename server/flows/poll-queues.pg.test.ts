@@ -69,6 +69,7 @@ async function seller(quantities: Record<string, number>) {
     region: 'na',
     marketplaceIds: ['ATVPDKIKX0DER'],
     queueUrl: simulator.queueUrl(url),
+    queueArn: simulator.queueArn,
     queueEndpoint: `${url}/sqs`,
     settleMs: 0,
     orderLagMs: 0,
@@ -113,7 +114,7 @@ async function seller(quantities: Record<string, number>) {
   });
   const connection = { orgId: org.orgId, connectionId };
   await importCatalog({ store: db.store, clock, ids, openConnection: async () => ({ manifest, channel }) }, connection);
-  await subscribe(url, simulator.queueArn);
+  await channel.subscriptions?.ensure(null, { budget: 'read', signal: AbortSignal.timeout(10_000) });
   for (const [sku, units] of Object.entries(quantities)) await org.stock(sku, units);
   const control = async (path: string, body: unknown): Promise<Record<string, unknown>> => {
     const answer = await fetch(`${url}/_sim${path}`, {
@@ -126,43 +127,6 @@ async function seller(quantities: Record<string, number>) {
     return text === '' ? {} : JSON.parse(text);
   };
   return { org, connection, opened: { manifest, channel }, control, close: () => transport.close() };
-}
-
-/** What a seller does once by hand: a destination for the queue and a subscription for order changes. */
-async function subscribe(url: string, queueArn: string): Promise<void> {
-  const call = async (path: string, token: string | null, body: unknown): Promise<Record<string, never>> => {
-    const form = token === null;
-    const answer = await fetch(`${url}${path}`, {
-      method: 'POST',
-      headers: {
-        'content-type': form ? 'application/x-www-form-urlencoded;charset=UTF-8' : 'application/json',
-        'user-agent': 'Test/1 (Language=JavaScript)',
-        ...(form ? {} : { 'x-amz-access-token': token }),
-      },
-      body: form ? new URLSearchParams(body as Record<string, string>).toString() : JSON.stringify(body),
-    });
-    return (await answer.json()) as Record<string, never>;
-  };
-  const client = { client_id: credentials.clientId, client_secret: credentials.clientSecret };
-  const grantless = await call('/auth/o2/token', null, {
-    ...client,
-    grant_type: 'client_credentials',
-    scope: 'sellingpartnerapi::notifications',
-  });
-  const made = await call('/notifications/v1/destinations', grantless.access_token ?? '', {
-    name: 'test',
-    resourceSpecification: { sqs: { arn: queueArn } },
-  });
-  const own = await call('/auth/o2/token', null, {
-    ...client,
-    grant_type: 'refresh_token',
-    refresh_token: credentials.refreshToken,
-  });
-  const { destinationId } = (made as unknown as { payload: { destinationId: string } }).payload;
-  await call('/notifications/v1/subscriptions/ORDER_CHANGE', own.access_token ?? '', {
-    payloadVersion: '1.0',
-    destinationId,
-  });
 }
 
 test('queue messages are stored, removed at the vendor, and applied: held while pending, committed when paid, free when cancelled (race 21)', async () => {

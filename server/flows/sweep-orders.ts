@@ -17,6 +17,7 @@ import {
   takeSweep,
   unappliedOrders,
 } from '#store/connections/sweeps.ts';
+import { askWatch } from '#store/connections/watches.ts';
 import { knownVersions } from '#store/orders/load.ts';
 import { markUnauthorized } from './drain-inbox.ts';
 import { completeUnmapped, contentHashOf } from './import-order.ts';
@@ -24,6 +25,7 @@ import { failureOf } from './inbox-retry.ts';
 import type { IntakeOptions } from './intake.ts';
 import type { ConnectionRef, OpenedConnection } from './publisher-types.ts';
 import type { Delivery, Received } from './receive-event.ts';
+import { LATE_MS } from './watch-subscriptions.ts';
 
 export type SweepResult =
   /** Every order changed up to `readTo` (Unix ms) is in our book. */
@@ -155,7 +157,11 @@ export function createSweeps(options: SweepOptions) {
     const read = await readPages(connection, opened, Math.max(0, (start.readTo ?? start.createdAt) - limits.overlapMs));
     const left = await applied(connection, clock.now());
     const readTo = left === null ? read.vendorAt - limits.lagMs : null;
-    await store.tenant(orgId, (tx) => finishSweep(tx, orgId, connectionId, { readTo, now: clock.now() }));
+    await store.tenant(orgId, async (tx) => {
+      await finishSweep(tx, orgId, connectionId, { readTo, now: clock.now() });
+      // Orders that no event told of: whether events still come is looked at, once theirs have had their time.
+      if (read.stored > 0) await askWatch(tx, orgId, connectionId, 'subscriptions', clock.now() + LATE_MS + 1_000);
+    });
     options.onCommitted?.();
     const { seen, stored } = read;
     if (left !== null || readTo === null) return { kind: 'incomplete', seen, stored, reason: left ?? 'waiting' };

@@ -15,6 +15,7 @@ import { returnRoutes } from './returns.ts';
 import { scarcityRoutes } from './scarcity.ts';
 import { stockRoutes } from './stock.ts';
 import { traceRoutes } from './trace.ts';
+import { watchRoutes } from './watches.ts';
 import { webhookRoutes } from './webhooks.ts';
 
 export const routes: ((app: Api, deps: ApiDeps) => Promise<void>)[] = [
@@ -28,6 +29,7 @@ export const routes: ((app: Api, deps: ApiDeps) => Promise<void>)[] = [
   connectionRoutes,
   operationRoutes,
   driftRoutes,
+  watchRoutes,
   attentionRoutes,
   eventRoutes,
   returnRoutes,
