@@ -25,9 +25,13 @@ import { createStore, type Store } from '#store/tx.ts';
 import type { ApiDeps } from './api/deps.ts';
 import type { Config, SecretKey } from './config.ts';
 import { createEventHub } from './events.ts';
+import { readImport } from './files.ts';
 import { createIntake, type Intake } from './flows/intake.ts';
 import { createPublisher } from './flows/publisher.ts';
 import type { ConnectionRef, OpenedConnection, Publisher } from './flows/publisher-types.ts';
+import { importFile } from './flows/run-kinds/import-file.ts';
+import { undoImport } from './flows/run-kinds/undo-import.ts';
+import { createRunner, type Runner } from './flows/runs.ts';
 import { tracing } from './flows/tracing.ts';
 import { createMetrics } from './metrics.ts';
 import { createOutsideCallLog } from './outside-call-log.ts';
@@ -63,6 +67,7 @@ export interface Deps {
   vault: Vault;
   intake: Intake;
   publisher: Publisher;
+  runs: Runner;
   api: ApiDeps;
   openConnection(ref: ConnectionRef): Promise<OpenedConnection | null>;
   /** /ready answers 200 from now on. */
@@ -178,6 +183,31 @@ export async function createDeps(options: {
       void intake.requestSweep(ref).catch((error: unknown) => log.warn({ err: error, ...ref }, 'order sweep')),
   });
 
+  const compareAndSetOf = (platform: string) => connectors[platform]?.manifest.stock.compareAndSet ?? false;
+  const fileOptions = {
+    readFile: (content: Buffer, kind: 'stock' | 'products' | 'mapping', format: string) =>
+      readImport(content, kind, format as Parameters<typeof readImport>[2]),
+    compareAndSetOf,
+  };
+  const mapped = (orgId: string, connectionId: string) =>
+    void intake
+      .completeUnmapped({ orgId, connectionId })
+      .then(wake, (error: unknown) => log.error({ err: error, orgId, connectionId }, 'complete unmapped orders'));
+  const runs = createRunner({
+    store,
+    clock,
+    ids,
+    log,
+    kinds: {
+      'import-stock': importFile('stock', fileOptions),
+      'import-products': importFile('products', fileOptions),
+      'import-mapping': importFile('mapping', fileOptions),
+      'undo-import': undoImport({ compareAndSetOf }),
+    },
+    wake,
+    mapped,
+  });
+
   let isReady = false;
   const stops = new Set<() => void>();
   const api: ApiDeps = {
@@ -213,10 +243,8 @@ export async function createDeps(options: {
       return posted;
     },
     wake,
-    mapped: (orgId, connectionId) =>
-      void intake
-        .completeUnmapped({ orgId, connectionId })
-        .then(wake, (error: unknown) => log.error({ err: error, orgId, connectionId }, 'complete unmapped orders')),
+    mapped,
+    runs,
     syncNow: (orgId, connectionId) => void syncNow({ orgId, connectionId }),
     buyAt,
     onStop(stop) {
@@ -244,6 +272,7 @@ export async function createDeps(options: {
     vault,
     intake,
     publisher,
+    runs,
     api,
     openConnection: openConnection.open,
     ready() {

@@ -1,31 +1,44 @@
 /**
- * Files of rows as text → rows by our column names: CSV (comma, semicolon or tab) and JSON. What a row means and why it is
- * refused is core/catalog/import-rows.ts; what is done with it, flows/import-rows.ts.
+ * Files of rows → rows by our column names: CSV (comma, semicolon or tab), JSON, XLSX (server/spreadsheet.ts), and the
+ * exports of vendors (core/catalog/formats). What a row means and why it is refused is core/catalog/import-rows.ts; what is
+ * done with it, flows/import-rows.ts.
  *
- * Called by the bulk routes and by `syncstate import`, so that both read the same file alike.
+ * Called by the bulk routes, the import runs and `syncstate import`, so that all read the same file alike.
  */
 import { parse } from 'csv-parse';
-import { collectRow, columnOf, type RawRow } from '#core/catalog/import-rows.ts';
+import {
+  type FileFormat,
+  type FileRecord,
+  formatNamed,
+  merchantFormats,
+  recogniseFormat,
+} from '#core/catalog/formats/index.ts';
+import { decode, tabRecords } from '#core/catalog/formats/text.ts';
+import {
+  collectRow,
+  columnOf,
+  mappingColumns,
+  productColumns,
+  type RawRow,
+  type RowError,
+  stockColumns,
+} from '#core/catalog/import-rows.ts';
 import { Problem } from './api/problem.ts';
 
-const maxRows = 100_000;
+/** Rows of one file: they are held in memory while it is read. */
+export const maxRows = 250_000;
+
+const maxColumns = 2_000;
 
 const unreadable = (detail: string) => new Problem(400, 'import.unreadable', detail);
 
-/** CSV text → rows by our column names. Comma, semicolon or tab; quotes, line breaks in quotes, BOM; unknown columns are kept out. */
-export async function readCsv(
-  text: string,
-  columns: Readonly<Record<string, string>>,
-  required: readonly string[],
-): Promise<RawRow[]> {
+/** CSV text → records, the header first. Comma, semicolon or tab (whichever the header has most of); quotes, line breaks in quotes, BOM. */
+async function* csvRecords(text: string): AsyncGenerator<string[]> {
   const header = text.slice(0, 4_096).split(/\r?\n/, 1)[0] ?? '';
   const delimiter = [',', ';', '\t'].reduce(
     (best, sign) => (header.split(sign).length > header.split(best).length ? sign : best),
     ',',
   );
-  const rows: RawRow[] = [];
-  let names: (string | null)[] | null = null;
-  let row = 0;
   const parser = parse(text, {
     bom: true,
     delimiter,
@@ -33,25 +46,13 @@ export async function readCsv(
     skip_empty_lines: true,
     relax_quotes: false,
   });
+  let row = 0;
   try {
     for await (const record of parser as AsyncIterable<string[]>) {
       row += 1;
-      if (names === null) {
-        names = record.map((title) => columnOf(columns, title));
-        const missing = required.filter((name) => !names?.includes(name));
-        if (missing.length > 0)
-          throw unreadable(
-            `The header must name the column ${missing.join(' and ')}. Found: ${record.slice(0, 20).join(', ')}`,
-          );
-        continue;
-      }
-      if (rows.length >= maxRows) throw new Problem(413, 'api.too_large', `At most ${maxRows} rows in one file.`);
-      rows.push(
-        collectRow(
-          row,
-          names.map((name, index) => [name, record[index] ?? ''] as const),
-        ),
-      );
+      if (row > maxRows + 1) throw new Problem(413, 'api.too_large', `At most ${maxRows} rows in one file.`);
+      if (record.length > maxColumns) throw unreadable(`Row ${row} has more than ${maxColumns} columns.`);
+      yield record;
     }
   } catch (error) {
     if (error instanceof Problem) throw error;
@@ -59,8 +60,39 @@ export async function readCsv(
       `The CSV cannot be read near record ${row + 1}: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
-  if (names === null) throw unreadable('The file is empty.');
-  return rows;
+}
+
+/** CSV text → rows by our column names; unknown columns are kept out. */
+export async function readCsv(
+  text: string,
+  columns: Readonly<Record<string, string>>,
+  required: readonly string[],
+): Promise<RawRow[]> {
+  const records: string[][] = [];
+  for await (const record of csvRecords(text)) records.push(record);
+  return ownRows(records, columns, required);
+}
+
+/** Records, the header first → rows. */
+function ownRows(
+  records: readonly (readonly string[])[],
+  columns: Readonly<Record<string, string>>,
+  required: readonly string[],
+): RawRow[] {
+  const [header, ...others] = records;
+  if (!header) throw unreadable('The file is empty.');
+  const names = header.map((title) => columnOf(columns, title));
+  const missing = required.filter((name) => !names.includes(name));
+  if (missing.length > 0)
+    throw unreadable(
+      `The header must name the column ${missing.join(' and ')}. Found: ${header.slice(0, 20).join(', ').slice(0, 500)}`,
+    );
+  return others.map((record, index) =>
+    collectRow(
+      index + 2,
+      names.map((name, place) => [name, record[place] ?? ''] as const),
+    ),
+  );
 }
 
 /** JSON text → rows: an array of objects, or { rows: […] } / { items: […] }. Row 2 is the first, as if a header stood above. */
@@ -98,4 +130,113 @@ function cell(name: string, value: unknown): string {
       )
       .join('; ');
   return JSON.stringify(value);
+}
+
+export type ImportFormat = 'auto' | 'csv' | 'json' | 'xlsx' | FileFormat['name'];
+export const importFormats: readonly ImportFormat[] = [
+  'auto',
+  'csv',
+  'json',
+  'xlsx',
+  ...merchantFormats.map(({ name }) => name),
+];
+
+export interface ReadFile {
+  /** What it was read as. */
+  format: Exclude<ImportFormat, 'auto'>;
+  rows: RawRow[];
+  /** Records that could not be translated. */
+  errors: RowError[];
+  /** Records in all. */
+  total: number;
+  /** The file's own header and cells, for the file of failed rows; null: its columns are ours. */
+  source: { header: readonly string[]; cellsOf(row: number): readonly string[] } | null;
+}
+
+const ours = {
+  stock: { columns: stockColumns, required: ['sku', 'quantity'], brings: 'stock' },
+  products: { columns: productColumns, required: ['sku'], brings: 'products' },
+  mapping: { columns: mappingColumns, required: ['sku'], brings: 'mappings' },
+} as const;
+
+/**
+ * A file of any format → rows of a kind. `auto` goes by the content, never by a name: a zip is a workbook, `[` or `{` begins
+ * JSON, a vendor's header names its export, all else is our own CSV.
+ */
+export async function readImport(
+  content: Buffer,
+  kind: keyof typeof ours,
+  format: ImportFormat = 'auto',
+): Promise<ReadFile> {
+  const { columns, required } = ours[kind];
+  const isZip = content.subarray(0, 4).equals(Buffer.from('PK\u0003\u0004'));
+  if (format === 'xlsx' || (format === 'auto' && isZip))
+    return fromRecords(
+      await (await import('./spreadsheet.ts')).readSpreadsheet(content, maxRows, maxColumns),
+      kind,
+      'xlsx',
+    );
+  if (isZip) throw unreadable('This is a workbook (.xlsx), not text.');
+  const text = decode(content);
+  if (format === 'json' || (format === 'auto' && /^\s*[[{]/.test(text.slice(0, 1_000)))) {
+    const rows = readJson(text, columns);
+    return { format: 'json', rows, errors: [], total: rows.length, source: null };
+  }
+  const named = format === 'auto' || format === 'csv' ? null : formatNamed(format);
+  const vendor = named ?? (format === 'auto' ? recogniseFormat(headerOf(text)) : null);
+  if (vendor?.dialect === 'tab') {
+    const records = [...tabRecords(text)];
+    if (records.length > maxRows + 1) throw new Problem(413, 'api.too_large', `At most ${maxRows} rows in one file.`);
+    return fromVendor(vendor, records[0]?.cells ?? [], records.slice(1), kind);
+  }
+  const records: string[][] = [];
+  for await (const record of csvRecords(text)) records.push(record);
+  if (vendor) return fromVendor(vendor, records[0] ?? [], numbered(records), kind);
+  const rows = ownRows(records, columns, required);
+  return { format: 'csv', rows, errors: [], total: rows.length, source: null };
+}
+
+/** The first line's cells, near enough to recognise whose they are. */
+const headerOf = (text: string): string[] => {
+  const line = text.slice(0, 16_384).split(/\r\n|\n|\r/, 1)[0] ?? '';
+  return line.split(line.includes('\t') ? '\t' : ',').map((title) => title.trim().replace(/^"(.*)"$/, '$1'));
+};
+
+const numbered = (records: readonly (readonly string[])[]): FileRecord[] =>
+  records.slice(1).map((cells, index) => ({ row: index + 2, cells }));
+
+function fromRecords(records: readonly string[][], kind: keyof typeof ours, format: 'xlsx'): ReadFile {
+  const vendor = recogniseFormat(records[0] ?? []);
+  if (vendor) return { ...fromVendor(vendor, records[0] ?? [], numbered(records), kind), format };
+  const rows = ownRows(records, ours[kind].columns, ours[kind].required);
+  return { format, rows, errors: [], total: rows.length, source: null };
+}
+
+function fromVendor(
+  vendor: FileFormat,
+  header: readonly string[],
+  records: readonly FileRecord[],
+  kind: keyof typeof ours,
+): ReadFile {
+  const { brings } = ours[kind];
+  if (!vendor.brings.includes(brings)) throw unreadable(`${vendor.title} holds no ${brings}.`);
+  if (!vendor.recognises(header))
+    throw unreadable(`This is not ${vendor.title}. Found: ${header.slice(0, 20).join(', ').slice(0, 500)}`);
+  const read = vendor.open(header);
+  const rows: RawRow[] = [];
+  const errors: RowError[] = [];
+  const cells = new Map<number, readonly string[]>();
+  for (const record of records) {
+    const derived = read(record);
+    rows.push(...derived[brings]);
+    errors.push(...derived.errors);
+    cells.set(record.row, record.cells);
+  }
+  return {
+    format: vendor.name,
+    rows,
+    errors,
+    total: rows.length + errors.length,
+    source: { header, cellsOf: (row) => cells.get(row) ?? [] },
+  };
 }

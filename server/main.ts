@@ -1,9 +1,9 @@
 /**
  * The roles of the server process.
  *
- *   start    everything in one process (default): embedded database unless DATABASE_URL, demo, API, intake, publisher
+ *   start    everything in one process (default): embedded database unless DATABASE_URL, demo, API, intake, publisher, runs
  *   server   API and intake only          ┐ any number of each against one PostgreSQL;
- *   worker   intake and publisher only    ┘ nothing that must be agreed on lives in process memory
+ *   worker   intake, publisher, runs      ┘ nothing that must be agreed on lives in process memory
  *
  * Order of a start: data folder's lock → database → migrations → demo simulators → listening → right numbers → /ready.
  * A stop (SIGTERM, SIGINT) ends in the reverse order within 5 s; a kill at any instruction loses nothing.
@@ -82,6 +82,8 @@ async function begin(role: Role, config: Config, undo: Undo[], stop: () => Promi
   if (role !== 'server') {
     deps.publisher.start();
     undo.push(() => deps.publisher.stop());
+    deps.runs.start();
+    undo.push(() => deps.runs.stop());
   }
   if (demo) await demo.settle();
   deps.ready();

@@ -28,6 +28,7 @@ const fewerRights: Record<string, string> = {
   order_events: 'INSERT SELECT',
   outside_calls: 'DELETE INSERT SELECT',
   positions: 'INSERT SELECT UPDATE',
+  run_files: 'DELETE INSERT SELECT',
   shortfalls: 'INSERT SELECT UPDATE',
 };
 
@@ -54,6 +55,7 @@ const systemFunctions: Record<string, string> = {
   'system_lanes_with_work(p_now timestamp with time zone)': 'TABLE(org_id uuid, connection_id uuid)',
   'system_list_connections(platforms text[])': 'TABLE(org_id uuid, id uuid, platform text)',
   'system_prune(p_kind text, p_before timestamp with time zone, p_limit integer)': 'integer',
+  'system_open_runs(p_now timestamp with time zone, p_limit integer)': 'TABLE(org_id uuid, id uuid, kind text)',
   'system_publishing_connections()': 'TABLE(org_id uuid, connection_id uuid)',
   'system_resume_pushes()': 'boolean',
   'system_stop_pushes(p_by text, p_reason text, p_at timestamp with time zone)': 'boolean',

@@ -53,6 +53,18 @@ export const productColumns: Readonly<Record<string, string>> = {
   components: 'components',
 };
 
+export const mappingColumns: Readonly<Record<string, string>> = {
+  sku: 'sku',
+  connection: 'connection',
+  channel: 'connection',
+  channel_sku: 'channel_sku',
+  seller_sku: 'channel_sku',
+  asin: 'external_id',
+  external_id: 'external_id',
+  product_id: 'external_id',
+  variant_id: 'variant_id',
+};
+
 export const columnName = (header: string): string =>
   header
     .replace(/^\uFEFF/, '')
@@ -160,6 +172,41 @@ function parseComponents(text: string): { sku: string; units: number }[] | 'unre
     found.set(sku, units);
   }
   return [...found].map(([sku, units]) => ({ sku, units }));
+}
+
+export interface MappingRow {
+  row: number;
+  /** null: the listing is to stand for no SKU of ours any more. */
+  sku: string | null;
+  /** Its name or id; null = the only one. */
+  connection: string | null;
+  channelSku: string | null;
+  externalId: string | null;
+  variantExternalId: string | null;
+}
+
+/** Which listing (by channel SKU, product or variant id there) stands for which SKU; an empty SKU takes the mapping away. */
+export function checkMappingRow(row: RawRow): Checked<MappingRow> {
+  const unreadable = refuseUnreadable(row);
+  if (unreadable) return unreadable;
+  const text = (name: string): string | null => {
+    const value = (row.values[name] ?? '').trim();
+    return value === '' ? null : value;
+  };
+  const sku = text('sku') === null ? null : normalizeSku(text('sku') ?? '');
+  if (text('sku') !== null && sku === null) return refuse(row, 'sku', 'must have 1 to 200 characters');
+  if (row.values.sku === undefined) return refuse(row, 'sku', 'is missing');
+  const found = {
+    channelSku: text('channel_sku'),
+    externalId: text('external_id'),
+    variantExternalId: text('variant_id'),
+  };
+  if (Object.values(found).every((value) => value === null)) return refuse(row, 'channel_sku', 'is missing');
+  const long = Object.entries({ ...found, connection: text('connection') }).find(
+    ([, value]) => (value ?? '').length > 200,
+  );
+  if (long) return refuse(row, 'channel_sku', 'must have at most 200 characters');
+  return { ok: true, value: { row: row.row, sku, connection: text('connection'), ...found } };
 }
 
 /** What an import came to. rows = succeeded + failed + unchanged. */

@@ -30,6 +30,8 @@ export interface ApiDeps {
   databaseAnswers(): Promise<boolean>;
   /** One ledger command of one caller, exactly once by its key; channels are told after the commit. */
   command(caller: { orgId: string; actor: string }, command: Command): Promise<Posted>;
+  /** Runs were made or released. */
+  runs: { wake(): void };
   /** Something was committed that may have to be published, applied or shown. */
   wake(): void;
   /** Listings of this connection became mapped: orders that waited for them are booked. */

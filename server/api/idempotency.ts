@@ -25,6 +25,8 @@ function hashOf(body: unknown): Uint8Array {
 export async function beginIdempotent(deps: ApiDeps, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   request.effectKey = `api:${request.id}`;
   const key = request.headers['idempotency-key'];
+  // A route that takes a stream keeps its own: a stream has no body to compare.
+  if ((request.routeOptions.config as { ownIdempotency?: boolean }).ownIdempotency === true) return;
   if (key === undefined || request.caller === null || !['POST', 'PUT', 'PATCH', 'DELETE'].includes(request.method))
     return;
   if (Array.isArray(key) || key.length < 1 || key.length > 255)

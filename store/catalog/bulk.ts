@@ -56,6 +56,25 @@ export async function findLocations(
   };
 }
 
+export interface Product {
+  id: string;
+  title: string;
+  barcode: string | null;
+  /** Empty: not a bundle. */
+  components: { variantId: string; units: number }[];
+}
+
+export async function readProducts(tx: Tx, orgId: string, skus: readonly string[]): Promise<Map<string, Product>> {
+  const { rows } = await tx.query<Product & { sku: string }>(
+    `select v.sku, v.id, v.title, v.barcode, case when v.is_bundle then coalesce((
+         select jsonb_agg(jsonb_build_object('variantId', b.component_id, 'units', b.units) order by b.component_id)
+         from bundle_components b where b.org_id = v.org_id and b.variant_id = v.id and b.valid_to is null), '[]') else '[]' end as components
+     from variants v where v.org_id = $1 and v.sku = any ($2::text[])`,
+    [orgId, skus],
+  );
+  return new Map(rows.map(({ sku, ...product }) => [sku, product]));
+}
+
 export interface ProductMerge {
   id: string;
   sku: string;
@@ -63,14 +82,14 @@ export interface ProductMerge {
   barcode: string | null;
 }
 
-/** Inserts or updates by SKU; null keeps what is there. Returns the SKUs that changed. Sorted by SKU, so that two imports cannot deadlock. */
+/** Inserts or updates by SKU; null keeps what is there. Returns the SKUs that changed, with their ids. Sorted by SKU, so that two imports cannot deadlock. */
 export async function mergeProducts(
   tx: Tx,
   orgId: string,
   products: readonly ProductMerge[],
   now: Date,
-): Promise<Set<string>> {
-  const { rows } = await tx.query<{ sku: string }>(
+): Promise<Map<string, string>> {
+  const { rows } = await tx.query<{ sku: string; id: string }>(
     `insert into variants (org_id, id, sku, title, barcode, created_at, updated_at)
      select $1, id, sku, coalesce(title, ''), barcode, $6, $6
      from unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) as given (id, sku, title, barcode) order by sku collate "C"
@@ -80,7 +99,7 @@ export async function mergeProducts(
        updated_at = excluded.updated_at
      where (excluded.title <> '' and variants.title is distinct from excluded.title)
         or (excluded.barcode is not null and variants.barcode is distinct from excluded.barcode)
-     returning sku`,
+     returning sku, id`,
     [
       orgId,
       products.map(({ id }) => id),
@@ -90,7 +109,7 @@ export async function mergeProducts(
       now,
     ],
   );
-  return new Set(rows.map(({ sku }) => sku));
+  return new Map(rows.map(({ sku, id }) => [sku, id]));
 }
 
 /**

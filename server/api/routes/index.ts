@@ -8,10 +8,12 @@ import { driftRoutes } from './drift.ts';
 import { eventRoutes } from './events.ts';
 import { explainRoutes } from './explain.ts';
 import { healthRoutes } from './health.ts';
+import { importRoutes } from './imports.ts';
 import { operationRoutes } from './operation.ts';
 import { orderRoutes } from './orders.ts';
 import { policyRoutes } from './policies.ts';
 import { returnRoutes } from './returns.ts';
+import { runRoutes } from './runs.ts';
 import { scarcityRoutes } from './scarcity.ts';
 import { stockRoutes } from './stock.ts';
 import { traceRoutes } from './trace.ts';
@@ -25,6 +27,8 @@ export const routes: ((app: Api, deps: ApiDeps) => Promise<void>)[] = [
   policyRoutes,
   scarcityRoutes,
   bulkRoutes,
+  importRoutes,
+  runRoutes,
   orderRoutes,
   connectionRoutes,
   operationRoutes,

@@ -1,0 +1,316 @@
+/**
+ * Runs in the database: who works on which, how far it is, and what became of it.
+ *
+ * A step's transaction calls `advance` with the holder's lease: it fails when the lease is gone, so that of two that
+ * believe they hold a run only one commits. Times are the caller's clock.
+ */
+import { StoreError } from '#core/errors.ts';
+import type { Tx } from '../tx.ts';
+
+export type RunState = 'receiving' | 'waiting' | 'running' | 'done' | 'failed' | 'cancelled' | 'undone';
+
+export interface NewRun {
+  id: string;
+  kind: string;
+  connectionId: string | null;
+  title: string;
+  params: Record<string, unknown>;
+  dryRun: boolean;
+  actor: string;
+  key: string | null;
+  inverseOf: string | null;
+  state: 'receiving' | 'waiting';
+}
+
+/** What a holder works with. */
+export interface HeldRun {
+  orgId: string;
+  id: string;
+  kind: string;
+  connectionId: string | null;
+  params: Record<string, unknown>;
+  dryRun: boolean;
+  actor: string;
+  mark: unknown;
+  inverseOf: string | null;
+  holder: string;
+}
+
+export interface RunItem {
+  /** The row of its file; the header is 1. */
+  item: number;
+  outcome: 'done' | 'failed';
+  subject: string;
+  field: string | null;
+  value: string | null;
+  reason: string | null;
+  undo: unknown;
+}
+
+export interface Step {
+  succeeded: number;
+  failed: number;
+  unchanged: number;
+  items: readonly RunItem[];
+  mark: unknown;
+  total?: number;
+}
+
+/** @returns the id of the run: this one, or the one that the same key already named, or that takes the same run back. */
+export async function createRun(
+  tx: Tx,
+  orgId: string,
+  run: NewRun,
+  now: number,
+): Promise<{ id: string; isNew: boolean }> {
+  const { rows } = await tx.query<{ id: string }>(
+    `insert into runs (org_id, id, kind, connection_id, title, params, dry_run, state, actor, key, inverse_of, created_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict do nothing returning id`,
+    [
+      orgId,
+      run.id,
+      run.kind,
+      run.connectionId,
+      run.title,
+      JSON.stringify(run.params),
+      run.dryRun,
+      run.state,
+      run.actor,
+      run.key,
+      run.inverseOf,
+      new Date(now),
+    ],
+  );
+  if (rows[0]) {
+    await announceRun(tx, orgId, run.id);
+    return { id: run.id, isNew: true };
+  }
+  const { rows: known } = await tx.query<{ id: string }>(
+    `select id from runs where org_id = $1 and (key = $2 or inverse_of = $3 and state not in ('failed', 'cancelled')) limit 1`,
+    [orgId, run.key, run.inverseOf],
+  );
+  if (!known[0]) throw new StoreError('store.conflict', 'the run that was there has just ended');
+  return { id: known[0].id, isNew: false };
+}
+
+/** Its file is complete. */
+export async function releaseRun(tx: Tx, orgId: string, id: string): Promise<void> {
+  await tx.query(
+    `update runs set state = 'waiting', version = version + 1 where org_id = $1 and id = $2 and state = 'receiving'`,
+    [orgId, id],
+  );
+  await announceRun(tx, orgId, id);
+}
+
+/** Takes up a run nobody works on. Null: somebody else was quicker, or it has ended. */
+export async function takeRun(
+  tx: Tx,
+  orgId: string,
+  id: string,
+  lease: { holder: string; now: number; forMs: number },
+): Promise<HeldRun | null> {
+  const { rows } = await tx.query<Omit<HeldRun, 'orgId' | 'holder'>>(
+    `update runs set state = 'running', holder = $3, lease_until = $5, taken = taken + 1, started_at = coalesce(started_at, $4), version = version + 1
+     where org_id = $1 and id = $2 and (state = 'waiting' or (state = 'running' and lease_until < $4))
+     returning id, kind, connection_id as "connectionId", params, dry_run as "dryRun", actor, mark, inverse_of as "inverseOf"`,
+    [orgId, id, lease.holder, new Date(lease.now), new Date(lease.now + lease.forMs)],
+  );
+  if (!rows[0]) return null;
+  await announceRun(tx, orgId, id);
+  return { ...rows[0], orgId, holder: lease.holder };
+}
+
+/** Keeps the lease. @returns `lost`: another has it; `cancel`: somebody asked to stop. */
+export async function holdRun(tx: Tx, run: HeldRun, leaseUntil: number): Promise<'held' | 'cancel' | 'lost'> {
+  const { rows } = await tx.query<{ cancel: boolean }>(
+    `update runs set lease_until = $4 where org_id = $1 and id = $2 and holder = $3 and state = 'running'
+     returning cancel_requested_at is not null as cancel`,
+    [run.orgId, run.id, run.holder, new Date(leaseUntil)],
+  );
+  if (!rows[0]) return 'lost';
+  return rows[0].cancel ? 'cancel' : 'held';
+}
+
+/**
+ * What a step came to, in the step's own transaction.
+ * @throws StoreError store.mismatch when the lease is gone: the step is rolled back
+ */
+export async function advanceRun(tx: Tx, run: HeldRun, step: Step): Promise<void> {
+  const { rows } = await tx.query(
+    `update runs set succeeded = succeeded + $4, failed = failed + $5, unchanged = unchanged + $6, mark = $7, total = coalesce($8, total), version = version + 1
+     where org_id = $1 and id = $2 and holder = $3 and state = 'running' returning 1`,
+    [
+      run.orgId,
+      run.id,
+      run.holder,
+      step.succeeded,
+      step.failed,
+      step.unchanged,
+      JSON.stringify(step.mark),
+      step.total ?? null,
+    ],
+  );
+  if (rows.length === 0) throw new StoreError('store.mismatch', 'another process works on this run now');
+  await addItems(tx, run, step.items);
+  await announceRun(tx, run.orgId, run.id);
+}
+
+async function addItems(tx: Tx, run: HeldRun, items: readonly RunItem[]): Promise<void> {
+  if (items.length === 0) return;
+  await tx.query(
+    {
+      name: 'run_items_add',
+      text: `insert into run_items (org_id, run_id, item, outcome, subject, field, value, reason, undo)
+       select $1, $2, * from unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::jsonb[])
+       on conflict (org_id, run_id, item) do nothing`,
+    },
+    [
+      run.orgId,
+      run.id,
+      items.map(({ item }) => item),
+      items.map(({ outcome }) => outcome),
+      items.map(({ subject }) => subject),
+      items.map(({ field }) => field),
+      items.map(({ value }) => value),
+      items.map(({ reason }) => reason),
+      items.map(({ undo }) => (undo === null || undo === undefined ? null : JSON.stringify(undo))),
+    ],
+  );
+}
+
+/** @returns false when the lease is gone. */
+export async function finishRun(
+  tx: Tx,
+  run: HeldRun,
+  end: { state: 'done' | 'failed' | 'cancelled'; message: string | null; errorFile: string | null; now: number },
+): Promise<boolean> {
+  const { rows } = await tx.query(
+    `update runs set state = $4, message = $5, error_file = coalesce($6, error_file), finished_at = $7, lease_until = null, version = version + 1
+     where org_id = $1 and id = $2 and holder = $3 and state = 'running' returning 1`,
+    [run.orgId, run.id, run.holder, end.state, end.message, end.errorFile, new Date(end.now)],
+  );
+  if (rows.length === 0) return false;
+  if (end.state === 'done' && run.inverseOf !== null) {
+    await tx.query(`update runs set state = 'undone', version = version + 1 where org_id = $1 and id = $2`, [
+      run.orgId,
+      run.inverseOf,
+    ]);
+    await announceRun(tx, run.orgId, run.inverseOf);
+  }
+  await announceRun(tx, run.orgId, run.id);
+  return true;
+}
+
+/** Stops it at its next step; one that nobody works on ends at once. @returns null: no such run; else whether there was anything to stop. */
+export async function cancelRun(tx: Tx, orgId: string, id: string, now: number): Promise<boolean | null> {
+  const { rows } = await tx.query<{ state: RunState; open: boolean }>(
+    `update runs set
+       cancel_requested_at = case when state in ('receiving', 'waiting', 'running') then coalesce(cancel_requested_at, $3) else cancel_requested_at end,
+       state = case when state in ('receiving', 'waiting') then 'cancelled' else state end,
+       finished_at = case when state in ('receiving', 'waiting') then $3 else finished_at end,
+       message = case when state in ('receiving', 'waiting') then 'Cancelled before it began.' else message end,
+       version = version + 1
+     where org_id = $1 and id = $2 returning state, state in ('running') or finished_at = $3 as open`,
+    [orgId, id, new Date(now)],
+  );
+  if (!rows[0]) return null;
+  await announceRun(tx, orgId, id);
+  return rows[0].open;
+}
+
+/** Where live pages hear of it. */
+async function announceRun(tx: Tx, orgId: string, id: string): Promise<void> {
+  await tx.query(
+    {
+      name: 'run_announce',
+      text: `insert into events (org_id, type, key, version) select org_id, 'run', id::text, version from runs where org_id = $1 and id = $2`,
+    },
+    [orgId, id],
+  );
+}
+
+/** Runs without a worker: `system_open_runs`. */
+export async function openRuns(
+  tx: Tx,
+  now: number,
+  limit: number,
+): Promise<{ orgId: string; id: string; kind: string }[]> {
+  const { rows } = await tx.query<{ orgId: string; id: string; kind: string }>(
+    { name: 'runs_open', text: 'select org_id as "orgId", id, kind from system_open_runs($1, $2)' },
+    [new Date(now), limit],
+  );
+  return rows;
+}
+
+/** A part of the run's file; parts are numbered from 0. */
+export async function keepRunFile(
+  tx: Tx,
+  orgId: string,
+  runId: string,
+  part: number,
+  content: Uint8Array,
+): Promise<void> {
+  await tx.query('insert into run_files (org_id, run_id, part, content) values ($1, $2, $3, $4)', [
+    orgId,
+    runId,
+    part,
+    content,
+  ]);
+}
+
+export async function readRunFile(tx: Tx, orgId: string, runId: string, part: number): Promise<Uint8Array | null> {
+  const { rows } = await tx.query<{ content: Buffer }>(
+    'select content from run_files where org_id = $1 and run_id = $2 and part = $3',
+    [orgId, runId, part],
+  );
+  return rows[0]?.content ?? null;
+}
+
+/** Items that changed something, last first, from below `before`: what an inverse run takes back. */
+export async function readUndo(
+  tx: Tx,
+  orgId: string,
+  runId: string,
+  before: number | null,
+  limit: number,
+): Promise<{ item: number; subject: string; undo: unknown }[]> {
+  const { rows } = await tx.query<{ item: number; subject: string; undo: unknown }>(
+    `select item, subject, undo from run_items
+     where org_id = $1 and run_id = $2 and outcome = 'done' and ($3::int is null or item < $3) order by item desc limit $4`,
+    [orgId, runId, before, limit],
+  );
+  return rows;
+}
+
+/** Every failed item, by item. */
+export async function readFailed(
+  tx: Tx,
+  orgId: string,
+  runId: string,
+): Promise<{ row: number; field: string; value: string; reason: string }[]> {
+  const { rows } = await tx.query<{ row: number; field: string; value: string; reason: string }>(
+    `select item as row, coalesce(field, '') as field, coalesce(value, '') as value, coalesce(reason, '') as reason
+     from run_items where org_id = $1 and run_id = $2 and outcome = 'failed' order by item`,
+    [orgId, runId],
+  );
+  return rows;
+}
+
+/** Items that changed something. */
+export async function countDone(tx: Tx, orgId: string, runId: string): Promise<number> {
+  const { rows } = await tx.query<{ n: number }>(
+    `select count(*)::int as n from run_items where org_id = $1 and run_id = $2 and outcome = 'done'`,
+    [orgId, runId],
+  );
+  return rows[0]?.n ?? 0;
+}
+
+/** A run whose file never came whole. */
+export async function refuseRun(tx: Tx, orgId: string, id: string, message: string, now: number): Promise<void> {
+  await tx.query(
+    `update runs set state = 'failed', message = $3, finished_at = $4, version = version + 1 where org_id = $1 and id = $2 and state = 'receiving'`,
+    [orgId, id, message, new Date(now)],
+  );
+  await tx.query('delete from run_files where org_id = $1 and run_id = $2', [orgId, id]);
+  await announceRun(tx, orgId, id);
+}
