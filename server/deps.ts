@@ -246,6 +246,7 @@ export async function createDeps(options: {
     mapped,
     runs,
     syncNow: (orgId, connectionId) => void syncNow({ orgId, connectionId }),
+    openConnection: openConnection.open,
     buyAt,
     onStop(stop) {
       stops.add(stop);

@@ -201,7 +201,7 @@ export function operationCommands(cli: Cli): void {
         .addHelpText('after', examples(`listing ${verb} DEMO-001 --on "My shop"`)),
       async (session, { args, options, output }) => {
         const { id: orgId } = session.organization();
-        const listings = await named(session, args[0] ?? '', options.on);
+        const listings = await listingsNamed(session, args[0] ?? '', options.on);
         await session.store.tenant(orgId, async (tx) => {
           for (const { id } of listings)
             if (verb === 'pause') await pauseListing(tx, orgId, id, pauseOf(options), acting(session));
@@ -242,7 +242,7 @@ export function operationCommands(cli: Cli): void {
 }
 
 /** Listings by id or SKU; at one connection when it is named. */
-async function named(session: Session, text: string, at: string | undefined): Promise<ListingLine[]> {
+export async function listingsNamed(session: Session, text: string, at: string | undefined): Promise<ListingLine[]> {
   const { id: orgId } = session.organization();
   const connection = at === undefined ? null : await findConnection(session, at);
   const found = await session.store.tenant(orgId, (tx) => findListings(tx, orgId, text, isUuid(text)));
@@ -259,7 +259,7 @@ async function syncListing(
   output: Output,
 ): Promise<Exit> {
   const { id: orgId } = session.organization();
-  const listings = await named(session, text, options.on);
+  const listings = await listingsNamed(session, text, options.on);
   for (const { id, connection } of listings) {
     const asked = await session.store.tenant(orgId, (tx) => askListingSync(tx, orgId, id, session.clock.now()));
     if (asked?.paused !== false)

@@ -6,6 +6,7 @@ import { createCli, type ParsedCli } from './cli.ts';
 import { connectionCommands } from './connections.ts';
 import { driftCommands } from './drift.ts';
 import { explainCommands } from './explain.ts';
+import { feedCommands } from './feeds.ts';
 import { fileCommands } from './files.ts';
 import { maintenanceCommands } from './maintenance.ts';
 import { operationCommands } from './operation.ts';
@@ -27,6 +28,7 @@ export function createSyncState(version: string, streams: Streams): ParsedCli {
   syncCommands(cli);
   sweepCommands(cli);
   operationCommands(cli);
+  feedCommands(cli);
   fileCommands(cli);
   stockCommands(cli);
   explainCommands(cli);

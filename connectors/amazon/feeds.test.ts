@@ -1,7 +1,7 @@
 /** Feeds against answers as the fact sheet says (§4), over the real transport. */
 import { afterEach, describe, expect, test } from 'vitest';
 import { createBudgets } from '../kit/budget.ts';
-import type { BulkRow, StockBulkPort } from '../kit/ports.ts';
+import type { BulkRow, Channel, StockBulkPort } from '../kit/ports.ts';
 import { type CallLogEntry, createTransport } from '../kit/transport.ts';
 import {
   type Asked,
@@ -25,9 +25,13 @@ afterEach(async () => {
 
 type Answers = (asked: Asked, url: string) => Told | null;
 
-async function opened(
-  answers: Answers = () => null,
-): Promise<{ bulk: StockBulkPort; server: VendorServer; log: CallLogEntry[]; read(...skus: string[]): Promise<void> }> {
+async function opened(answers: Answers = () => null): Promise<{
+  channel: Channel;
+  bulk: StockBulkPort;
+  server: VendorServer;
+  log: CallLogEntry[];
+  read(...skus: string[]): Promise<void>;
+}> {
   const server: VendorServer = await vendorServer((asked) => {
     const own = answers(asked, server.url);
     if (own !== null) return own;
@@ -46,7 +50,7 @@ async function opened(
       calling(),
     );
   };
-  return { bulk, server, log, read };
+  return { channel, bulk, server, log, read };
 }
 
 const document = (...skus: string[]) => ({
@@ -206,6 +210,31 @@ describe('a processing report', () => {
     await expect(bulk.outcomes('RES1', document('A'), calling())).rejects.toMatchObject({
       code: 'connector.unavailable',
     });
+  });
+});
+
+describe('a preview', () => {
+  test.each([
+    ['submission-valid', 'valid', []],
+    [
+      'submission-invalid',
+      'invalid',
+      [
+        { code: '18027', severity: 'WARNING', message: 'The main image is small.' },
+        { code: '90000900', severity: 'ERROR', message: 'The attributes are invalid.' },
+      ],
+    ],
+    // ACCEPTED would mean that it was stored: that is no preview's answer.
+    ['submission-accepted', 'invalid', []],
+  ])('that answers %s is %s, in Amazon’s words, and asks in its own mode', async (name, verdict, issues) => {
+    const { channel, server } = await opened((asked) => (asked.method === 'PATCH' ? { body: fixture(name) } : null));
+    const said = await channel.stock.preview?.(
+      { ref: { stockKey: 'CAP', channelLocation: 'DEFAULT' }, value: 7 },
+      calling(),
+    );
+    expect(said).toEqual({ verdict, issues });
+    expect(server.asked.at(-1)?.query.get('mode')).toBe('VALIDATION_PREVIEW');
+    expect(server.asked.filter(({ method }) => method === 'PATCH')).toHaveLength(1);
   });
 });
 

@@ -9,6 +9,7 @@ import type { Store } from '#store/tx.ts';
 import type { Config } from '../config.ts';
 import type { EventHub } from '../events.ts';
 import type { Intake } from '../flows/intake.ts';
+import type { ConnectionRef, OpenedConnection } from '../flows/publisher-types.ts';
 import type { Metrics } from '../metrics.ts';
 
 export interface ApiDeps {
@@ -38,6 +39,8 @@ export interface ApiDeps {
   mapped(orgId: string, connectionId: string): void;
   /** Order sweep, then stock sweep, then publish; returns at once. */
   syncNow(orgId: string, connectionId: string): void;
+  /** Opened for a question to the channel; null when it cannot be. */
+  openConnection(ref: ConnectionRef): Promise<OpenedConnection | null>;
   /** A simulated buyer at a simulated connection. */
   buyAt(
     baseUrl: string,

@@ -46,3 +46,25 @@ export async function listingSettled(tx: Tx, orgId: string, ids: readonly string
   );
   return rows;
 }
+
+/** The numbers of a listing, as a question to its channel needs them. */
+export interface ListingNumber {
+  connectionId: string;
+  connection: string;
+  sku: string | null;
+  stockKey: string;
+  channelLocation: string;
+  desired: number | null;
+}
+
+export async function listingNumbers(tx: Tx, orgId: string, listingId: string): Promise<ListingNumber[]> {
+  const { rows } = await tx.query<ListingNumber>(
+    `select c.id as "connectionId", c.name as connection, v.sku, t.stock_key as "stockKey", t.channel_location as "channelLocation", t.desired
+     from listings l join connections c on c.org_id = $1 and c.id = l.connection_id and c.deleted_at is null
+     join targets t on t.org_id = $1 and t.connection_id = l.connection_id and t.stock_key = l.stock_key
+     left join variants v on v.org_id = $1 and v.id = l.variant_id
+     where l.org_id = $1 and l.id = $2 order by t.channel_location`,
+    [orgId, listingId],
+  );
+  return rows;
+}

@@ -7,6 +7,7 @@ import { connectionRoutes } from './connections.ts';
 import { driftRoutes } from './drift.ts';
 import { eventRoutes } from './events.ts';
 import { explainRoutes } from './explain.ts';
+import { feedRoutes } from './feeds.ts';
 import { healthRoutes } from './health.ts';
 import { importRoutes } from './imports.ts';
 import { operationRoutes } from './operation.ts';
@@ -34,6 +35,7 @@ export const routes: ((app: Api, deps: ApiDeps) => Promise<void>)[] = [
   operationRoutes,
   driftRoutes,
   watchRoutes,
+  feedRoutes,
   attentionRoutes,
   eventRoutes,
   returnRoutes,
