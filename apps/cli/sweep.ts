@@ -1,5 +1,6 @@
 /** sweep: the readings that prove a connection right: orders counted per day, stock read in full; shown, and asked for. */
 import { askWatch, readWatch } from '#store/connections/watches.ts';
+import { beginStockSweep, readStockSweeps } from '#store/listings/sweeps.ts';
 import { readDayCounts } from '#store/orders/counts.ts';
 import { type Cli, examples } from './cli.ts';
 import { findConnection } from './connection-lookup.ts';
@@ -11,16 +12,19 @@ export function sweepCommands(cli: Cli): void {
     sweep
       .command('show')
       .argument('<connection>')
-      .description('orders per day: what the channel says, what we hold, what was missing')
+      .description(
+        'orders per day (what the channel says, what we hold, what was missing), and the last readings of all stock',
+      )
       .addHelpText('after', examples('sweep show "My shop"', 'sweep show "My shop" --json')),
     async (session, { args, output }) => {
       const { id: orgId } = session.organization();
       const found = await findConnection(session, args[0] ?? '');
-      const [days, watch] = await session.store.tenant(orgId, async (tx) => [
+      const [days, watch, stock] = await session.store.tenant(orgId, async (tx) => [
         await readDayCounts(tx, orgId, found.id, 30),
         await readWatch(tx, orgId, found.id, 'order_counts'),
+        await readStockSweeps(tx, orgId, found.id, 10),
       ]);
-      const result = { connectionId: found.id, ordersReadTo: found.ordersReadTo, days, watch };
+      const result = { connectionId: found.id, ordersReadTo: found.ordersReadTo, days, watch, stock };
       output.result(result, (print) => {
         print(`Orders of ${found.name} are read to ${found.ordersReadTo ?? '(never)'}.`);
         for (const line of table(
@@ -39,7 +43,52 @@ export function sweepCommands(cli: Cli): void {
           print(line);
         if (days.length === 0) print('No day is counted yet: a running server does it by itself.');
         if (watch?.error) print(`The last count failed: ${watch.error}`);
+        for (const line of table(
+          [
+            'stock read',
+            'by',
+            'took',
+            'numbers',
+            'read',
+            'as expected',
+            'lower',
+            'higher',
+            'missing',
+            'undecided',
+            'otherwise',
+          ],
+          stock.map((one) => [
+            one.startedAt.slice(0, 19),
+            one.askedBy,
+            one.superseded ? 'overtaken' : one.durationMs === null ? 'goes on' : `${one.durationMs} ms`,
+            one.targets,
+            one.read,
+            one.asExpected,
+            one.lower,
+            one.higher,
+            one.missing,
+            one.undecided,
+            one.otherwise,
+          ]),
+        ))
+          print(line);
       });
+    },
+  );
+  cli.withSession(
+    sweep
+      .command('stock')
+      .argument('<connection>')
+      .description('read all its numbers soon; a running server does it')
+      .addHelpText('after', examples('sweep stock "My shop"')),
+    async (session, { args, output }) => {
+      const { id: orgId } = session.organization();
+      const found = await findConnection(session, args[0] ?? '');
+      const ask = { id: session.ids.uuid(), askedBy: 'cli', now: session.clock.now() };
+      const targets = await session.store.tenant(orgId, (tx) => beginStockSweep(tx, orgId, found.id, ask));
+      output.result({ id: ask.id, connectionId: found.id, targets }, (print) =>
+        print(`Asked for ${count(targets, 'number')}. See: sweep show "${found.name}"`),
+      );
     },
   );
   cli.withSession(

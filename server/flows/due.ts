@@ -3,6 +3,7 @@
  *
  *   hold   → the ledger's `expire` command; it decides under the hold's row lock. A channel's hold is a question to the
  *            channel (is its order still pending?), never a release by clock.
+ *   stock_sweep → what else has shown meanwhile owes it no look; over when nothing does (store/listings/sweeps.ts)
  *   drift  → its cause is settled once orders are read past it; an adoption is booked (drift.ts)
  *
  *   connection_pause, listing_pause → resumed, unless the pause was prolonged meanwhile
@@ -13,6 +14,7 @@ import type { Clock, Ids } from '#core/effects.ts';
 import type { HoldId, OrgId } from '#core/ids.ts';
 import { post } from '#store/ledger/post.ts';
 import { endPause } from '#store/listings/halts.ts';
+import { settleStockSweep, sweepLookMs } from '#store/listings/sweeps.ts';
 import { clearDue, type DueRow, dueNow, postponeDue } from '#store/listings/system.ts';
 import type { Store } from '#store/tx.ts';
 import { serveDrift } from './drift.ts';
@@ -58,6 +60,13 @@ async function serve(options: DueOptions, row: DueRow): Promise<void> {
     return store.tenant(row.orgId, (tx) =>
       endPause(tx, row.orgId, kind, row.subjectId, { actor: 'due', now: clock.now(), ids: options.ids }),
     );
+  if (row.kind === 'stock_sweep')
+    return store.tenant(row.orgId, async (tx) => {
+      const now = clock.now();
+      if (await settleStockSweep(tx, row.orgId, row.subjectId, now))
+        await clearDue(tx, row.orgId, row.kind, row.subjectId);
+      else await postponeDue(tx, row.orgId, row.kind, row.subjectId, now + sweepLookMs);
+    });
   if (row.kind === 'drift') return serveDrift(options, row.orgId, row.subjectId);
   log.warn({ ...row }, 'Nobody knows this kind of due row; it is put off.');
   await store.tenant(row.orgId, (tx) => postponeDue(tx, row.orgId, row.kind, row.subjectId, clock.now() + putOffMs));

@@ -193,6 +193,11 @@ function decideOne(
   const drift = driftDecision(work, target, desired);
   if (drift?.to) decisions.drifts.push(drift);
   if (drift?.stand) {
+    // It may have gone back by itself.
+    if (due(target, context)) {
+      decisions.reads.push(target);
+      return;
+    }
     decisions.findings.push(
       finding(target, { ...with_, state: 'drifted', reason: driftReason(target), handled: true, readDue: 'clear' }),
     );

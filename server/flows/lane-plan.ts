@@ -10,6 +10,7 @@ import type { DriftDraft } from '#store/drift/record.ts';
 import type { AttemptDraft, AttemptResult } from '#store/listings/attempts.ts';
 import type { ReadObservation, ReadResult } from '#store/listings/observations.ts';
 import type { Alert, Finding } from '#store/listings/states.ts';
+import type { SweptOutcome } from '#store/listings/sweeps.ts';
 import type { Work, WorkTarget } from '#store/listings/work.ts';
 import type { DriftDecision, PlannedSend } from './lane-decision.ts';
 import type { SentRow } from './lane-outcome.ts';
@@ -114,6 +115,23 @@ export function numbersRead(found: readonly FoundReading[]): ReadObservation[] {
           },
         ],
   );
+}
+
+/** How the numbers compared that a stock sweep waits for. */
+export function sweptLooks(
+  found: readonly FoundReading[],
+  results: ReadonlyMap<string, ReadResult>,
+): { targetId: string; outcome: SweptOutcome }[] {
+  return found
+    .filter(({ target }) => target.sweepId !== null)
+    .map(({ target, reading }) => {
+      const result = results.get(target.id);
+      if (!reading || reading.kind === 'missing') return { targetId: target.id, outcome: 'missing' };
+      if (result && result.gap > 0) return { targetId: target.id, outcome: 'lower' };
+      if (result?.verdict === 'higher') return { targetId: target.id, outcome: 'higher' };
+      const proved = !result || result.verdict === 'as_expected' || result.verdict === 'first';
+      return { targetId: target.id, outcome: proved && !result?.rejected ? 'as_expected' : 'undecided' };
+    });
 }
 
 export interface ReadOutcome {

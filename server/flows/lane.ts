@@ -14,6 +14,7 @@ import {
   resolveAlerts,
   settleUnauthorized,
 } from '#store/listings/states.ts';
+import { tallySwept } from '#store/listings/sweeps.ts';
 import { anyTarget, loadWork, type Work, type WorkTarget } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
 import { type Decisions, decide, firstTurn, type Turn } from './lane-decision.ts';
@@ -36,6 +37,7 @@ import {
   sendCalls,
   sentCall,
   sliceOf,
+  sweptLooks,
   visible,
 } from './lane-plan.ts';
 import { LaneSlots, type Next } from './lane-slots.ts';
@@ -400,7 +402,11 @@ class ConnectionLane implements Lane {
     const againMs = Math.max(soonestAgainMs, rejectAfterSettles * settleMs);
     const { orgId, connectionId } = this.connection;
     const context = { ids, now: clock.now(), settle: { settleMs, rejectAfter: rejectAfterSettles } };
-    const results = await this.#tx((tx) => recordReads(tx, orgId, connectionId, numbersRead(found), context));
+    const results = await this.#tx(async (tx) => {
+      const seen = await recordReads(tx, orgId, connectionId, numbersRead(found), context);
+      await tallySwept(tx, orgId, sweptLooks(found, seen), context.now);
+      return seen;
+    });
     tellRead(this.#options, found, results);
     if ([...results.values()].some(({ gap }) => gap > 0)) this.#askForOrders(true);
     await hooks?.afterReadRecord?.(targetIds);

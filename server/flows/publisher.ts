@@ -5,9 +5,10 @@
  * expands marks, serves due rows, wakes the lanes that have work, asks for stock sweeps. It holds no state that matters:
  * any number of processes may run one, leases decide who writes.
  */
+
 import { expand } from '#store/listings/scarcity.ts';
+import { beginStockSweep } from '#store/listings/sweeps.ts';
 import {
-  askStockSweep,
   type ConnectionIds,
   dirtyOrgs,
   lanesWithWork,
@@ -70,9 +71,13 @@ class LanePublisher implements Publisher {
   }
 
   async requestStockSweep(connection: ConnectionRef): Promise<void> {
-    const { store, clock } = this.#options;
+    const { store, clock, ids } = this.#options;
     await store.tenant(connection.orgId, (tx) =>
-      askStockSweep(tx, connection.orgId, connection.connectionId, clock.now()),
+      beginStockSweep(tx, connection.orgId, connection.connectionId, {
+        id: ids.uuid(),
+        askedBy: 'request',
+        now: clock.now(),
+      }),
     );
     this.wake();
   }
@@ -194,12 +199,13 @@ const keyOf = ({ orgId, connectionId }: ConnectionIds): string => `${orgId}/${co
 
 /** The stock sweep: every target is read once per period; the lane reads them in bulk, behind everything urgent. */
 async function sweepStock(
-  { store, clock }: PublisherOptions,
+  { store, clock, ids }: PublisherOptions,
   { orgId, connectionId }: ConnectionIds,
   everyMs: number,
 ): Promise<void> {
   const now = clock.now();
   await store.tenant(orgId, async (tx) => {
-    if (await takeStockSweep(tx, orgId, connectionId, now, everyMs)) await askStockSweep(tx, orgId, connectionId, now);
+    if (await takeStockSweep(tx, orgId, connectionId, now, everyMs))
+      await beginStockSweep(tx, orgId, connectionId, { id: ids.uuid(), askedBy: 'schedule', now });
   });
 }

@@ -73,20 +73,6 @@ export async function clearDue(tx: Tx, orgId: string, kind: string, subjectId: s
   await tx.query(`delete from due where org_id = $1 and kind = $2 and subject_id = $3`, [orgId, kind, subjectId]);
 }
 
-/** Every number of the connection is read at the next chance. @returns how many. */
-export async function askStockSweep(tx: Tx, orgId: string, connectionId: string, now: number): Promise<number> {
-  const { rowCount } = await tx.query(
-    `with locked as materialized (select id from targets where org_id = $1 and connection_id = $2 order by id for update)
-     update targets t set read_due = to_timestamp($3::float8 / 1000.0) from locked l where t.org_id = $1 and t.id = l.id`,
-    [orgId, connectionId, now],
-  );
-  await tx.query(
-    `update connections set stock_swept_at = to_timestamp($3::float8 / 1000.0) where org_id = $1 and id = $2`,
-    [orgId, connectionId, now],
-  );
-  return rowCount ?? 0;
-}
-
 /** One listing's numbers are read first of all, compared, and published. @returns null: no such listing; `paused`: nothing was asked. */
 export async function askListingSync(
   tx: Tx,

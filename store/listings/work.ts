@@ -62,6 +62,8 @@ export interface WorkTarget {
   version: number;
   /** The open feed its number travels in. */
   feedId: string | null;
+  /** The stock sweep it owes a look. */
+  sweepId: string | null;
   /** What stands unexplained about its number: open, or dismissed and left as it is. */
   drift: (StandingDrift & { id: string; settled: boolean }) | null;
   /** What the waiting, or last handled, changes were; oldest first. */
@@ -209,7 +211,7 @@ const loadSql = (pick: string) => `
       'dirtyVersion', t.dirty_version, 'dirty', t.dirty_version > t.handled_version,
       'dirtySince', round(extract(epoch from t.dirty_since) * 1000), 'readDue', round(extract(epoch from t.read_due) * 1000), 'tries', t.tries, 'version', t.version, 'feedId', t.feed_id, 'causes', t.causes,
       'sku', (select v.sku from variants v where v.org_id = $1 and v.id = t.variant_id),
-      'drift', (select jsonb_build_object('id', d.id, 'state', d.state, 'units', d.units, 'desired', d.desired, 'refused', d.cause = 'rejected_write',
+      'sweepId', t.sweep_id, 'drift', (select jsonb_build_object('id', d.id, 'state', d.state, 'units', d.units, 'desired', d.desired, 'refused', d.cause = 'rejected_write',
           'settled', d.settled_at is not null, 'heals', (select coalesce(sum(h.times), 0) from drifts h where h.org_id = $1 and h.target_id = t.id
             and h.policy = 'heal' and h.id <> d.id and h.found_at > (select at from n) - interval '${healsWithinMs} ms'))
         from drifts d where d.org_id = $1 and d.target_id = t.id and (d.ended_at is null or (d.state = 'dismissed' and t.state = 'drifted'))

@@ -1,6 +1,7 @@
 /** What a connection is watched for: its subscriptions, and its daily orders as proof of the sweeps. */
 import { z } from 'zod';
 import { askWatch, readWatch, type WatchKind } from '#store/connections/watches.ts';
+import { beginStockSweep, readStockSweeps } from '#store/listings/sweeps.ts';
 import { readDayCounts } from '#store/orders/counts.ts';
 import { readConnections } from '#store/views/connections.ts';
 import type { Api } from '../app.ts';
@@ -79,6 +80,36 @@ export async function watchRoutes(app: Api, deps: ApiDeps): Promise<void> {
         nextAt: watch?.nextAt ?? null,
         error: watch?.error ?? null,
       };
+    },
+  );
+  app.get(
+    '/api/connections/:id/stock-sweeps',
+    {
+      schema: {
+        summary: 'Readings of all its numbers: how many, as expected, lower, higher, missing, how long; newest first',
+        params: byId,
+        querystring: z.object({ limit: z.coerce.number().int().min(1).max(400).default(30) }),
+      },
+    },
+    async (request) => {
+      const { orgId } = callerOf(request);
+      const { id } = request.params;
+      await known(orgId, id);
+      const items = await deps.store.tenant(orgId, (tx) => readStockSweeps(tx, orgId, id, request.query.limit));
+      return { items, nextCursor: null };
+    },
+  );
+  app.post(
+    '/api/connections/:id/stock-sweeps',
+    { schema: { summary: 'Read all its numbers now', params: byId } },
+    async (request, reply) => {
+      const { orgId, actor } = callerOf(request);
+      const { id } = request.params;
+      await known(orgId, id);
+      const sweep = { id: deps.ids.uuid(), askedBy: actor, now: deps.clock.now() };
+      const targets = await deps.store.tenant(orgId, (tx) => beginStockSweep(tx, orgId, id, sweep));
+      deps.wake();
+      return reply.code(202).send({ id: sweep.id, connectionId: id, targets });
     },
   );
   app.post(
