@@ -26,6 +26,7 @@ import type { ApiDeps } from './api/deps.ts';
 import type { Config, SecretKey } from './config.ts';
 import { createEventHub } from './events.ts';
 import { readImport } from './files.ts';
+import { type CatalogRunner, createCatalogRunner } from './flows/catalog-runner.ts';
 import { createIntake, type Intake } from './flows/intake.ts';
 import { createPublisher } from './flows/publisher.ts';
 import type { ConnectionRef, OpenedConnection, Publisher } from './flows/publisher-types.ts';
@@ -68,6 +69,7 @@ export interface Deps {
   intake: Intake;
   publisher: Publisher;
   runs: Runner;
+  catalogRunner: CatalogRunner;
   api: ApiDeps;
   openConnection(ref: ConnectionRef): Promise<OpenedConnection | null>;
   /** /ready answers 200 from now on. */
@@ -171,6 +173,18 @@ export async function createDeps(options: {
       events.wake();
     },
   });
+  const catalogRunner = createCatalogRunner({
+    store,
+    clock,
+    ids,
+    log,
+    openConnection: openConnection.open,
+    completeUnmapped: (ref) => intake.completeUnmapped(ref),
+    onCommitted: () => {
+      publisher.wake();
+      events.wake();
+    },
+  });
   const publisher = createPublisher({
     store,
     clock,
@@ -223,6 +237,7 @@ export async function createDeps(options: {
     idempotency: createIdempotency(store),
     events,
     intake,
+    catalogImports: catalogRunner,
     registry: { connector: (platform) => connectors[platform] ?? null },
     isReady: () => isReady,
     databaseAnswers: () =>
@@ -274,6 +289,7 @@ export async function createDeps(options: {
     intake,
     publisher,
     runs,
+    catalogRunner,
     api,
     openConnection: openConnection.open,
     ready() {

@@ -84,6 +84,8 @@ async function begin(role: Role, config: Config, undo: Undo[], stop: () => Promi
     undo.push(() => deps.publisher.stop());
     deps.runs.start();
     undo.push(() => deps.runs.stop());
+    deps.catalogRunner.start();
+    undo.push(() => deps.catalogRunner.stop());
   }
   if (demo) await demo.settle();
   deps.ready();

@@ -6,6 +6,7 @@ import { markPolicyDirty } from '#store/listings/expand.ts';
 import { readConnections } from '#store/views/connections.ts';
 import { type Cli, describe, examples } from './cli.ts';
 import { addCommands } from './connection-add.ts';
+import { importOfConnections } from './connection-import.ts';
 import { findConnection, locationOf, statesOf } from './connection-lookup.ts';
 import { operationOfConnections } from './operation.ts';
 import { CommandError, type Exit, type Output, table } from './output.ts';
@@ -77,6 +78,7 @@ export function connectionCommands(cli: Cli): void {
     (session, { args, output }) => testConnection(session, args[0] ?? '', output),
   );
   operationOfConnections(cli, connection);
+  importOfConnections(cli, connection);
   cli.withSession(
     connection
       .command('map')

@@ -89,17 +89,23 @@ export interface CatalogRequest {
   mode?: 'full' | 'incremental';
   createProducts?: boolean;
   dryRun?: boolean;
+  /** Who asks; default "system". */
+  actor?: string;
+  /** Until then nobody else takes it up. */
+  leaseUntil?: Date;
   /** An import of this connection whose stored answers are used instead of the channel. */
   replayOf?: string | null;
 }
 
 export type CatalogOutcome =
   | { kind: 'finished'; id: string; report: CatalogReport }
-  /** The signal ended it between two pages. */
+  /** The signal, or somebody who cancelled it, ended it between two pages. */
   | { kind: 'stopped'; id: string }
   /** No such import, or its connection cannot be opened. */
   | { kind: 'unavailable' };
 
+/** A page takes seconds at most: who has not stored one for this long is gone, and anybody may go on. */
+export const IMPORT_LEASE_MS = 120_000;
 /** Answers of pages are kept this long. */
 export const PAGES_KEPT_MS = 90 * 86_400_000;
 /** An incremental import looks this far behind the last one's start: clocks differ, and channels index late. */
@@ -107,6 +113,10 @@ const OVERLAP_MS = 10 * 60_000;
 /** Reads that fail are tried again this often, page by page, with doubled pauses; the transport has tried each a few times itself. */
 const TRIES = 5;
 const FIRST_PAUSE_MS = 1_000;
+
+/** Why products are not made from a connection that is being written to, unless asked for in so many words. */
+export const activeReason = (name: string): string =>
+  `${name} is being written to, and products made now have no stock yet: it would show 0 for them. Pause it first, count or import the stock, then resume.`;
 
 const pack = promisify(gzip);
 const unpack = promisify(gunzip);
@@ -118,7 +128,8 @@ export async function importCatalog(
   request: CatalogRequest = {},
 ): Promise<CatalogReport | null> {
   if (!(await options.openConnection(connection))) return null;
-  const id = await startCatalogImport(options, connection, request);
+  const leaseUntil = new Date(options.clock.now() + IMPORT_LEASE_MS);
+  const id = await startCatalogImport(options, connection, { leaseUntil, ...request });
   const outcome = await continueCatalogImport(options, connection.orgId, id);
   return outcome.kind === 'finished' ? outcome.report : null;
 }
@@ -156,6 +167,8 @@ export async function startCatalogImport(
         dryRun: request.dryRun ?? false,
         replayOf,
         startedAt: new Date(now),
+        actor: request.actor ?? 'system',
+        leaseUntil: request.leaseUntil ?? null,
       });
       await prunePages(tx, orgId, new Date(now - PAGES_KEPT_MS));
     },
@@ -176,7 +189,7 @@ export async function continueCatalogImport(
   const opened = row && !row.finishedAt ? await options.openConnection(connection) : null;
   while (row && !row.readAt && !row.finishedAt) {
     if (!opened) return { kind: 'unavailable' };
-    if (options.signal?.aborted) return { kind: 'stopped', id };
+    if (options.signal?.aborted || row.cancelledAt) return { kind: 'stopped', id };
     await onePage(options, orgId, row, opened);
     row = await read();
     if (row)
@@ -220,7 +233,9 @@ async function onePage(
       : await applyPage(tx, options, orgId, row, opened, page.listings);
     await storeItems(tx, orgId, row.id, row.pages, items);
     const fetchedAt = new Date(options.clock.now());
-    await storePage(tx, orgId, row.id, { page: row.pages, cursor: row.cursor, answers, next: page.cursor, fetchedAt });
+    const leaseUntil = new Date(options.clock.now() + IMPORT_LEASE_MS);
+    const { pages, cursor } = row;
+    await storePage(tx, orgId, row.id, { page: pages, cursor, answers, next: page.cursor, fetchedAt, leaseUntil });
     await options.hooks?.beforeCommit?.(row.pages);
   });
   if (!row.dryRun) options.onCommitted?.();

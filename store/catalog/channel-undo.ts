@@ -129,7 +129,10 @@ export async function takeUndoVariants(tx: Tx, orgId: string, importId: string, 
        when exists (select from positions p where p.org_id = v.org_id and p.variant_id = v.id) then 'it has stock or had some'
        when exists (select from order_lines o where o.org_id = v.org_id and o.variant_id = v.id) then 'orders name it'
        when exists (select from listings l where l.org_id = v.org_id and l.variant_id = v.id) then 'a listing is mapped to it'
-       when exists (select from listing_mappings m where m.org_id = v.org_id and m.variant_id = v.id) then 'a listing that stays was mapped to it'
+       when exists (select from listing_mappings m join listings l on l.org_id = m.org_id and l.id = m.listing_id
+         join targets t on t.org_id = l.org_id and t.connection_id = l.connection_id and t.stock_key = l.stock_key
+         join attempts a on a.org_id = t.org_id and a.target_id = t.id
+         where m.org_id = v.org_id and m.variant_id = v.id) then 'numbers of it were sent to the channel'
        when exists (select from bundle_components b where b.org_id = v.org_id and v.id in (b.variant_id, b.component_id)) then 'a bundle is or was made of it'
        when exists (select from policies p where p.org_id = v.org_id and p.scope = 'variant' and p.scope_id = v.id) then 'it has a setting of its own'
        end as reason

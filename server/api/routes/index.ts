@@ -3,6 +3,7 @@ import type { Api } from '../app.ts';
 import type { ApiDeps } from '../deps.ts';
 import { attentionRoutes } from './attention.ts';
 import { bulkRoutes } from './bulk.ts';
+import { catalogImportRoutes } from './catalog-imports.ts';
 import { connectionRoutes } from './connections.ts';
 import { driftRoutes } from './drift.ts';
 import { eventRoutes } from './events.ts';
@@ -32,6 +33,7 @@ export const routes: ((app: Api, deps: ApiDeps) => Promise<void>)[] = [
   runRoutes,
   orderRoutes,
   connectionRoutes,
+  catalogImportRoutes,
   operationRoutes,
   driftRoutes,
   watchRoutes,

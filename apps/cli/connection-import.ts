@@ -1,0 +1,238 @@
+/**
+ * connection import: a channel's catalogue in, here and now, with progress; connection imports: what was imported before.
+ * Interrupted, the import stays where it is: a running server goes on with it, or the same command with --resume.
+ */
+import { SingleBar } from 'cli-progress';
+import { type Command, Option } from 'commander';
+import type { Deps } from '#server/deps.ts';
+import { driveCatalogImport } from '#server/flows/catalog-runner.ts';
+import { activeReason, IMPORT_LEASE_MS, startCatalogImport } from '#server/flows/import-catalog.ts';
+import type { CatalogReport } from '#store/catalog/channel-import.ts';
+import {
+  type CatalogImportView,
+  listCatalogImports,
+  openImportOf,
+  resumeImport,
+} from '#store/catalog/channel-import-runs.ts';
+import { beginUndo, type UndoReport } from '#store/catalog/channel-undo.ts';
+import { readConnections } from '#store/views/connections.ts';
+import { type Cli, examples } from './cli.ts';
+import { findConnection } from './connection-lookup.ts';
+import { CommandError, count, type Exit, type Output, table, usage } from './output.ts';
+import { actor, type Session } from './session.ts';
+
+interface Flags {
+  incremental?: boolean;
+  createProducts?: boolean;
+  dryRun?: boolean;
+  zeroIsRight?: boolean;
+  replay?: string;
+  resume?: string;
+  undo?: string;
+}
+
+export function importOfConnections(cli: Cli, connection: Command): void {
+  cli.withSession<Flags>(
+    connection
+      .command('import')
+      .argument('<connection>')
+      .option('--create-products', 'SKUs of the channel that are not ours become products')
+      .option(
+        '--zero-is-right',
+        'with --create-products, although the connection is not paused: new products show 0 there',
+      )
+      .option('--incremental', 'only what changed at the channel since the last import (full when there was none)')
+      .option('--dry-run', 'do everything, then take it back: the report is the real one')
+      .addOption(
+        new Option('--replay <import>', "derive again from an import's stored answers; the channel is not called"),
+      )
+      .addOption(
+        new Option('--resume <import>', 'go on with an import that stopped').conflicts(['replay', 'dryRun', 'undo']),
+      )
+      .addOption(new Option('--undo <import>', 'restore what was before that import; what was changed since stays'))
+      .description("the channel's catalogue: its items become listings, mapped by exact SKU")
+      .addHelpText(
+        'after',
+        `${examples(
+          'connection import "My shop" --dry-run --create-products',
+          'connection import "My shop" --create-products',
+          'connection import "My shop" --undo 0197a7e2-…',
+        )}\n\nWhat a channel answered is kept for 90 days. Exit 1 when the channel ended it; it can be resumed.`,
+      ),
+    (session, { args, options, output }) => runImport(session, args[0] ?? '', options, output),
+  );
+  cli.withSession(
+    connection
+      .command('imports')
+      .argument('<connection>')
+      .description("imports of the channel's catalogue, newest first")
+      .addHelpText('after', examples('connection imports "My shop"')),
+    async (session, { args, output }) => {
+      const found = await findConnection(session, args[0] ?? '');
+      const items = await viewsOf(session, found.id, null, 100);
+      output.result({ items }, (print) => {
+        for (const line of table(
+          ['started', 'state', 'items', 'new products', 'mapped', 'unmapped', 'id'],
+          items.map(({ startedAt, state, processed, report, id, dryRun }) => [
+            startedAt,
+            dryRun ? `${state}, dry run` : state,
+            processed,
+            report?.created ?? '',
+            report ? report.mapped + report.alreadyMapped : '',
+            report?.unmapped ?? '',
+            id,
+          ]),
+        ))
+          print(line);
+      });
+    },
+  );
+}
+
+async function viewsOf(
+  session: Session,
+  connectionId: string,
+  id: string | null,
+  limit: number,
+): Promise<CatalogImportView[]> {
+  const { id: orgId } = session.organization();
+  const wanted = { connectionId, id, now: new Date(session.clock.now()), after: null, limit };
+  return session.store.tenant(orgId, (tx) => listCatalogImports(tx, orgId, wanted));
+}
+
+async function knownImport(session: Session, connectionId: string, id: string): Promise<CatalogImportView> {
+  if (!/^[0-9a-f-]{36}$/i.test(id)) throw usage(`${id} is no id of an import: syncstate connection imports`);
+  const [found] = await viewsOf(session, connectionId, id, 1);
+  if (!found) throw new CommandError('cli.not_found', `There is no import ${id} of this connection.`);
+  return found;
+}
+
+async function runImport(session: Session, named: string, flags: Flags, output: Output): Promise<Exit> {
+  const { id: connectionId, name } = await findConnection(session, named);
+  if (flags.createProducts === true && flags.dryRun !== true && flags.zeroIsRight !== true) {
+    const { id: orgId } = session.organization();
+    const [found] = await session.store.tenant(orgId, (tx) => readConnections(tx, orgId, connectionId));
+    if (found && !found.paused) throw new CommandError('domain.connection_active', activeReason(name));
+  }
+  const deps = await session.deps();
+  const id = await prepare(session, deps, connectionId, flags);
+  const stop = new AbortController();
+  const interrupt = () => stop.abort();
+  process.once('SIGINT', interrupt);
+  const bar = progress(output);
+  try {
+    await drive(session, deps, connectionId, id, stop.signal, bar.at);
+  } finally {
+    bar.end();
+    process.off('SIGINT', interrupt);
+  }
+  const view = await knownImport(session, connectionId, id);
+  output.result(view, (print) => {
+    for (const line of describeImport(view, name)) print(line);
+  });
+  return view.state === 'finished' || view.state === 'undone' ? 0 : 1;
+}
+
+/** The import to drive: a new one, one that stopped, or one to be undone. */
+async function prepare(session: Session, deps: Deps, connectionId: string, flags: Flags): Promise<string> {
+  const { id: orgId } = session.organization();
+  const known = flags.resume ?? flags.undo;
+  if (known !== undefined) {
+    const { id, dryRun } = await knownImport(session, connectionId, known);
+    if (flags.undo !== undefined && dryRun) throw new CommandError('domain.not_undoable', 'A dry run changed nothing.');
+    await session.store.tenant(orgId, async (tx) => {
+      if (flags.undo !== undefined) await beginUndo(tx, orgId, id, new Date(session.clock.now()));
+      else await resumeImport(tx, orgId, id);
+    });
+    return id;
+  }
+  const running = await session.store.tenant(orgId, (tx) => openImportOf(tx, orgId, connectionId));
+  if (running !== null)
+    throw new CommandError(
+      'domain.import_running',
+      `Import ${running} of this connection is not finished; go on with it: --resume ${running}`,
+    );
+  return startCatalogImport(
+    deps,
+    { orgId, connectionId },
+    {
+      mode: flags.incremental === true ? 'incremental' : 'full',
+      createProducts: flags.createProducts === true,
+      dryRun: flags.dryRun === true,
+      replayOf: flags.replay ?? null,
+      actor,
+    },
+  );
+}
+
+/** Under the lease, or, when a server was quicker, watching it do the work. */
+async function drive(
+  session: Session,
+  deps: Deps,
+  connectionId: string,
+  id: string,
+  signal: AbortSignal,
+  onProgress: (done: { pages: number; processed: number }) => void,
+): Promise<void> {
+  const { id: orgId } = session.organization();
+  const options = {
+    store: deps.store,
+    clock: deps.clock,
+    ids: deps.ids,
+    openConnection: deps.openConnection,
+    completeUnmapped: (ref: { orgId: string; connectionId: string }) => deps.intake.completeUnmapped(ref),
+    log: { info() {}, warn() {}, error() {} },
+    signal,
+    onProgress,
+  };
+  const until = deps.clock.monotonicMs() + 10 * IMPORT_LEASE_MS;
+  while (!(await driveCatalogImport(options, orgId, id)) && !signal.aborted && deps.clock.monotonicMs() < until) {
+    const [view] = await viewsOf(session, connectionId, id, 1);
+    if (!view || !['waiting', 'running', 'undoing'].includes(view.state)) return;
+    onProgress(view);
+    await deps.clock.sleep(500, signal);
+  }
+}
+
+function progress(output: Output): { at(done: { pages: number; processed: number }): void; end(): void } {
+  if (output.json || !process.stderr.isTTY) return { at: () => undefined, end: () => undefined };
+  // A channel does not say how much there is: the bar counts, it does not fill.
+  const bar = new SingleBar({ format: '{value} items, {pages} pages', stream: process.stderr, hideCursor: true });
+  bar.start(0, 0, { pages: 0 });
+  return { at: ({ pages, processed }) => bar.update(processed, { pages }), end: () => bar.stop() };
+}
+
+function describeImport(view: CatalogImportView, name: string): string[] {
+  if (view.undo?.report && view.state === 'undone') return describeUndo(view.undo.report, name);
+  if (view.state === 'finished' && view.report) return describeReport(view, view.report, name);
+  const why = view.fault ? `: ${view.fault.message} [${view.fault.code}]` : '.';
+  return [
+    `The import of ${name} is ${view.state} after ${count(view.processed, 'item')}${why}`,
+    `Go on with it: syncstate connection import "${name}" --resume ${view.id}`,
+  ];
+}
+
+function describeReport(view: CatalogImportView, report: CatalogReport, name: string): string[] {
+  const would = view.dryRun ? 'Dry run, nothing was changed. ' : '';
+  const mapped = report.mapped + report.alreadyMapped;
+  return [
+    `${would}${name}: ${count(report.processed, 'item')}, ${mapped} mapped (${report.mapped} of them now), ${report.unmapped} unmapped, ${report.refused} refused; ${count(report.created, 'new product')}.`,
+    ...report.refusals.map(({ channelSku, reason }) => `  refused   ${channelSku}: ${reason}`),
+    ...report.duplicates.map(({ channelSku, items }) => `  twice     ${channelSku}: ${items} items have this SKU`),
+    ...report.suggestions.map(({ channelSku, sku }) => `  perhaps   "${channelSku}" is our "${sku}"`),
+    ...report.issues.map(
+      ({ channelSku, field, reason }) => `  to mend   ${channelSku || '(no SKU)'}: ${field} ${reason}`,
+    ),
+    ...report.fields
+      .filter(({ overlapPercent }) => overlapPercent !== null)
+      .map((field) => `  ${field.field} agrees for ${field.overlapPercent} % (${field.differs} differ)`),
+    ...((report.gone ?? 0) > 0 ? [`  ${count(report.gone ?? 0, 'listing')} of ours the channel no longer lists`] : []),
+    `Import ${view.id}${view.dryRun ? `; do it for real from the same answers: --replay ${view.id}` : ''}`,
+  ];
+}
+
+const describeUndo = (report: UndoReport, name: string): string[] => [
+  `${name}: ${count(report.removed, 'listing')} removed, ${report.restored} restored, ${report.unmapped} unmapped, ${report.kept} kept; ${count(report.productsRemoved, 'product')} removed, ${report.productsKept} kept.`,
+  ...report.refusals.map(({ channelSku, reason }) => `  listing ${channelSku}: ${reason}`),
+  ...report.productRefusals.map(({ channelSku, reason }) => `  product ${channelSku}: ${reason}`),
+];
