@@ -1,6 +1,7 @@
 /** connection: a tenant's accounts at channels, listed, tested, paused and placed. Linking one is connection-add.ts. */
 import { listLocations } from '#store/catalog/lookup.ts';
 import { mapLocation } from '#store/connections/connections.ts';
+import { readLimits } from '#store/connections/limits.ts';
 import { readWatch } from '#store/connections/watches.ts';
 import { markPolicyDirty } from '#store/listings/expand.ts';
 import { readConnections } from '#store/views/connections.ts';
@@ -8,7 +9,7 @@ import { type Cli, describe, examples } from './cli.ts';
 import { addCommands } from './connection-add.ts';
 import { importOfConnections } from './connection-import.ts';
 import { findConnection, locationOf, statesOf } from './connection-lookup.ts';
-import { operationOfConnections } from './operation.ts';
+import { describeOperation, operationOfConnections } from './operation.ts';
 import { CommandError, type Exit, type Output, table } from './output.ts';
 import type { Session } from './session.ts';
 import { describeSubscriptions } from './sweep.ts';
@@ -55,7 +56,8 @@ export function connectionCommands(cli: Cli): void {
       const { id: orgId } = session.organization();
       const found = await findConnection(session, args[0] ?? '');
       const watch = await session.store.tenant(orgId, (tx) => readWatch(tx, orgId, found.id, 'subscriptions'));
-      output.result({ ...found, subscriptions: watch }, (print) => {
+      const limits = await session.store.tenant(orgId, (tx) => readLimits(tx, orgId, found.id));
+      output.result({ ...found, subscriptions: watch, ...limits }, (print) => {
         print(
           `${found.name}: ${found.platform}, ${found.kind}, ${found.paused ? `${found.state}, paused` : found.state}`,
         );
@@ -64,6 +66,7 @@ export function connectionCommands(cli: Cli): void {
         print(`  orders read to ${found.ordersReadTo ?? '(never)'}`);
         for (const { code, externalId } of found.locations) print(`  ${code} stands behind ${externalId}`);
         for (const line of describeSubscriptions(watch?.result ?? null)) print(`  ${line}`);
+        for (const line of describeOperation(found, limits)) print(`  ${line}`);
         if (watch?.error) print(`  The last look at its subscriptions failed: ${watch.error}`);
       });
     },

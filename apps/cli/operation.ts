@@ -1,7 +1,7 @@
 /** Operation: pause, resume and "now" for a connection or a listing, shadow mode, and one stop for all pushes. */
 import type { Command } from 'commander';
 import { type Preview, previewPushes } from '#server/flows/preview.ts';
-import { readLimits } from '#store/connections/limits.ts';
+import type { readLimits } from '#store/connections/limits.ts';
 import {
   type Acting,
   type Pushes,
@@ -19,9 +19,10 @@ import {
 } from '#store/listings/halts.ts';
 import { readShadow, setShadow, setShadowDefault } from '#store/listings/shadow.ts';
 import { askListingSync } from '#store/listings/system.ts';
+import type { ConnectionItem } from '#store/views/connections.ts';
 import { findListings, type ListingLine, listingSettled } from '#store/views/listings.ts';
 import { type Cli, examples } from './cli.ts';
-import { findConnection, statesOf } from './connection-lookup.ts';
+import { findConnection } from './connection-lookup.ts';
 import { CommandError, count, type Exit, type Output, table, unknown, usage } from './output.ts';
 import { actor, type Session } from './session.ts';
 import { isUuid, laterOption, wholeNumber } from './values.ts';
@@ -66,14 +67,6 @@ export function operationOfConnections(cli: Cli, connection: Command): void {
       );
     },
   );
-  cli.withSession(
-    connection
-      .command('show')
-      .argument('<connection>')
-      .description('one connection: state, pause, backlog, what is used of the channel’s limits, breaker')
-      .addHelpText('after', examples('connection show "My shop"', 'connection show "My shop" --json')),
-    (session, { args, output }) => show(session, args[0] ?? '', output),
-  );
   cli.withSession<{ new?: boolean; limit: number }>(
     connection
       .command('shadow')
@@ -90,28 +83,19 @@ export function operationOfConnections(cli: Cli, connection: Command): void {
   );
 }
 
-async function show(session: Session, named: string, output: Output): Promise<void> {
-  const { id: orgId } = session.organization();
-  const found = await findConnection(session, named);
-  const { budget, breaker } = await session.store.tenant(orgId, (tx) => readLimits(tx, orgId, found.id));
-  output.result({ ...found, budget, breaker }, (print) => {
-    const { pause } = found;
-    const paused = pause && [pause.reason, pause.until === null ? null : `until ${pause.until}`].filter(Boolean);
-    print(
-      `${found.name} (${found.platform}, ${found.kind}) is ${found.state}${found.stateReason ? `: ${found.stateReason}` : ''}`,
-    );
-    if (pause)
-      print(`paused since ${pause.at} by ${pause.by ?? 'unknown'}${paused?.length ? `: ${paused.join(', ')}` : ''}`);
-    if (found.shadowSince !== null) print(`in shadow mode since ${found.shadowSince}: nothing is sent`);
-    print(
-      `${count(found.listings, 'listing')}, ${found.unmapped} unmapped, ${found.waiting} waiting; ${statesOf(found)}`,
-    );
-    print(
-      breaker.state === 'closed'
-        ? 'breaker closed: it is called'
-        : `breaker ${breaker.state} since ${breaker.since}: it is not called, tried again at ${breaker.retryAt}`,
-    );
-    for (const line of table(
+/** What halts a connection, what is used of its channel's limits, and whether it is called at all. */
+export function describeOperation(
+  { pause, shadowSince }: ConnectionItem,
+  { budget, breaker }: Awaited<ReturnType<typeof readLimits>>,
+): string[] {
+  const why = [pause?.reason, pause?.until && `until ${pause.until}`].filter(Boolean).join(', ');
+  return [
+    ...(pause ? [`paused since ${pause.at} by ${pause.by ?? 'unknown'}${why === '' ? '' : `: ${why}`}`] : []),
+    ...(shadowSince ? [`in shadow mode since ${shadowSince}: nothing is sent`] : []),
+    breaker.state === 'closed'
+      ? 'breaker closed: it is called'
+      : `breaker ${breaker.state} since ${breaker.since}: it is not called, tried again at ${breaker.retryAt}`,
+    ...table(
       ['bucket', 'per second', 'burst', 'used', 'processes', 'refusals', 'blocked until'],
       budget.map((one) => [
         one.bucket,
@@ -122,9 +106,8 @@ async function show(session: Session, named: string, output: Output): Promise<vo
         one.refusals,
         one.blockedUntil,
       ]),
-    ))
-      print(line);
-  });
+    ),
+  ];
 }
 
 async function shadow(
