@@ -204,7 +204,7 @@ export async function createDeps(options: {
     compareAndSetOf,
   };
   const mapped = (orgId: string, connectionId: string) =>
-    void intake
+    intake
       .completeUnmapped({ orgId, connectionId })
       .then(wake, (error: unknown) => log.error({ err: error, orgId, connectionId }, 'complete unmapped orders'));
   const runs = createRunner({
@@ -258,7 +258,7 @@ export async function createDeps(options: {
       return posted;
     },
     wake,
-    mapped,
+    mapped: (orgId, connectionId) => void mapped(orgId, connectionId),
     runs,
     syncNow: (orgId, connectionId) => void syncNow({ orgId, connectionId }),
     openConnection: openConnection.open,

@@ -1,20 +1,21 @@
 /** import, export: a merchant's files in and out, with the server's own reading and booking of rows. */
 import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { basename, dirname, extname, join } from 'node:path';
-import { SingleBar } from 'cli-progress';
 import { type Command, Option } from 'commander';
-import { type ImportResult, productColumns, type RawRow, stockColumns } from '#core/catalog/import-rows.ts';
-import { readCsv, readJson } from '#server/files.ts';
-import { type ImportDeps, importProducts, importStock } from '#server/flows/import-rows.ts';
+import type { ImportResult } from '#core/catalog/import-rows.ts';
+import { type ImportFormat, importFormats, readImport } from '#server/files.ts';
 import { readImportFile } from '#store/catalog/bulk.ts';
 import { listConnections } from '#store/connections/connections.ts';
+import { createRun, keepRunFile, releaseRun } from '#store/runs/runs.ts';
 import { type InventoryItem, type InventoryPosition, readItems } from '#store/views/inventory.ts';
 import { type MovementItem, readMovements } from '#store/views/movements.ts';
 import { type OrderItem, type OrderLineItem, readOrders } from '#store/views/orders.ts';
+import { readRunItems } from '#store/views/runs.ts';
 import { type Cli, examples } from './cli.ts';
 import { findConnection } from './connection-lookup.ts';
 import { type Column, csvHeader, csvRecord } from './csv.ts';
 import { CommandError, count, type Exit, type Output } from './output.ts';
+import { followRun } from './runs.ts';
 import { actor, type Session } from './session.ts';
 import { timeOption } from './values.ts';
 
@@ -24,13 +25,21 @@ interface ImportFlags {
   mode?: 'set' | 'add';
   dryRun?: boolean;
   key?: string;
+  format?: string;
 }
 
 export function fileCommands(cli: Cli): void {
-  const importing = cli.program.command('import').description('stock or products from a CSV or JSON file');
+  const importing = cli.program
+    .command('import')
+    .description('stock, products or mappings from a CSV, XLSX or JSON file, or a channel’s own export');
   const common = (command: Command): Command =>
     command
-      .argument('<file>', 'CSV (comma, semicolon or tab) or JSON; - reads stdin')
+      .argument('<file>', 'CSV (comma, semicolon or tab), XLSX, JSON, or an export of Shopify or Amazon; - reads stdin')
+      .addOption(
+        new Option('--format <format>', 'instead of telling it by the content')
+          .choices([...importFormats])
+          .default('auto'),
+      )
       .option('--dry-run', 'do everything, then take it back: the counts and errors are the real ones')
       .option('--key <text>', 'name of this import: run again under the same name, no row is booked twice');
   cli.withSession<ImportFlags>(
@@ -57,78 +66,99 @@ export function fileCommands(cli: Cli): void {
       .addHelpText('after', examples('import products products.csv', 'import products - < products.csv') + importNote),
     (session, { args, options, output }) => runImport(session, 'products', args[0] ?? '', options, output),
   );
+  cli.withSession<ImportFlags>(
+    common(importing.command('mapping'))
+      .description(
+        'columns sku, connection, channel_sku (or asin, product_id, variant_id); an empty sku takes a mapping away',
+      )
+      .addHelpText('after', examples('import mapping mapping.csv --dry-run') + importNote),
+    (session, { args, options, output }) => runImport(session, 'mapping', args[0] ?? '', options, output),
+  );
   exportCommands(cli);
 }
 
 const importNote =
-  '\n\nGood rows are booked, bad rows are listed and written to <file>-errors.csv beside the file, with the reason in each\nrow: mend them there and import that file. Exit 1 when any row failed.';
+  '\n\nGood rows are booked, bad rows are listed and written to <file>-errors.csv beside the file, with the reason in each\nrow: mend them there and import that file. Exit 1 when any row failed. An import is a run: syncstate run undo takes it back.';
 
-async function readInput(
-  file: string,
-  columns: Readonly<Record<string, string>>,
-  required: readonly string[],
-): Promise<RawRow[]> {
-  let text: string;
+function readInput(file: string): Buffer {
   try {
-    text = readFileSync(file === '-' ? 0 : file, 'utf8');
+    return readFileSync(file === '-' ? 0 : file);
   } catch (error) {
     throw new CommandError(
       'import.unreadable',
       `${file === '-' ? 'stdin' : file} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
-  const isJson = extname(file).toLowerCase() === '.json' || (file === '-' && /^\uFEFF?\s*[[{]/.test(text));
-  return isJson ? readJson(text, columns) : readCsv(text, columns, required);
 }
 
+/** The file becomes a run, which is executed here unless a running server is quicker. Ctrl-C cancels the run. */
 async function runImport(
   session: Session,
-  kind: 'stock' | 'products',
+  kind: 'stock' | 'products' | 'mapping',
   file: string,
   flags: ImportFlags,
   output: Output,
 ): Promise<Exit> {
   const { id: orgId } = session.organization();
-  const rows =
-    kind === 'stock'
-      ? await readInput(file, stockColumns, ['sku', 'quantity'])
-      : await readInput(file, productColumns, ['sku']);
-  const mapped = new Set<string>();
-  const deps: ImportDeps = {
-    store: session.store,
-    clock: session.clock,
-    ids: session.ids,
-    // The running server looks for marks of others by itself; the next start does, too.
-    wake: () => undefined,
-    mapped: (_orgId, connectionId) => mapped.add(connectionId),
-  };
-  const bar = progress(output, kind, rows.length);
-  const options = {
-    orgId,
-    actor,
-    key: `cli:${flags.key ?? session.ids.uuid()}`,
-    dryRun: flags.dryRun === true,
-    onProgress: bar.at,
-  };
-  let result: ImportResult;
-  try {
-    result =
-      kind === 'stock'
-        ? await importStock(deps, rows, flags.mode ?? 'set', options)
-        : await importProducts(deps, rows, options);
-  } finally {
-    bar.end();
-  }
-  if (mapped.size > 0) {
-    // Orders that waited for these SKUs are booked now.
-    const { intake } = await session.deps();
-    for (const connectionId of mapped) await intake.completeUnmapped({ orgId, connectionId });
-  }
-  const errorFile = await keepErrors(session, orgId, file, result);
-  output.result({ ...result, errorFile, dryRun: options.dryRun }, (print) =>
-    tellImport(print, result, errorFile, options.dryRun),
+  const content = readInput(file);
+  const format = flags.format === 'auto' && extname(file).toLowerCase() === '.json' ? 'json' : (flags.format ?? 'auto');
+  // Read once here, so that a file nobody can read says so at once and makes no run.
+  await readImport(content, kind, format as ImportFormat);
+  const dryRun = flags.dryRun === true;
+  const runId = await storeRun(session, orgId, content, {
+    kind: `import-${kind}`,
+    title: file === '-' ? 'stdin' : basename(file),
+    params: { format, mode: flags.mode ?? 'set' },
+    dryRun,
+    key: flags.key === undefined ? null : `cli:${kind}:${dryRun}:${flags.key}`,
+  });
+  const run = await followRun(session, orgId, runId, output);
+  if (run.state === 'failed') throw new CommandError('import.failed', run.message ?? 'The import failed.');
+  const failed = await session.store.tenant(orgId, (tx) =>
+    readRunItems(tx, orgId, runId, { limit: shownErrors, after: null, outcome: 'failed' }),
   );
-  return result.failed === 0 ? 0 : 1;
+  const result: ImportResult = {
+    rows: run.total ?? run.done,
+    succeeded: run.succeeded,
+    failed: run.failed,
+    unchanged: run.unchanged,
+    errors: failed.items.map(({ item, field, value, reason }) => ({
+      row: item,
+      field: field ?? '',
+      value: value ?? '',
+      reason: reason ?? '',
+    })),
+    errorFile: run.errorFile,
+  };
+  const errorFile = await keepErrors(session, orgId, file, result);
+  output.result({ run: runId, state: run.state, ...result, errorFile, dryRun }, (print) => {
+    tellImport(print, result, errorFile, dryRun);
+    if (run.state === 'cancelled') print('Cancelled before its end; what is counted above is done.');
+    if (!dryRun && run.succeeded > 0) print(`To take it back: syncstate run undo ${runId}`);
+  });
+  return result.failed === 0 && run.state === 'done' ? 0 : 1;
+}
+
+const shownErrors = 1_000;
+const partBytes = 1_048_576;
+
+async function storeRun(
+  session: Session,
+  orgId: string,
+  content: Buffer,
+  run: { kind: string; title: string; params: Record<string, unknown>; dryRun: boolean; key: string | null },
+): Promise<string> {
+  const wanted = { ...run, id: session.ids.uuid(), connectionId: null, actor, inverseOf: null };
+  const made = await session.store.tenant(orgId, (tx) =>
+    createRun(tx, orgId, { ...wanted, state: 'receiving' }, session.clock.now()),
+  );
+  if (!made.isNew) return made.id;
+  for (let part = 0; part * partBytes < content.length; part += 1) {
+    const bytes = content.subarray(part * partBytes, (part + 1) * partBytes);
+    await session.store.tenant(orgId, (tx) => keepRunFile(tx, orgId, made.id, part, bytes));
+  }
+  await session.store.tenant(orgId, (tx) => releaseRun(tx, orgId, made.id));
+  return made.id;
 }
 
 function tellImport(
@@ -171,18 +201,6 @@ async function keepErrors(
         );
     }
   }
-}
-
-function progress(output: Output, kind: string, total: number): { at(done: number, total: number): void; end(): void } {
-  if (output.json || !process.stderr.isTTY) return { at: () => undefined, end: () => undefined };
-  const bar = new SingleBar({
-    format: `${kind} {bar} {value}/{total} rows, {eta_formatted} left`,
-    stream: process.stderr,
-    hideCursor: true,
-    clearOnComplete: true,
-  });
-  bar.start(total, 0);
-  return { at: (done) => bar.update(done), end: () => bar.stop() };
 }
 
 // ---- export

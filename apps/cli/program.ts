@@ -11,6 +11,7 @@ import { fileCommands } from './files.ts';
 import { maintenanceCommands } from './maintenance.ts';
 import { operationCommands } from './operation.ts';
 import type { Streams } from './output.ts';
+import { runCommands } from './runs.ts';
 import { scarcityCommands } from './scarcity.ts';
 import { simulateCommands } from './simulate.ts';
 import { startCommands } from './start.ts';
@@ -30,6 +31,7 @@ export function createSyncState(version: string, streams: Streams): ParsedCli {
   operationCommands(cli);
   feedCommands(cli);
   fileCommands(cli);
+  runCommands(cli);
   stockCommands(cli);
   explainCommands(cli);
   scarcityCommands(cli);

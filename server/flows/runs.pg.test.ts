@@ -72,7 +72,7 @@ function runner(dieAt: { tx: number; after: boolean } | null = null): Runner {
     log: quiet,
     kinds,
     wake() {},
-    mapped() {},
+    mapped: async () => {},
     leaseMs: 30_000,
   });
 }

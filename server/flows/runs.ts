@@ -29,7 +29,8 @@ export interface RunContext {
   advance(tx: Tx, step: Step): Promise<void>;
   /** After a committed step: something may have to be published. */
   wake(): void;
-  mapped(orgId: string, connectionId: string): void;
+  /** Listings became mapped: orders that waited for them are booked. */
+  mapped(orgId: string, connectionId: string): Promise<void>;
 }
 
 export interface RunKind {
@@ -62,7 +63,7 @@ export interface RunnerOptions {
   log: FlowLog;
   kinds: Readonly<Record<string, RunKind>>;
   wake(): void;
-  mapped(orgId: string, connectionId: string): void;
+  mapped(orgId: string, connectionId: string): Promise<void>;
   leaseMs?: number;
   pollMs?: number;
 }

@@ -62,7 +62,7 @@ export function importFile(kind: ImportKind, options: ImportFileOptions): RunKin
         for (const connectionId of found) mapped.add(connectionId);
         if (!run.dryRun) context.wake();
       }
-      if (!run.dryRun) for (const connectionId of mapped) context.mapped(run.orgId, connectionId);
+      if (!run.dryRun) for (const connectionId of mapped) await context.mapped(run.orgId, connectionId);
       return { message: null, errorFile: await keepErrors(context, kind, file) };
     },
   };
