@@ -8,6 +8,7 @@ import { driftCommands } from './drift.ts';
 import { explainCommands } from './explain.ts';
 import { feedCommands } from './feeds.ts';
 import { fileCommands } from './files.ts';
+import { freshnessCommands } from './freshness.ts';
 import { maintenanceCommands } from './maintenance.ts';
 import { operationCommands } from './operation.ts';
 import type { Streams } from './output.ts';
@@ -36,6 +37,7 @@ export function createSyncState(version: string, streams: Streams): ParsedCli {
   explainCommands(cli);
   scarcityCommands(cli);
   driftCommands(cli);
+  freshnessCommands(cli);
   traceCommands(cli);
   attentionCommands(cli);
   simulateCommands(cli);

@@ -81,6 +81,8 @@ export interface PublishTarget {
   policy: PolicyFields;
   /** Units the channel holds outside its own number (WooCommerce pending orders): added back here. */
   held: number;
+  /** Why this target may offer nothing (stock of a place behind it is outdated). */
+  withheld?: string | null;
 }
 
 export interface PublishInput {
@@ -90,7 +92,7 @@ export interface PublishInput {
   targets: readonly PublishTarget[];
   /** A bundle's parts may come from several places. */
   partsMayTravel?: boolean;
-  /** Why nothing may be offered at all (outdated stock, last units offered elsewhere); null = nothing stands against it. */
+  /** Why nothing may be offered at all (last units offered elsewhere); null = nothing stands against it. */
   withheld?: string | null;
 }
 
@@ -128,7 +130,10 @@ export function publishable(input: PublishInput): { targets: Publishable[] } {
   for (const one of work)
     if (one.target.held > 0) add(one, 'held', 'held by the channel outside its number', one.target.held, 'channel');
   fillCap([...order].reverse(), input.policy.cap);
-  if (input.withheld) for (const one of work) add(one, 'withheld', input.withheld, -one.running, 'policy');
+  for (const one of work) {
+    const why = one.target.withheld ?? input.withheld;
+    if (why) add(one, 'withheld', why, -one.running, 'policy');
+  }
   return {
     targets: work.map(({ target, running, steps }) => ({ targetId: target.targetId, desired: running, steps })),
   };

@@ -3,6 +3,7 @@
  *
  *   hold   → the ledger's `expire` command; it decides under the hold's row lock. A channel's hold is a question to the
  *            channel (is its order still pending?), never a release by clock.
+ *   freshness → a location's stock is older than its limit: its targets are computed again (store/catalog/freshness.ts)
  *   stock_sweep → what else has shown meanwhile owes it no look; over when nothing does (store/listings/sweeps.ts)
  *   drift  → its cause is settled once orders are read past it; an adoption is booked (drift.ts)
  *
@@ -12,6 +13,7 @@
  */
 import type { Clock, Ids } from '#core/effects.ts';
 import type { HoldId, OrgId } from '#core/ids.ts';
+import { serveFreshness } from '#store/catalog/freshness.ts';
 import { post } from '#store/ledger/post.ts';
 import { endPause } from '#store/listings/halts.ts';
 import { settleStockSweep, sweepLookMs } from '#store/listings/sweeps.ts';
@@ -60,6 +62,12 @@ async function serve(options: DueOptions, row: DueRow): Promise<void> {
     return store.tenant(row.orgId, (tx) =>
       endPause(tx, row.orgId, kind, row.subjectId, { actor: 'due', now: clock.now(), ids: options.ids }),
     );
+  if (row.kind === 'freshness')
+    return store.tenant(row.orgId, async (tx) => {
+      const again = await serveFreshness(tx, row.orgId, row.subjectId, clock.now());
+      if (again === null) await clearDue(tx, row.orgId, row.kind, row.subjectId);
+      else await postponeDue(tx, row.orgId, row.kind, row.subjectId, again);
+    });
   if (row.kind === 'stock_sweep')
     return store.tenant(row.orgId, async (tx) => {
       const now = clock.now();

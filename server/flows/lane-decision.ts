@@ -127,7 +127,19 @@ function placed(target: WorkTarget, work: Work, policy: PolicyFields): PublishTa
     priority: Math.min(...places.map(({ priority }) => priority), Number.MAX_SAFE_INTEGER),
     policy,
     held: 0,
+    withheld: outdatedReason(target, work),
   };
+}
+
+/** Stock of a place behind it is older than its limit; null = all is fresh, or the ledger's own. */
+function outdatedReason(target: WorkTarget, work: Work, action?: 'suspend'): string | null {
+  const place = work.places.find(
+    (one) =>
+      one.channelLocation === target.channelLocation && one.outdated && (!action || one.outdated.action === action),
+  );
+  if (!place?.outdated) return null;
+  const { code, readAt, limitMs } = place.outdated;
+  return `Stock of ${code} was last read at ${new Date(readAt).toISOString()}, longer ago than its limit of ${Math.round(limitMs / 60_000)} minutes.`;
 }
 
 interface Standing {
@@ -150,6 +162,8 @@ function standingOf(work: Work, target: WorkTarget): Standing | null {
     return { state: 'paused', reason: 'Publishing of this listing is paused.', readable: false, handled: false };
   if (target.variantId === null)
     return { state: 'unmapped', reason: 'No SKU of ours is mapped to this listing.', readable: true, handled: true };
+  const suspended = outdatedReason(target, work, 'suspend');
+  if (suspended !== null) return { state: 'suspended', reason: suspended, readable: true, handled: true };
   return null;
 }
 
@@ -288,6 +302,7 @@ function decideOne(
           finding(target, {
             ...with_,
             ...(work.connection?.shadow ? wouldSend(null) : inSync(desired, goal, unseen)),
+            ...outdatedState(target, work),
             handled: true,
             readDue: nextLook(target, read !== undefined, context),
           }),
@@ -314,6 +329,12 @@ function waitingFor(target: WorkTarget, settling: { value: number } | null, away
   return target.pendingValue === null
     ? 'The channel’s number cannot be read just now.'
     : 'The outcome of a write is not known; it is read back before anything else is sent.';
+}
+
+/** It shows 0 because of it: said with the state. */
+function outdatedState(target: WorkTarget, work: Work): { state?: string; reason?: string } {
+  const reason = outdatedReason(target, work);
+  return reason === null ? {} : { state: 'suspended', reason };
 }
 
 function inSync(desired: number, goal: number, unseen: number): { state: string; reason: string | null } {

@@ -104,6 +104,8 @@ export interface WorkPlace {
   locationId: string;
   isDefault: boolean;
   priority: number;
+  /** Its stock is older than its limit. */
+  outdated?: { code: string; readAt: number; limitMs: number; action: 'zero' | 'suspend' } | null;
 }
 
 export interface Work {
@@ -227,7 +229,9 @@ const loadSql = (pick: string) => `
             from scarcity_episodes e join connections n on n.org_id = $1 and n.id = e.connection_id
             where e.org_id = $1 and e.variant_id = p.variant_id and e.valid_to is null)) order by p.sku)
         from parts p where p.whole = v.id), '[]'))) from vs v), '[]') as variants,
-    coalesce((select jsonb_agg(jsonb_build_object('channelLocation', m.channel_location, 'locationId', m.location_id, 'isDefault', l.is_default, 'priority', l.priority)
+    coalesce((select jsonb_agg(jsonb_build_object('channelLocation', m.channel_location, 'locationId', m.location_id, 'isDefault', l.is_default, 'priority', l.priority,
+      'outdated', (select jsonb_build_object('code', l.code, 'readAt', round(extract(epoch from f.read_at) * 1000), 'limitMs', f.limit_ms, 'action', f.action) from location_freshness f, n
+        where f.org_id = $1 and f.location_id = l.id and f.read_at + f.limit_ms * interval '1 ms' <= n.at))
       order by l.is_default desc, l.priority, l.code)
       from connection_locations m join locations l on l.org_id = $1 and l.id = m.location_id
       where m.org_id = $1 and m.connection_id = $2), '[]') as places,

@@ -9,6 +9,7 @@ import { driftRoutes } from './drift.ts';
 import { eventRoutes } from './events.ts';
 import { explainRoutes } from './explain.ts';
 import { feedRoutes } from './feeds.ts';
+import { freshnessRoutes } from './freshness.ts';
 import { healthRoutes } from './health.ts';
 import { importRoutes } from './imports.ts';
 import { operationRoutes } from './operation.ts';
@@ -36,6 +37,7 @@ export const routes: ((app: Api, deps: ApiDeps) => Promise<void>)[] = [
   catalogImportRoutes,
   operationRoutes,
   driftRoutes,
+  freshnessRoutes,
   watchRoutes,
   feedRoutes,
   attentionRoutes,
