@@ -6,6 +6,7 @@ import { type FeedStage, feedStage } from './feeds.testing.ts';
 import type { FeedStep, Publisher } from './publisher-types.ts';
 import { feedSteps } from './publisher-types.ts';
 import { failures, publishingStage, type Stage } from './publishing.testing.ts';
+import { shopifyShop } from './shopify-shop.testing.ts';
 
 let db: TestDatabase;
 let stage: Stage;
@@ -187,6 +188,39 @@ describe('what the vendor does to a feed', () => {
     await untilRight(publisher, 1_000);
     await allRight();
   });
+});
+
+test('Amazon hangs and then fails: the shop beside it is right at once, Amazon’s numbers stand in a named state, and are right once it answers', async () => {
+  many = await feedStage(stage, 40);
+  const shop = await shopifyShop(stage, { 'SKU-0000': [100, 0], 'SKU-0001': [100, 0] }, { places: ['MAIN'] });
+  const calm = stage.publisher([many.shop, shop]);
+  await calm.drain();
+  await calm.stop();
+  await many.callsSince();
+  await many.shop.fault({ kind: 'timeout_before', ms: 1_500, times: 6 });
+  await many.shop.fault({ kind: 'status', status: 503 });
+  await many.stock(fed(), 70);
+  const publisher = stage.publisher([many.shop, shop], { pollMs: 20 });
+  const from = performance.now();
+  publisher.start();
+  publisher.wake();
+  const beside = () => stage.target(shop, shop.item('SKU-0001'), shop.main);
+  while (
+    ((await beside()).observed !== 70 || (await beside()).state !== 'in_sync') &&
+    performance.now() - from < 20_000
+  )
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(await shop.number('SKU-0000', shop.main)).toBe(70);
+  expect(await beside()).toMatchObject({ state: 'in_sync', observed: 70 });
+  expect([...(await many.numbers()).values()]).toEqual(Array(40).fill(100));
+  await publisher.stop();
+  const states = Object.keys(await many.states());
+  expect(states.filter((state) => !['in_sync', 'pending', 'unknown', 'unreachable'].includes(state))).toEqual([]);
+  await many.shop.control('/faults', undefined, 'DELETE');
+  const again = stage.publisher([many.shop, shop]);
+  stage.clock.advance(60_000);
+  await untilRight(again);
+  await allRight();
 });
 
 describe('a call without an answer', () => {
