@@ -53,6 +53,11 @@ const sweepAskMs = 1_000;
 const soonestAgainMs = 60_000;
 /** A probe reads few orders: whether it may is the question. */
 const probedOrdersMs = 1_000;
+/**
+ * After a look that found work, before the next: twice as long as it took. One change is never kept waiting for longer than a
+ * look; in a burst changes of one number gather into one, and the database has time for what comes in.
+ */
+export const restAfter = (tookMs: number): number => Math.min(60, Math.max(2, 2 * tookMs));
 /** How long a computed number may wait for its slot. */
 const computedForMs = 100;
 /** The leave that was given with the attempt is asked for again after this. */
@@ -153,7 +158,9 @@ class ConnectionLane implements Lane {
     const { clock } = this.#options;
     while (this.#running) {
       this.#woken = false;
+      const began = clock.monotonicMs();
       const found = await this.#round().catch((error: unknown) => this.#failed(error));
+      if (found && this.#running) await clock.sleep(restAfter(clock.monotonicMs() - began), this.#stopping.signal);
       if (found || this.#woken || !this.#running) continue;
       const idle = new AbortController();
       this.#wakeUp = () => idle.abort();

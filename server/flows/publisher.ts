@@ -16,7 +16,7 @@ import {
   takeStockSweep,
 } from '#store/listings/system.ts';
 import { serveDue } from './due.ts';
-import { createLane } from './lane.ts';
+import { createLane, restAfter } from './lane.ts';
 import type { ConnectionRef, Lane, Publisher, PublisherOptions } from './publisher-types.ts';
 
 export type * from './publisher-types.ts';
@@ -97,7 +97,10 @@ class LanePublisher implements Publisher {
     while (!this.#stopping.signal.aborted) {
       const polled = !this.#woken;
       this.#woken = false;
+      const began = clock.monotonicMs();
       await this.#pass(polled).catch((error: unknown) => this.#failed(error));
+      if (this.#woken && !this.#stopping.signal.aborted)
+        await clock.sleep(restAfter(clock.monotonicMs() - began), this.#stopping.signal);
       if (this.#woken || this.#stopping.signal.aborted) continue;
       const idle = new AbortController();
       this.#wakeUp = () => idle.abort();

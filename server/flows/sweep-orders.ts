@@ -52,6 +52,8 @@ const LOOK_MS = 500;
 const AT_ONCE = 8;
 /** How long a sweep waits for its orders to be applied before it leaves the mark where it is. */
 const APPLY_MS = 30_000;
+/** Deliveries of which none was applied for so long wait for something else. */
+const STUCK_MS = 300;
 const LONGEST_PAUSE_MS = 300_000;
 
 interface Line {
@@ -154,6 +156,7 @@ export function createSweeps(options: SweepOptions) {
       return { kind: 'gone' };
     }
     const { orders: limits } = opened.manifest;
+    await comeIn(connection, clock.now());
     const read = await readPages(connection, opened, Math.max(0, (start.readTo ?? start.createdAt) - limits.overlapMs));
     const left = await applied(connection, clock.now());
     const readTo = left === null ? read.vendorAt - limits.lagMs : null;
@@ -166,6 +169,19 @@ export function createSweeps(options: SweepOptions) {
     const { seen, stored } = read;
     if (left !== null || readTo === null) return { kind: 'incomplete', seen, stored, reason: left ?? 'waiting' };
     return { kind: 'done', seen, stored, readTo };
+  }
+
+  /** What was already delivered is applied first, as long as that makes progress: else the sweep would store it once more. */
+  async function comeIn({ orgId, connectionId }: ConnectionRef, storedBy: number): Promise<void> {
+    let least = Number.POSITIVE_INFINITY;
+    let since = clock.monotonicMs();
+    while (!stopping.signal.aborted) {
+      const { waiting } = await store.tenant(orgId, (tx) => unappliedOrders(tx, orgId, connectionId, storedBy));
+      if (waiting === 0 || (waiting >= least && clock.monotonicMs() - since > STUCK_MS)) return;
+      if (waiting < least) since = clock.monotonicMs();
+      least = Math.min(least, waiting);
+      await clock.sleep(50, stopping.signal);
+    }
   }
 
   async function readPages(connection: ConnectionRef, opened: OpenedConnection, since: number) {

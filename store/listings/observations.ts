@@ -179,6 +179,8 @@ class Judgement {
   readonly #kept: Record<string, unknown>[] = [];
   readonly #drifts: DriftDraft[] = [];
   readonly #touched = new Set<ShownRow>();
+  /** A write of theirs was open when they were locked. */
+  readonly #open = new Set<ShownRow>();
 
   constructor(
     tx: Tx,
@@ -229,6 +231,7 @@ class Judgement {
     });
     row.shown = seen.shown;
     this.#touched.add(row);
+    if (before.pending !== null) this.#open.add(row);
     if (seen.verdict === 'higher')
       this.drifted(row, before, {
         units: seen.shown.surplus - before.surplus,
@@ -292,7 +295,7 @@ class Judgement {
   }
 
   async #settleAttempts(): Promise<void> {
-    const based = [...this.#touched].filter(({ shown }) => shown.pending === null).map(({ id }) => id);
+    const based = [...this.#open].filter(({ shown }) => shown.pending === null).map(({ id }) => id);
     if (based.length === 0) return;
     await this.#tx.query(
       {
