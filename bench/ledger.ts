@@ -2,8 +2,10 @@
  * How many commands a second the ledger takes, in batches of 200, durable (fsync as configured, read back below), through
  * `post` as the server calls it: row security on, claim log, effects, dirty marks and events included.
  *
- * Yardstick beside each figure: the same commands, each in its own transaction, on the same connection.
- * Cases: one-line orders for one SKU (a hot row); three-line orders over 50 SKUs; three-line orders over many SKUs.
+ * Yardsticks beside each figure, on the same server and in turn with it: the same commands, each in its own transaction, on the
+ * same connection; and `pgbench -N` at 8 connections (one row of 100,000 changed, read and noted per transaction).
+ * Cases: one-line orders for one SKU (a hot row); one-line and three-line orders over 100,000 SKUs; three-line orders over 50 SKUs.
+ * Bars: hot row >= 10 x one by one; 100,000 SKUs: commands >= 2 x pgbench, orders of three lines >= 1 x. WAL bytes say what is written.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,6 +18,9 @@ import { command, context, makeWorld, testIds, testStore, type World } from '#st
 import { post } from '#store/ledger/post.ts';
 import { appUrl, migrate } from '#store/migrate.ts';
 import type { Store, Tx } from '#store/tx.ts';
+import { met, round } from './kit/figures.ts';
+import { openPgbench } from './kit/pgbench.ts';
+import { databaseSettings } from './kit/product.ts';
 import type { BenchResult } from './run.ts';
 
 const batchSize = 200;
@@ -27,14 +32,16 @@ interface Case {
   lines: number;
   batches: number;
   single: number;
+  bar: { times: number; of: 'one by one' | 'pgbench' } | null;
 }
 
 type Figure = BenchResult['rows'][number];
 
 const cases: readonly Case[] = [
-  { name: '1 line, hot row', skus: 1, lines: 1, batches: 60, single: 400 },
-  { name: '3 lines, 50 SKUs', skus: 50, lines: 3, batches: 40, single: 300 },
-  { name: '3 lines, 100k SKUs', skus: 100_000, lines: 3, batches: 40, single: 300 },
+  { name: '1 line, hot row', skus: 1, lines: 1, batches: 60, single: 400, bar: { times: 10, of: 'one by one' } },
+  { name: '1 line, 100k SKUs', skus: 100_000, lines: 1, batches: 60, single: 400, bar: { times: 2, of: 'pgbench' } },
+  { name: '3 lines, 50 SKUs', skus: 50, lines: 3, batches: 40, single: 300, bar: null },
+  { name: '3 lines, 100k SKUs', skus: 100_000, lines: 3, batches: 40, single: 300, bar: { times: 1, of: 'pgbench' } },
 ];
 
 function order(variants: readonly VariantId[], lines: number): Command {
@@ -74,7 +81,19 @@ function timed(tx: Tx, spent: Map<string, number>): Tx {
   };
 }
 
-async function measure(store: Store, world: World, one: Case, writers: number): Promise<Figure> {
+interface Yardsticks {
+  pgbench(): Promise<number>;
+  /** Bytes of WAL so far. */
+  written(): Promise<number>;
+}
+
+async function measure(
+  store: Store,
+  world: World,
+  one: Case,
+  writers: number,
+  { pgbench, written }: Yardsticks,
+): Promise<Figure> {
   const spent = new Map<string, number>();
   let inside = 0;
   const postAll = (commands: Command[]) =>
@@ -85,6 +104,8 @@ async function measure(store: Store, world: World, one: Case, writers: number): 
     });
   for (let i = 0; i < 8; i += 1) await postAll(batchOf(world, one));
   const work = Array.from({ length: one.batches }, () => batchOf(world, one));
+  const others = [await pgbench()];
+  const before = await written();
   spent.clear();
   inside = 0;
   const from = performance.now();
@@ -94,6 +115,9 @@ async function measure(store: Store, world: World, one: Case, writers: number): 
     }),
   );
   const seconds = (performance.now() - from) / 1000;
+  const bytes = ((await written()) - before) / (one.batches * batchSize);
+  others.push(await pgbench());
+  const other = (others[0] ?? 0) / 2 + (others[1] ?? 0) / 2;
   const batched = { load: spent.get('ledger_load') ?? 0, write: spent.get('ledger_write') ?? 0, inside };
   const singles = Array.from({ length: one.single }, () => order(world.variants, one.lines));
   const singleFrom = performance.now();
@@ -111,12 +135,15 @@ async function measure(store: Store, world: World, one: Case, writers: number): 
     'decide ms': alone(batched.inside - batched.load - batched.write),
     'write ms': alone(batched.write),
     'commit ms': alone(seconds * 1000 - batched.inside),
+    'WAL bytes': Math.round(bytes),
     'one by one/s': Math.round(yardstick),
-    ratio: round(perSecond / yardstick),
+    'x one by one': round(perSecond / yardstick),
+    'pgbench/s': Math.round(other),
+    ratio: round(perSecond / other),
+    bar: one.bar ? `>= ${one.bar.times} x ${one.bar.of}` : '',
+    is: one.bar ? met(perSecond >= one.bar.times * (one.bar.of === 'pgbench' ? other : yardstick)) : '',
   };
 }
-
-const round = (value: number) => Math.round(value * 100) / 100;
 
 async function database(): Promise<{ url: string; stop(): Promise<void> }> {
   const given = process.env.SYNCSTATE_TEST_DATABASE_URL;
@@ -139,19 +166,36 @@ export async function run(): Promise<BenchResult> {
   const owner = new pg.Pool({ connectionString: url, max: 2 });
   const store = testStore(appUrl(url), 4);
   try {
+    const other = await openPgbench(url, async (name) => {
+      await owner.query(`drop database if exists ${name}`);
+      await owner.query(`create database ${name}`);
+    });
+    const yardsticks: Yardsticks = {
+      pgbench: async () => ('missing' in other ? Number.NaN : other.perSecond(1)),
+      async written() {
+        const { rows } = await owner.query<{ bytes: string }>(
+          `select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') as bytes`,
+        );
+        return Number(rows[0]?.bytes);
+      },
+    };
     const rows: Figure[] = [];
     for (const one of cases) {
       for (const writers of one.skus === 1 ? [1] : [1, 2]) {
         const world = await makeWorld(owner, one.skus);
         await stockUp(owner, world);
-        rows.push(await measure(store, world, one, writers));
+        rows.push(await measure(store, world, one, writers, yardsticks));
       }
     }
-    const read = await owner.query<{ name: string; setting: string }>(
-      `select name, setting from pg_settings where name in ('server_version', 'fsync', 'synchronous_commit', 'shared_buffers', 'max_wal_size')`,
-    );
-    const settings = Object.fromEntries(read.rows.map((row) => [row.name, row.setting]));
-    return { title: `The ledger: channel orders in batches of ${batchSize}, beside one by one`, rows, settings };
+    const settings = {
+      ...(await databaseSettings(owner)),
+      pgbench: 'missing' in other ? other.missing : '-N -c 8 -j 1 -M prepared, scale 1',
+    };
+    return {
+      title: `The ledger: channel orders in batches of ${batchSize}, beside one by one and pgbench`,
+      rows,
+      settings,
+    };
   } finally {
     await store.end();
     await owner.end();
