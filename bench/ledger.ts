@@ -7,20 +7,17 @@
  * Cases: one-line orders for one SKU (a hot row); one-line and three-line orders over 100,000 SKUs; three-line orders over 50 SKUs.
  * Bars: hot row >= 10 x one by one; 100,000 SKUs: commands >= 2 x pgbench, orders of three lines >= 1 x. WAL bytes say what is written.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import pg from 'pg';
 import { LineId, type VariantId } from '#core/ids.ts';
 import type { Command } from '#core/stock/movement.ts';
-import { startEmbedded } from '#store/embedded/index.ts';
 import { command, context, makeWorld, testIds, testStore, type World } from '#store/ledger/ledger.testing.ts';
 import { post } from '#store/ledger/post.ts';
-import { appUrl, migrate } from '#store/migrate.ts';
+import { appUrl } from '#store/migrate.ts';
 import type { Store, Tx } from '#store/tx.ts';
 import { met, round } from './kit/figures.ts';
 import { openPgbench } from './kit/pgbench.ts';
 import { databaseSettings } from './kit/product.ts';
+import { scratchDatabase } from './kit/scratch-database.ts';
 import type { BenchResult } from './run.ts';
 
 const batchSize = 200;
@@ -145,24 +142,9 @@ async function measure(
   };
 }
 
-async function database(): Promise<{ url: string; stop(): Promise<void> }> {
-  const given = process.env.SYNCSTATE_TEST_DATABASE_URL;
-  if (given) return { url: given, stop: async () => {} };
-  const dataDir = mkdtempSync(join(tmpdir(), 'syncstate-bench-'));
-  const embedded = await startEmbedded({ dataDir, log: () => {} });
-  return {
-    url: embedded.url,
-    stop: async () => {
-      await embedded.stop();
-      rmSync(dataDir, { recursive: true, force: true });
-    },
-  };
-}
-
 /** Figures with the settings read back from the server they were measured on. `decide` is all of our own work, encoding included. */
 export async function run(): Promise<BenchResult> {
-  const { url, stop } = await database();
-  await migrate(url);
+  const { url, stop } = await scratchDatabase();
   const owner = new pg.Pool({ connectionString: url, max: 2 });
   const store = testStore(appUrl(url), 4);
   try {
