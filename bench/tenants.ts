@@ -73,7 +73,7 @@ function orderOf(skus: number) {
   return {
     externalId: `bench-${orders}`,
     number: `#${orders}`,
-    status: 'new',
+    state: 'open',
     payment: 'paid',
     fulfillment: 'unfulfilled',
     fulfilledBy: 'us',
@@ -83,7 +83,6 @@ function orderOf(skus: number) {
     currency: 'USD',
     totalMinor: 1_000,
     test: false,
-    raw: null,
     lines: [
       {
         externalId: randomUUID(),

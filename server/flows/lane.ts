@@ -42,6 +42,7 @@ import {
 } from './lane-plan.ts';
 import { LaneSlots, type Next } from './lane-slots.ts';
 import type { Lane, LaneOptions, SentCall } from './publisher-types.ts';
+import { restAfter } from './pulse.ts';
 import { tellAnswered, tellRead, tellSent } from './telling.ts';
 import { traceOf, tracing } from './tracing.ts';
 
@@ -53,11 +54,6 @@ const sweepAskMs = 1_000;
 const soonestAgainMs = 60_000;
 /** A probe reads few orders: whether it may is the question. */
 const probedOrdersMs = 1_000;
-/**
- * After a look that found work, before the next: twice as long as it took. One change is never kept waiting for longer than a
- * look; in a burst changes of one number gather into one, and the database has time for what comes in.
- */
-export const restAfter = (tookMs: number): number => Math.min(60, Math.max(2, 2 * tookMs));
 /** How long a computed number may wait for its slot. */
 const computedForMs = 100;
 /** The leave that was given with the attempt is asked for again after this. */

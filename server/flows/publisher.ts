@@ -16,8 +16,10 @@ import {
   takeStockSweep,
 } from '#store/listings/system.ts';
 import { serveDue } from './due.ts';
-import { createLane, restAfter } from './lane.ts';
+import { createLane } from './lane.ts';
 import type { ConnectionRef, Lane, Publisher, PublisherOptions } from './publisher-types.ts';
+
+import { restAfter } from './pulse.ts';
 
 export type * from './publisher-types.ts';
 
