@@ -3,6 +3,7 @@
  * the result is frozen. `syncstate --help` and `.env.example` are printed from it.
  */
 import { readFileSync } from 'node:fs';
+import { type Scope, scopes } from '#store/tx.ts';
 
 /** A value that must never be printed: shows as [secret] in logs, JSON and templates. */
 export type SimProfile = 'open' | 'vendor';
@@ -26,6 +27,12 @@ export interface Config {
   readonly allowCustomEndpoints: boolean;
   readonly trustProxy: boolean;
   readonly production: boolean;
+  /** Connections of one process to the database. */
+  readonly databasePool: number;
+  readonly statementTimeoutsMs: Readonly<Record<Scope, number>>;
+  readonly slowStatementMs: number;
+  /** Where channels reach us, e.g. https://stock.example.com; null: not known. */
+  readonly publicUrl: string | null;
 }
 
 interface Setting {
@@ -88,6 +95,22 @@ export const settings: readonly Setting[] = [
     help: 'believe X-Forwarded-* of a proxy in front',
     values: ['true', 'false'],
   },
+  { name: 'SYNCSTATE_DB_POOL', fallback: '24', help: 'connections to the database per process' },
+  {
+    name: 'SYNCSTATE_DB_TIMEOUTS',
+    fallback: 'tenant:60000,batch:60000,system:60000,readOnly:60000',
+    help: 'longest time of one statement in ms, by scope; what is left out keeps its default',
+  },
+  {
+    name: 'SYNCSTATE_SLOW_QUERY_MS',
+    fallback: '500',
+    help: 'statements at least this slow are logged (name, ms, rows; never values)',
+  },
+  {
+    name: 'SYNCSTATE_PUBLIC_URL',
+    fallback: '',
+    help: 'https address at which channels reach this installation, for webhooks',
+  },
   { name: 'NODE_ENV', fallback: 'development', help: 'production refuses weak or missing secrets and has no demo' },
 ];
 
@@ -133,6 +156,21 @@ function parseSecretKeys(text: string, problems: string[]): SecretKey[] {
   return keys;
 }
 
+/** "tenant:60000,readOnly:120000"; 1 s to 1 h each. */
+function parseTimeouts(text: string, problems: string[]): Record<Scope, number> {
+  const found = { tenant: 60_000, batch: 60_000, system: 60_000, readOnly: 60_000 };
+  for (const part of text.split(',').filter((one) => one.trim() !== '')) {
+    const [name = '', ms = ''] = part.trim().split(':');
+    const scope = scopes.find((one) => one === name);
+    if (scope === undefined || !(Number(ms) >= 1_000 && Number(ms) <= 3_600_000))
+      problems.push(
+        `SYNCSTATE_DB_TIMEOUTS: "${part}" must be scope:ms with a scope of ${scopes.join(', ')} and 1000 to 3600000 ms`,
+      );
+    else found[scope] = Number(ms);
+  }
+  return Object.freeze(found);
+}
+
 /** Reads and checks every setting. Throws ConfigError with all problems at once. */
 export function readConfig(environment: Environment = process.env): Config {
   const problems: string[] = [];
@@ -155,6 +193,18 @@ export function readConfig(environment: Environment = process.env): Config {
   const secretKeys = parseSecretKeys(get('SYNCSTATE_SECRET_KEYS'), problems);
   if (production && secretKeys.length === 0)
     problems.push('SYNCSTATE_SECRET_KEYS: missing; in production it must be given, e.g. k1:$(openssl rand -base64 32)');
+  const whole = (name: string, least: number, most: number): number => {
+    const value = Number(get(name));
+    if (!Number.isInteger(value) || value < least || value > most)
+      problems.push(`${name}: "${get(name)}" is not a whole number from ${least} to ${most}`);
+    return value;
+  };
+  const databasePool = whole('SYNCSTATE_DB_POOL', 2, 500);
+  const slowStatementMs = whole('SYNCSTATE_SLOW_QUERY_MS', 1, 3_600_000);
+  const statementTimeoutsMs = parseTimeouts(get('SYNCSTATE_DB_TIMEOUTS'), problems);
+  const publicUrl = get('SYNCSTATE_PUBLIC_URL') === '' ? null : get('SYNCSTATE_PUBLIC_URL').replace(/\/+$/, '');
+  if (publicUrl !== null && !/^https?:\/\/[^\s/]+/.test(publicUrl))
+    problems.push(`SYNCSTATE_PUBLIC_URL: "${publicUrl}" is not an address such as https://stock.example.com`);
   if (problems.length > 0) throw new ConfigError(problems);
   return Object.freeze({
     port,
@@ -169,6 +219,10 @@ export function readConfig(environment: Environment = process.env): Config {
     allowCustomEndpoints: get('SYNCSTATE_ALLOW_CUSTOM_ENDPOINTS') === 'true',
     trustProxy: get('SYNCSTATE_TRUST_PROXY') === 'true',
     production,
+    databasePool,
+    statementTimeoutsMs,
+    slowStatementMs,
+    publicUrl,
   });
 }
 

@@ -22,10 +22,12 @@ import { exchangeLimits } from '#store/connections/limits.ts';
 import { keepOutsideCalls } from '#store/connections/outside-calls.ts';
 import { post } from '#store/ledger/post.ts';
 import { createStore, type Store } from '#store/tx.ts';
+import { cachedFigures } from '#store/views/figures.ts';
 import type { ApiDeps } from './api/deps.ts';
 import type { Config, SecretKey } from './config.ts';
 import { createEventHub } from './events.ts';
 import { readImport } from './files.ts';
+import { intakeMetrics, laneMetrics } from './flow-metrics.ts';
 import { type CatalogRunner, createCatalogRunner } from './flows/catalog-runner.ts';
 import { createIntake, type Intake } from './flows/intake.ts';
 import { createPublisher } from './flows/publisher.ts';
@@ -34,6 +36,8 @@ import { importFile } from './flows/run-kinds/import-file.ts';
 import { undoImport } from './flows/run-kinds/undo-import.ts';
 import { createRunner, type Runner } from './flows/runs.ts';
 import { tracing } from './flows/tracing.ts';
+import { createHealth } from './health.ts';
+import { createPruner, type Pruner } from './jobs/prune.ts';
 import { createMetrics } from './metrics.ts';
 import { createOutsideCallLog } from './outside-call-log.ts';
 import { createVault, type Vault } from './secrets.ts';
@@ -70,6 +74,7 @@ export interface Deps {
   publisher: Publisher;
   runs: Runner;
   catalogRunner: CatalogRunner;
+  pruner: Pruner;
   api: ApiDeps;
   openConnection(ref: ConnectionRef): Promise<OpenedConnection | null>;
   /** /ready answers 200 from now on. */
@@ -108,7 +113,14 @@ export async function createDeps(options: {
     pino.destination(2),
   );
   const metrics = createMetrics();
-  const store = createStore(options.appUrl, { clock, random, max: 24 });
+  const store = createStore(options.appUrl, {
+    clock,
+    random,
+    max: config.databasePool,
+    scopeTimeoutsMs: config.statementTimeoutsMs,
+    slowMs: config.slowStatementMs,
+    onSlow: (slow) => log.warn({ ...slow, correlationId: tracing.getStore()?.correlationIds.at(-1) }, 'slow statement'),
+  });
   const vault = createVault(secretKeys(config, dataDir));
   const events = createEventHub({ store, clock, onError: (error) => log.error({ err: error }, 'live events') });
   const calls = createOutsideCallLog({
@@ -168,6 +180,7 @@ export async function createDeps(options: {
     ids,
     log,
     soleProcess: options.soleProcess,
+    metrics: intakeMetrics(metrics),
     onCommitted: () => {
       publisher.wake();
       events.wake();
@@ -193,6 +206,7 @@ export async function createDeps(options: {
     log,
     openConnection: openConnection.open,
     soleProcess: options.soleProcess,
+    metrics: laneMetrics(metrics),
     requestOrderSweep: (ref) =>
       void intake.requestSweep(ref).catch((error: unknown) => log.warn({ err: error, ...ref }, 'order sweep')),
   });
@@ -221,6 +235,22 @@ export async function createDeps(options: {
     wake,
     mapped,
   });
+  const figures = cachedFigures(store, clock);
+  metrics.connect({ figures, store: () => store.metrics(), transports: openConnection.transports });
+  const health = createHealth({
+    store,
+    clock,
+    figures,
+    databaseFolder: config.databaseUrl === null ? dataDir : null,
+    openBreakers: () =>
+      openConnection
+        .transports()
+        .filter(({ breaker }) => breaker === 'open')
+        .map(({ connectionId }) => connectionId),
+    // The start of this process brought the database to its release.
+    pendingMigrations: 0,
+  });
+  const pruner = createPruner({ store, clock, log, pruned: (kind, rows) => metrics.pruned.inc({ kind }, rows) });
 
   let isReady = false;
   const stops = new Set<() => void>();
@@ -231,6 +261,7 @@ export async function createDeps(options: {
     ids,
     log,
     metrics,
+    health,
     version,
     webDir: webDir(),
     keys: { find: (hash) => findApiKey(store, hash) },
@@ -290,6 +321,7 @@ export async function createDeps(options: {
     publisher,
     runs,
     catalogRunner,
+    pruner,
     api,
     openConnection: openConnection.open,
     ready() {
@@ -342,6 +374,9 @@ function createOpener(deps: {
           { platform: row.platform, operation: entry.operation, outcome: entry.outcome },
           entry.durationMs / 1000,
         );
+        deps.metrics.budgetWait.observe({ platform: row.platform, budget: entry.budget }, entry.waitedMs / 1000);
+        if (entry.outcome === 'connector.rate_limited')
+          deps.metrics.rateLimited.inc({ platform: row.platform, bucket: entry.bucket });
         deps.onCall(ref, entry);
       },
     });
@@ -378,6 +413,12 @@ function createOpener(deps: {
       open.set(row.id, { stamp, ...built });
       return built.opened;
     },
+    transports: () =>
+      [...open].map(([connectionId, { transport }]) => ({
+        connectionId,
+        breaker: transport.breaker().kind,
+        budgets: transport.budgets(),
+      })),
     async close() {
       await Promise.all([...open.values()].map(({ transport }) => transport.close()));
     },

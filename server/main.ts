@@ -86,6 +86,8 @@ async function begin(role: Role, config: Config, undo: Undo[], stop: () => Promi
     undo.push(() => deps.runs.stop());
     deps.catalogRunner.start();
     undo.push(() => deps.catalogRunner.stop());
+    deps.pruner.start();
+    undo.push(() => deps.pruner.stop());
   }
   if (demo) await demo.settle();
   deps.ready();

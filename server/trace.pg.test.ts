@@ -154,6 +154,17 @@ test('one id finds the whole path of an order, in the log and in the database', 
   );
   expect((await api<{ items: unknown[] }>(`/api/calls?correlationId=${correlationId}&sku=DEMO-002`)).items).toEqual([]);
   expect((await api<{ items: unknown[] }>('/api/calls?to=2020-01-01T00:00:00Z')).items).toEqual([]);
-  // Nothing that is told once is told again with the next, unrelated change.
+  const metrics = await (await fetch(`${demo.url}/metrics`)).text();
+  const pairs = [...metrics.matchAll(/^syncstate_sale_to_sibling_seconds_count\{(.*)\} (\d+)$/gm)].map(
+    ([, labels]) => labels,
+  );
+  for (const sibling of demo.connections.slice(1))
+    for (const since of ['channel', 'receipt'])
+      expect(pairs).toContain(`from="${shopA?.id}",to="${sibling.id}",since="${since}"`);
+  expect(metrics).toContain(`syncstate_connection_up{connection="${amazon?.id}"} 1`);
+  expect(metrics).not.toContain('DEMO-001');
+  const health = await api<{ state: string; parts: { part: string; state: string }[] }>('/api/health');
+  expect(health.parts.filter(({ state }) => state !== 'ok')).toEqual([]);
+
   expect((await api<Trace>('/api/trace?q=DEMO-001')).found).toBe('sku');
 });

@@ -66,6 +66,10 @@ export interface StoreMetrics {
   committed: number;
   retried: number;
   failed: number;
+  /** Of the failed: statements beyond their time. */
+  timedOut: number;
+  /** Statements slower than `slowMs`. */
+  slow: number;
 }
 
 export interface Store {
@@ -86,6 +90,25 @@ export interface StoreOptions {
   max?: number;
   /** Default 60 s. */
   statementTimeoutMs?: number;
+  /** Longest time for one statement by scope, instead of `statementTimeoutMs`. */
+  scopeTimeoutsMs?: Partial<Record<Scope, number>>;
+  /** From this on a statement is slow, and told. */
+  slowMs?: number;
+  onSlow?(slow: SlowStatement): void;
+}
+
+export const scopes = ['tenant', 'batch', 'system', 'readOnly'] as const;
+export type Scope = (typeof scopes)[number];
+
+/** Never its parameters: they hold names and addresses. */
+export interface SlowStatement {
+  /** Its name, or the beginning of its text. */
+  statement: string;
+  ms: number;
+  /** null: it failed. */
+  rows: number | null;
+  scope: Scope;
+  orgs: number;
 }
 
 const attempts = 5;
@@ -181,21 +204,36 @@ function beginText(mode: string, orgIds: readonly string[], options: TxOptions):
 /** COMMIT was sent and no answer came. */
 class CommitLost extends Error {}
 
+/** Looks at how long the statements of one transaction take. */
+interface Watch {
+  begin(): number;
+  end(begun: number, statement: string | Statement, rows: number | null): void;
+}
+
 class OpenTx implements Tx {
   readonly #client: pg.PoolClient;
+  readonly #watch: Watch | null;
   #open = true;
 
-  constructor(client: pg.PoolClient) {
+  constructor(client: pg.PoolClient, watch: Watch | null) {
     this.#client = client;
+    this.#watch = watch;
   }
 
   async query<R extends object>(statement: string | Statement, values?: readonly unknown[]): Promise<Rows<R>> {
     assert(this.#open, 'a transaction is used after it ended');
     const config = typeof statement === 'string' ? { text: statement } : { name: statement.name, text: statement.text };
-    const { rows, rowCount } = await this.#client.query<R>(
-      values === undefined ? config : { ...config, values: [...values] },
-    );
-    return { rows, rowCount: rowCount ?? rows.length };
+    const begun = this.#watch?.begin();
+    let answered: number | null = null;
+    try {
+      const { rows, rowCount } = await this.#client.query<R>(
+        values === undefined ? config : { ...config, values: [...values] },
+      );
+      answered = rowCount ?? rows.length;
+      return { rows, rowCount: answered };
+    } finally {
+      if (begun !== undefined) this.#watch?.end(begun, statement, answered);
+    }
   }
 
   async run<R>(query: { compile(): CompiledQuery<R> }): Promise<Rows<R>> {
@@ -215,8 +253,12 @@ class PoolStore implements Store {
   #committed = 0;
   #retried = 0;
   #failed = 0;
+  #timedOut = 0;
+  #slow = 0;
+  readonly #options: StoreOptions;
 
   constructor(appUrl: string, options: StoreOptions) {
+    this.#options = options;
     this.#clock = options.clock;
     this.#random = options.random;
     this.#pool = new pg.Pool({
@@ -239,21 +281,21 @@ class PoolStore implements Store {
   }
 
   tenant<T>(orgId: string, fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
-    return this.#run('begin', [orgId], fn, options);
+    return this.#run('tenant', 'begin', [orgId], fn, options);
   }
 
   async batch<T>(orgIds: readonly string[], fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
     assert(orgIds.length > 0, 'a batch has at least one organization');
-    return this.#run('begin', [...new Set(orgIds)], fn, options);
+    return this.#run('batch', 'begin', [...new Set(orgIds)], fn, options);
   }
 
   system<T>(fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
-    return this.#run('begin', [], fn, options);
+    return this.#run('system', 'begin', [], fn, options);
   }
 
   readOnly<T>(orgId: string, fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
     const mode = 'begin isolation level repeatable read read only';
-    return this.#run(mode, [orgId], fn, { ...options, idempotent: true });
+    return this.#run('readOnly', mode, [orgId], fn, { ...options, idempotent: true });
   }
 
   metrics(): StoreMetrics {
@@ -264,6 +306,8 @@ class PoolStore implements Store {
       committed: this.#committed,
       retried: this.#retried,
       failed: this.#failed,
+      timedOut: this.#timedOut,
+      slow: this.#slow,
     };
   }
 
@@ -271,12 +315,40 @@ class PoolStore implements Store {
     return this.#pool.end();
   }
 
-  async #run<T>(mode: string, orgIds: readonly string[], fn: (tx: Tx) => Promise<T>, options: TxOptions): Promise<T> {
-    const begin = beginText(mode, orgIds, options);
+  #watch(scope: Scope, orgs: number): Watch | null {
+    const { slowMs, onSlow } = this.#options;
+    if (slowMs === undefined) return null;
+    return {
+      begin: () => this.#clock.monotonicMs(),
+      end: (begun, statement, rows) => {
+        const ms = this.#clock.monotonicMs() - begun;
+        if (ms < slowMs) return;
+        this.#slow += 1;
+        const name =
+          typeof statement === 'string' ? statement.replace(/\s+/g, ' ').trim().slice(0, 120) : statement.name;
+        onSlow?.({ statement: name, ms: Math.round(ms), rows, scope, orgs });
+      },
+    };
+  }
+
+  async #run<T>(
+    scope: Scope,
+    mode: string,
+    orgIds: readonly string[],
+    fn: (tx: Tx) => Promise<T>,
+    options: TxOptions,
+  ): Promise<T> {
+    const timeout = options.statementTimeoutMs ?? this.#options.scopeTimeoutsMs?.[scope];
+    const begin = beginText(
+      mode,
+      orgIds,
+      timeout === undefined ? options : { ...options, statementTimeoutMs: timeout },
+    );
+    const watch = this.#watch(scope, orgIds.length);
     const started = this.#clock.monotonicMs();
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const result = await this.#once(begin, fn);
+        const result = await this.#once(begin, fn, watch);
         this.#committed += 1;
         return result;
       } catch (error) {
@@ -285,6 +357,7 @@ class PoolStore implements Store {
         const safe = !(error instanceof CommitLost) || options.idempotent === true;
         if (fault === 'other' || !safe || lastingOutage || attempt >= attempts) {
           this.#failed += 1;
+          if ((error as { code?: unknown }).code === '57014') this.#timedOut += 1;
           throw settled(error, fault, attempt);
         }
         this.#retried += 1;
@@ -293,9 +366,9 @@ class PoolStore implements Store {
     }
   }
 
-  async #once<T>(begin: string, fn: (tx: Tx) => Promise<T>): Promise<T> {
+  async #once<T>(begin: string, fn: (tx: Tx) => Promise<T>, watch: Watch | null): Promise<T> {
     const client = await this.#pool.connect();
-    const tx = new OpenTx(client);
+    const tx = new OpenTx(client, watch);
     let broken: Error | undefined;
     const remember = (error: Error) => (broken = error);
     client.on('error', remember);

@@ -16,6 +16,7 @@ import { runCommands } from './runs.ts';
 import { scarcityCommands } from './scarcity.ts';
 import { simulateCommands } from './simulate.ts';
 import { startCommands } from './start.ts';
+import { statusCommands } from './status.ts';
 import { stockCommands } from './stock.ts';
 import { sweepCommands } from './sweep.ts';
 import { syncCommands } from './sync.ts';
@@ -38,6 +39,7 @@ export function createSyncState(version: string, streams: Streams): ParsedCli {
   scarcityCommands(cli);
   driftCommands(cli);
   freshnessCommands(cli);
+  statusCommands(cli);
   traceCommands(cli);
   attentionCommands(cli);
   simulateCommands(cli);

@@ -18,8 +18,21 @@ const SECRET_HEADERS = new Set([
   'x-api-key',
 ]);
 const SECRET_FIELD = String.raw`(?!(?:next|prev|previous|page|pagination|previousPage|nextPage|continuation)_?token\b)[\w.-]*(?:token|secret|password|assertion|signature|api_?key)[\w.-]*`;
+const SECRET_NAME = new RegExp(`^${SECRET_FIELD}$`, 'i');
 const JSON_FIELD = new RegExp(String.raw`("${SECRET_FIELD}"\s*:\s*)("(?:[^"\\]|\\.)*"|[-\d.]+)`, 'gi');
 const FORM_FIELD = new RegExp(String.raw`((?:^|[?&])${SECRET_FIELD}=)[^&#\s]*`, 'gi');
+/** A list under such a name. */
+const JSON_LIST = new RegExp(String.raw`("${SECRET_FIELD}"\s*:\s*)\[[^\]]*\]`, 'gi');
+/** JSON written into a JSON text. */
+const NESTED_FIELD = new RegExp(String.raw`(\\+"${SECRET_FIELD}\\+"\s*:\s*\\+")[^"\\]*`, 'gi');
+/** Addresses inside other texts that carry their own permission, as they are or escaped. */
+const QUERY_FIELD = new RegExp(
+  String.raw`((?:[?&;]|\\u0026)(?:${SECRET_FIELD}|sig|x-amz-credential)=)[^&#\s"'<>\\;]*`,
+  'gi',
+);
+/** What shows by itself that it is a credential: bearer values, Shopify's and Amazon's tokens, basic authorization in an address. */
+const TELLING =
+  /\b(Bearer|Basic)\s+[\w.~+/=|-]{8,}|\bshp(?:at|ss|ca|pa|ua)_[0-9a-z]{8,}|\bAtz[ar]\|[\w.~+/=|-]{8,}|(?<=:\/\/)[^\s/@:"']+:[^\s/@"']+(?=@)/gi;
 const MASK = '[secret]';
 
 /** Longest body kept, in characters. */
@@ -28,12 +41,13 @@ export const LOGGED_BODY = 65_536;
 export function redactHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
   const kept: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers))
-    kept[name.toLowerCase()] = SECRET_HEADERS.has(name.toLowerCase()) ? MASK : value;
+    kept[name.toLowerCase()] =
+      SECRET_HEADERS.has(name.toLowerCase()) || SECRET_NAME.test(name) ? MASK : maskTexts(value);
   return kept;
 }
 
 export function redactUrl(url: string): string {
-  return url.replace(FORM_FIELD, `$1${MASK}`);
+  return maskTexts(url.replace(FORM_FIELD, `$1${MASK}`));
 }
 
 /** Queries of addresses, wherever they stand in a text: for calls whose addresses carry their own permission. */
@@ -43,7 +57,13 @@ export function redactQueries(text: string): string {
 
 /** The same text without its secrets, however long. */
 export const maskSecrets = (text: string): string =>
-  /^\s*[[{]/.test(text) ? text.replace(JSON_FIELD, `$1"${MASK}"`) : text.replace(FORM_FIELD, `$1${MASK}`);
+  maskTexts(
+    /^\s*[[{]/.test(text)
+      ? text.replace(JSON_FIELD, `$1"${MASK}"`).replace(JSON_LIST, `$1["${MASK}"]`).replace(NESTED_FIELD, `$1${MASK}`)
+      : text.replace(FORM_FIELD, `$1${MASK}`),
+  );
+
+const maskTexts = (text: string): string => text.replace(QUERY_FIELD, `$1${MASK}`).replace(TELLING, MASK);
 
 /** A JSON or form body as text, without its secrets. Binary bodies are named by their size. */
 export function redactBody(body: string | Uint8Array | undefined): string | null {

@@ -10,6 +10,7 @@ import type { Config } from '../config.ts';
 import type { EventHub } from '../events.ts';
 import type { Intake } from '../flows/intake.ts';
 import type { ConnectionRef, OpenedConnection } from '../flows/publisher-types.ts';
+import type { HealthCheck } from '../health.ts';
 import type { Metrics } from '../metrics.ts';
 
 export interface ApiDeps {
@@ -19,6 +20,7 @@ export interface ApiDeps {
   ids: Ids;
   log: FastifyBaseLogger;
   metrics: Metrics;
+  health: HealthCheck;
   version: string;
   /** apps/web/dist; null: no page is served. */
   webDir: string | null;

@@ -106,6 +106,7 @@ export function createDrain(options: DrainOptions): Drain {
   async function committed(batch: Batch, keys: number): Promise<void> {
     await options.hooks?.afterCommit?.(keys);
     if (batch.applied > 0) options.onCommitted?.();
+    if (batch.told.length > 0) options.metrics?.batch?.(batch.told.length);
     for (const told of batch.told) log.debug?.({ ...told }, 'order applied');
     for (const work of batch.fetches) options.ask(work);
   }

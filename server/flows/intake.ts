@@ -51,6 +51,8 @@ export interface IntakeMetrics {
   /** One transaction of stored deliveries. */
   stored?(deliveries: number): void;
   applied?(outcome: 'applied' | 'nothing' | 'superseded' | 'fetch' | 'dead' | 'retry', count: number): void;
+  /** Orders applied in one transaction. */
+  batch?(orders: number): void;
   /** From arrival to commit of the order. */
   waited?(ms: number): void;
 }

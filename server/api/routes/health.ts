@@ -1,7 +1,8 @@
-/** Alive, ready, metrics: no credentials, nothing a stranger may not see. */
+/** Alive, ready, metrics: no credentials, nothing a stranger may not see. And health with reasons, for callers. */
 import type { Api } from '../app.ts';
 import type { ApiDeps } from '../deps.ts';
 import { problemBody } from '../problem.ts';
+import { callerOf } from './stock.ts';
 
 export async function healthRoutes(app: Api, deps: ApiDeps): Promise<void> {
   app.get(
@@ -23,6 +24,17 @@ export async function healthRoutes(app: Api, deps: ApiDeps): Promise<void> {
           problemBody(503, 'api.not_ready', deps.isReady() ? 'The database cannot be reached.' : 'Still starting.'),
         );
     },
+  );
+
+  app.get(
+    '/api/health',
+    {
+      schema: {
+        summary:
+          'Health with reasons: database, pool, disk, clock, inbox, and per connection access, lane, sweeps, breaker; each ok, degraded or down',
+      },
+    },
+    async (request) => deps.health.check(callerOf(request).orgId),
   );
 
   app.get('/metrics', { schema: { summary: 'Prometheus metrics', security: [] } }, async (_request, reply) => {
