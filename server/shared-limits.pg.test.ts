@@ -131,13 +131,13 @@ test('two processes that both press keep to Amazon’s documented rate, use most
   };
   const patches = async () => account.calls('patchListingsItem');
   const began = performance.now();
-  const until = began + 8_000;
+  const until = began + 5_000;
   const pressed = Promise.all([
     pressing(1, until, write('a', 'urgent')),
     pressing(3, until, write('a', 'bulk')),
     pressing(3, until, write('b', 'bulk')),
   ]);
-  await realClock.sleep(8_000);
+  await realClock.sleep(5_000);
   const seen = await patches();
   const seconds = (performance.now() - began) / 1_000;
   const [urgent, bulk] = await pressed;
@@ -211,6 +211,40 @@ test('a breaker that one process opened keeps the other away too, and one probe 
   await call(b, shop, 'b', 'urgent');
   expect(shop.calls.slice(before).map(({ who }) => who)).toEqual(['a', 'b']);
   expect((await db.store.tenant(orgId, (tx) => readLimits(tx, orgId, connectionId))).breaker.state).toBe('closed');
+});
+
+test('80 % of a quota in use for a while raises one alert, which ends by itself', async () => {
+  const limits = { ratePerSecond: 1_000, capacity: 1_000 };
+  const connectionId = await connection();
+  const shop = await vendor(limits);
+  const transport = processOn(connectionId, shop, limits);
+  const level = (value: number) =>
+    db.owner.query(`update shared_limits set buckets = jsonb_set(buckets, '{b,level}', $2) where connection_id = $1`, [
+      connectionId,
+      JSON.stringify(value),
+    ]);
+  const alerts = async () =>
+    (
+      await db.owner.query(
+        `select message, resolved_at is not null as over from alerts where org_id = $1 and kind = 'quota_nearly_used'`,
+        [orgId],
+      )
+    ).rows;
+  await call(transport, shop, 'a', 'urgent');
+  expect(await alerts()).toEqual([]);
+  await level(0.1);
+  await until(async () => (await alerts()).length === 1, realClock);
+  expect(await alerts()).toEqual([
+    {
+      message: 'More than 80 % of the channel’s quota is in use (b): changes wait for their turn, cuts first.',
+      over: false,
+    },
+  ]);
+  const used = (await db.store.tenant(orgId, (tx) => readLimits(tx, orgId, connectionId))).budget[0]?.used;
+  expect(used).toBeGreaterThan(0.5);
+  await level(0.9);
+  await until(async () => (await alerts())[0]?.over === true, realClock);
+  expect(await alerts()).toHaveLength(1);
 });
 
 test('without the database a process goes on at a tenth of the rate, and has its share again when it is back', async () => {

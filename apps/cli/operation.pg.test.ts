@@ -67,10 +67,19 @@ test('one listing is paused, refused a sync, resumed and synced from the command
   expect([byApi.status, byApi.body]).toMatchObject([409, { code: 'domain.paused' }]);
   await run('listing', 'resume', ...at);
   const synced = await run('listing', 'sync', ...at);
-  expect([synced.exit, synced.json()]).toMatchObject([0, { ok: true, items: [{ desired: 50, state: 'in_sync' }] }]);
+  expect([synced.exit, synced.json()]).toMatchObject([
+    0,
+    {
+      ok: true,
+      items: [
+        { desired: 50, state: 'in_sync' },
+        { desired: 0, state: 'in_sync' },
+      ],
+    },
+  ]);
   expect(await demo.shown('shopA', 'DEMO-002')).toBe(50);
   const again = await demo.api(`/api/listings/${paused.items[0]?.id}/sync`, { body: {} });
-  expect([again.status, again.body]).toMatchObject([202, { ok: true, connectionId: shopA(), targets: 1 }]);
+  expect([again.status, again.body]).toMatchObject([202, { ok: true, connectionId: shopA(), targets: 2 }]);
   expect((await run('listing', 'pause', 'DEMO-NONE')).exit).toBe(1);
 });
 

@@ -6,7 +6,7 @@
  * at once when they happen.
  *
  *   resting  → first call: one question, waited for at most 300 ms → sharing
- *   sharing  → asked again every 500 ms → … → not used for 10 s → given back → resting
+ *   sharing  → asked again every 500 ms → … → not used for 10 s (and not tight) → given back → resting
  *   orphaned   the database was not heard in time: a tenth of the rate, until it is (never more than the vendor allows: the others
  *              use nine tenths)
  *
@@ -51,6 +51,7 @@ interface Held {
   usedAt: number;
   until: number;
   orphaned: boolean;
+  tight: boolean;
 }
 
 export function createSharing(options: {
@@ -87,7 +88,7 @@ class BucketSharing implements Sharing {
       return undefined;
     }
     if (this.#closed) return undefined;
-    this.#held.set(bucket, { usedAt: now, until: now, orphaned: true });
+    this.#held.set(bucket, { usedAt: now, until: now, orphaned: true, tight: false });
     budgets.restrict(bucket, orphanShare);
     this.#loop ??= this.#run();
     const patience = new AbortController();
@@ -145,7 +146,9 @@ class BucketSharing implements Sharing {
     const { clock, budgets, limits } = this.#options;
     const asked = clock.monotonicMs();
     const leaving = new Set(
-      [...this.#held].filter(([, { usedAt }]) => this.#closed || asked - usedAt > restAfterMs).map(([name]) => name),
+      [...this.#held]
+        .filter(([, { usedAt, tight }]) => this.#closed || (!tight && asked - usedAt > restAfterMs))
+        .map(([name]) => name),
     );
     const claims = [...this.#held.keys()].map((bucket) => budgets.claim(bucket, leaving.has(bucket)));
     const transition = this.#transition;
@@ -172,6 +175,7 @@ class BucketSharing implements Sharing {
     else if (leaving) this.#again = true;
     held.until = asked + shareLeaseMs;
     held.orphaned = false;
+    held.tight = grant.tight;
   }
 
   #adopt(told: BreakerGrant, sent: BreakerTransition | null): void {

@@ -76,6 +76,8 @@ export interface ShareGrant {
   blockedForMs: number;
   /** Processes that hold a share, this one included. */
   members: number;
+  /** As the bucket's: whoever hears it goes on asking, so that its end is noticed. */
+  tight: boolean;
 }
 
 export const freshBucket = (claim: Pick<ShareClaim, 'rate' | 'capacity'>, now: number): SharedBucket => ({
@@ -159,6 +161,7 @@ export function claimShare(
     refusals: bucket.refusals,
     blockedForMs: Math.max(0, blockedUntil - now),
     members: Object.keys(members).length,
+    tight: bucket.tight,
   };
   return { bucket, grant };
 }

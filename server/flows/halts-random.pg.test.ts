@@ -146,7 +146,7 @@ class Story {
   }
 }
 
-test.each([7, 4711, 90210])(
+test.each([7, 4711])(
   'seed %i: halted at random while everything happens, every number is right in the end',
   async (seed) => {
     failures.length = 0;
