@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { decideDrift } from '#store/drift/decide.ts';
 import { readDrift, readDrifts } from '#store/drift/read.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
+import { serveDrift } from './drift.ts';
 import { failures, publishingStage, type Stage } from './publishing.testing.ts';
 import { shopifyShop, type TestShopify } from './shopify-shop.testing.ts';
 
@@ -57,6 +58,10 @@ const decide = async (to: 'heal' | 'adopt' | 'dismiss') => {
     decideDrift(tx, stage.orgId, id, to, { actor: 'ann', now: stage.clock.now() }),
   );
 };
+const decideDriftOf = (id: string) =>
+  db.store.tenant(stage.orgId, (tx) =>
+    decideDrift(tx, stage.orgId, id, 'heal', { actor: 'ann', now: stage.clock.now() }),
+  );
 const sellable = async () => {
   const { rows } = await db.owner.query<{ sellable: number }>(
     `select sellable from positions where org_id = $1 and location_id = $2`,
@@ -251,6 +256,22 @@ describe('policies', () => {
       { reason: 'channel_adopted', units: 4, keyed: true },
       { reason: 'channel_adopted', units: 3, keyed: true },
     ]);
+  });
+
+  test('adopt: two processes at it book it once, and later decisions are refused', async () => {
+    const { shop, edited } = await inStep();
+    await stage.policy('connection', shop.connection.connectionId, { drift: 'adopt' });
+    await edited(14);
+    stage.clock.advance(11_000);
+    await stage.readOrdersTo(shop, stage.clock.now());
+    const id = await openId();
+    const options = { store: db.store, clock: stage.clock, ids: stage.ids };
+    await Promise.all([serveDrift(options, stage.orgId, id), serveDrift(options, stage.orgId, id)]);
+    expect(await sellable()).toBe(14);
+    expect(await drifts()).toMatchObject([{ state: 'adopted', units: 4 }]);
+    await serveDrift(options, stage.orgId, id);
+    expect(await sellable()).toBe(14);
+    expect(await decideDriftOf(id)).toEqual({ kind: 'ended', state: 'adopted' });
   });
 
   test('adopt is refused with the reason where the number does not say where the units are, and is then asked', async () => {

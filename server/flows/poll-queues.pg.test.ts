@@ -7,6 +7,7 @@ import { createAmazonSimulator } from '#sim/amazon/index.ts';
 import { seededIds, seededRandom } from '#sim/kit/chance.ts';
 import { createSimulatorHost, type SimulatorHost } from '#sim/kit/server.ts';
 import { createConnection, mapLocation } from '#store/connections/connections.ts';
+import { readDayCounts } from '#store/orders/counts.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import { importCatalog } from './import-catalog.ts';
 import { clock, ids, type Judge, judge, makeOrg, random, takeIn } from './intake.testing.ts';
@@ -175,5 +176,27 @@ test('a queue poller stops within a second in the middle of a long poll', async 
   const begun = clock.monotonicMs();
   await intake.stop();
   expect(clock.monotonicMs() - begun).toBeLessThan(1_000);
+  close();
+});
+
+test('yesterday’s orders are counted by reading their ids: one that neither queue nor sweep brought is named, fetched and booked', async () => {
+  const { org, connection, opened, control, close } = await seller({ A: 10 });
+  await control('/orders', { lines: [{ sku: 'A', quantity: 2 }], status: 'paid' });
+  const ours = { opened: () => opened, connectorOf: () => amazon, platforms: ['amazon'], reading: false };
+  // A day later: the order was placed yesterday, and Amazon counts closed days alone.
+  const tomorrow = { ...clock, now: () => clock.now() + 86_400_000 };
+  await db.owner.query(`update connections set created_at = created_at - interval '3 days' where id = $1`, [
+    connection.connectionId,
+  ]);
+  const { intake } = takeIn(db.store, { ...ours, clock: tomorrow });
+  intake.start();
+  expect(await intake.look('order_counts', connection)).toMatchObject({ days: [expect.any(String)] });
+  expect(await see.numbers(org, 'A')).toMatchObject({ committed: 2 });
+  const days = await db.store.tenant(org.orgId, (tx) => readDayCounts(tx, org.orgId, connection.connectionId, 10));
+  expect(days).toMatchObject([
+    { channelCount: 1, heldCount: 1, difference: 0, method: 'pages', fetched: 1, missing: [{ found: true }] },
+  ]);
+  expect(await intake.look('order_counts', connection)).not.toBe(null);
+  await intake.stop();
   close();
 });
