@@ -97,6 +97,7 @@ export function describeConformance(subject: ConformanceSubject): void {
     describeReading(run, onRead);
     describeWriting(run, subject.largest ?? 999_999);
     describeFaults(run, onWrite, onRead);
+    run('many numbers in one document: told row by row, in force, and nothing before it is submitted', bulkDocument);
     run('orders page completely, each once, with their lines', (session) =>
       ordersPageCompletely(session, subject.orders ?? 30),
     );
@@ -129,6 +130,41 @@ export function describeConformance(subject: ConformanceSubject): void {
       expect(locations.map(({ channelLocation }) => channelLocation)).toContain(at(refs, 0).ref.channelLocation);
     });
   });
+}
+
+/** Vendors without such a document have nothing to show here. */
+async function bulkDocument(session: ConformanceSession): Promise<void> {
+  const { channel, control, refs } = session;
+  const { bulk } = channel.stock;
+  if (!bulk) return expect(session.manifest.stock.bulk).toBeUndefined();
+  await setAll(session, [40, 41, 42]);
+  const readings = await channel.stock.read(
+    refs.map(({ ref }) => ref),
+    calls('read'),
+  );
+  const since = Math.min(...readings.map((reading) => (reading.kind === 'quantity' ? reading.vendorAt : 0)));
+  const rows = refs.slice(0, 3).map(({ ref }, index) => ({ messageId: index + 1, ref, value: 50 + index }));
+  const numbers = async () => {
+    const { items } = await control.state();
+    return rows.map(({ ref }) => items.find(({ stockKey }) => stockKey === ref.stockKey)?.quantity);
+  };
+  const { documentId, left } = await bulk.prepare(rows, calls('bulk'));
+  expect([left, await numbers()]).toEqual([[], [40, 41, 42]]);
+  const { submissionId } = await bulk.submit(documentId, calls('bulk'));
+  expect((await bulk.since(since, calls('read'))).map((one) => one.submissionId)).toEqual([submissionId]);
+  let status = await bulk.status(submissionId, calls('read'));
+  for (const until = performance.now() + WAIT_MS; status.state !== 'done' && performance.now() < until; ) {
+    await pause(20);
+    status = await bulk.status(submissionId, calls('read'));
+  }
+  const told = rows.map(({ messageId, ref: { stockKey } }) => ({ messageId, stockKey }));
+  expect(await bulk.outcomes(status.resultId ?? '', { sent: 3, rows: told }, calls('read'))).toEqual(
+    told.map(({ messageId }) => ({ messageId, kind: 'accepted' })),
+  );
+  expect(await numbers()).toEqual([50, 51, 52]);
+  // Over, and asked for all the same: its status stands.
+  await bulk.cancel(submissionId, calls('urgent'));
+  expect((await bulk.status(submissionId, calls('read'))).state).toBe('done');
 }
 
 type Run = (name: string, body: (session: ConformanceSession) => Promise<void>) => void;

@@ -197,7 +197,7 @@ test('Amazon hangs and then fails: the shop beside it is right at once, Amazonâ€
   await calm.drain();
   await calm.stop();
   await many.callsSince();
-  await many.shop.fault({ kind: 'timeout_before', ms: 1_500, times: 6 });
+  await many.shop.fault({ kind: 'timeout_before', ms: 500, times: 3 });
   await many.shop.fault({ kind: 'status', status: 503 });
   await many.stock(fed(), 70);
   const publisher = stage.publisher([many.shop, shop], { pollMs: 20 });
