@@ -28,10 +28,10 @@ import type { Config, SecretKey } from './config.ts';
 import { createEventHub } from './events.ts';
 import { readImport } from './files.ts';
 import { intakeMetrics, laneMetrics } from './flow-metrics.ts';
-import { type CatalogRunner, createCatalogRunner } from './flows/catalog-runner.ts';
 import { createIntake, type Intake } from './flows/intake.ts';
 import { createPublisher } from './flows/publisher.ts';
 import type { ConnectionRef, OpenedConnection, Publisher } from './flows/publisher-types.ts';
+import { catalogImport, undoCatalog } from './flows/run-kinds/catalog-import.ts';
 import { importFile } from './flows/run-kinds/import-file.ts';
 import { undoImport } from './flows/run-kinds/undo-import.ts';
 import { createRunner, type Runner } from './flows/runs.ts';
@@ -73,7 +73,6 @@ export interface Deps {
   intake: Intake;
   publisher: Publisher;
   runs: Runner;
-  catalogRunner: CatalogRunner;
   pruner: Pruner;
   api: ApiDeps;
   openConnection(ref: ConnectionRef): Promise<OpenedConnection | null>;
@@ -186,18 +185,6 @@ export async function createDeps(options: {
       events.wake();
     },
   });
-  const catalogRunner = createCatalogRunner({
-    store,
-    clock,
-    ids,
-    log,
-    openConnection: openConnection.open,
-    completeUnmapped: (ref) => intake.completeUnmapped(ref),
-    onCommitted: () => {
-      publisher.wake();
-      events.wake();
-    },
-  });
   const publisher = createPublisher({
     store,
     clock,
@@ -221,6 +208,10 @@ export async function createDeps(options: {
     intake
       .completeUnmapped({ orgId, connectionId })
       .then(wake, (error: unknown) => log.error({ err: error, orgId, connectionId }, 'complete unmapped orders'));
+  const catalogOptions = {
+    openConnection: openConnection.open,
+    completeUnmapped: (ref: ConnectionRef) => intake.completeUnmapped(ref),
+  };
   const runs = createRunner({
     store,
     clock,
@@ -231,6 +222,8 @@ export async function createDeps(options: {
       'import-products': importFile('products', fileOptions),
       'import-mapping': importFile('mapping', fileOptions),
       'undo-import': undoImport({ compareAndSetOf }),
+      'catalog-import': catalogImport(catalogOptions),
+      'undo-catalog-import': undoCatalog(catalogOptions),
     },
     wake,
     mapped,
@@ -268,7 +261,6 @@ export async function createDeps(options: {
     idempotency: createIdempotency(store),
     events,
     intake,
-    catalogImports: catalogRunner,
     registry: { connector: (platform) => connectors[platform] ?? null },
     isReady: () => isReady,
     databaseAnswers: () =>
@@ -320,7 +312,6 @@ export async function createDeps(options: {
     intake,
     publisher,
     runs,
-    catalogRunner,
     pruner,
     api,
     openConnection: openConnection.open,

@@ -84,8 +84,6 @@ async function begin(role: Role, config: Config, undo: Undo[], stop: () => Promi
     undo.push(() => deps.publisher.stop());
     deps.runs.start();
     undo.push(() => deps.runs.stop());
-    deps.catalogRunner.start();
-    undo.push(() => deps.catalogRunner.stop());
     deps.pruner.start();
     undo.push(() => deps.pruner.stop());
   }

@@ -37,7 +37,6 @@ const systemFunctions: Record<string, string> = {
   'system_claim_inbox(max_keys integer, at timestamp with time zone)':
     'TABLE(org_id uuid, connection_id uuid, kind text, external_id text)',
   'system_dirty_orgs()': 'TABLE(org_id uuid)',
-  'system_due_catalog_imports(at timestamp with time zone, max_rows integer)': 'TABLE(org_id uuid, id uuid)',
   'system_due(p_now timestamp with time zone, p_limit integer)': 'TABLE(org_id uuid, kind text, subject_id uuid)',
   'system_feeds_due(p_now timestamp with time zone)': 'TABLE(org_id uuid, connection_id uuid)',
   'system_figures(p_now timestamp with time zone)':

@@ -25,12 +25,12 @@ afterAll(async () => {
 const path = (more = '') => `/api/connections/${shop.id}/import${more}`;
 const ask = (body: object) => demo.api<CatalogImportView>(path(), { method: 'POST', body });
 const look = (id: string) => demo.ok<CatalogImportView>(path(`s/${id}`));
-const ended = async (id: string, state = 'finished'): Promise<CatalogImportView> => {
+const ended = async (id: string, state = 'done'): Promise<CatalogImportView> => {
   await demo.until(async () => (await look(id)).state === state, 60_000);
   return look(id);
 };
 const post = (id: string, verb: string) =>
-  demo.api<CatalogImportView>(path(`s/${id}/${verb}`), { method: 'POST', body: {} });
+  demo.api<{ id: string; state: string }>(`/api/runs/${id}/${verb}`, { method: 'POST', body: {} });
 const known = async (sku: string) => (await demo.api(`/api/inventory/${sku}`)).status;
 
 describe('over HTTP', () => {
@@ -43,7 +43,6 @@ describe('over HTTP', () => {
       connectionId: shop.id,
       dryRun: true,
       report: null,
-      fault: null,
     });
     const dry = await ended(asked.body.id);
     expect(dry.report?.created).toBeGreaterThanOrEqual(1);
@@ -74,19 +73,27 @@ describe('over HTTP', () => {
     expect((await demo.api(`/api/inventory/DEMO-001`)).status).toBe(200);
   });
 
-  test('a shop that lets nobody in leaves the import waiting with its reason; another is refused; cancelled and resumed it ends', async () => {
+  test('a shop that lets nobody in ends the run with its words; importing again afterwards adds nothing twice', async () => {
     await demo.sim('shopA', '/faults', { kind: 'revoke', match: { operation: 'productVariants' } });
     const { id } = (await ask({})).body;
-    await demo.until(async () => (await look(id)).fault !== null, 60_000);
-    expect(await look(id)).toMatchObject({ state: 'waiting', fault: { code: 'connector.unauthorized' }, pages: 0 });
+    expect(await ended(id, 'failed')).toMatchObject({ state: 'failed', pages: 0, report: null });
+    expect((await look(id)).message).toContain('token');
+    await demo.sim('shopA', '/faults', undefined, 'DELETE');
+    const again = await ended((await ask({})).body.id);
+    expect(again.report).toMatchObject({ created: 0, gone: 0 });
+    const over = await post(again.id, 'cancel');
+    expect([over.status, (over.body as unknown as { code: string }).code]).toEqual([409, 'domain.nothing_to_do']);
+  });
+
+  test('a second import beside one that has not ended is refused; a cancelled one ends', async () => {
+    await demo.sim('shopA', '/faults', { kind: 'status', status: 503, match: { operation: 'productVariants' } });
+    const { id } = (await ask({})).body;
     const second = await ask({});
     expect([second.status, (second.body as unknown as { code: string }).code]).toEqual([409, 'domain.import_running']);
-    expect((await post(id, 'cancel')).body.state).toBe('cancelled');
+    expect((await post(id, 'cancel')).status).toBe(200);
+    await ended(id, 'cancelled');
     await demo.sim('shopA', '/faults', undefined, 'DELETE');
-    expect((await post(id, 'resume')).status).toBe(202);
-    expect((await ended(id)).report?.gone).toBe(0);
-    const over = await post(id, 'cancel');
-    expect([over.status, (over.body as unknown as { code: string }).code]).toEqual([409, 'domain.nothing_to_do']);
+    expect((await look(id)).report).toBe(null);
   });
 
   test('what is none of ours or of that connection answers 404, a replay without answers 409, a dry run cannot be undone', async () => {
@@ -135,7 +142,7 @@ describe('by the command line', () => {
     expect(real.stdout).toContain(`${shop.name}: ${report?.processed} items`);
     expect(await known('FRESH-2')).toBe(200);
     const [newest] = (await run('imports', shop.name, '--json')).json<{ items: CatalogImportView[] }>().items;
-    expect(newest).toMatchObject({ state: 'finished', replayOf: id });
+    expect(newest).toMatchObject({ state: 'done', replayOf: id });
     const undone = await run('import', shop.name, '--undo', newest?.id ?? '');
     expect(undone.exit).toBe(0);
     expect(undone.stdout).toContain('0 kept; 3 products removed, 0 kept.');
@@ -143,14 +150,13 @@ describe('by the command line', () => {
     expect((await run('imports', shop.name)).stdout).toContain('undone');
   });
 
-  test('a channel that ends it exits 1, says why and how to go on', async () => {
+  test('a channel that ends it exits 1 and says why', async () => {
     await demo.sim('shopA', '/faults', { kind: 'revoke', match: { operation: 'productVariants' } });
     const ran = await run('import', shop.name);
     expect(ran.exit).toBe(1);
-    expect(ran.stdout).toContain('[connector.unauthorized]');
-    const id = /--resume ([0-9a-f-]{36})/.exec(ran.stdout)?.[1] ?? '';
+    expect(ran.stdout).toContain(`The import of ${shop.name} is failed after 0 items`);
     await demo.sim('shopA', '/faults', undefined, 'DELETE');
-    expect((await run('import', shop.name, '--resume', id)).exit).toBe(0);
+    expect((await run('import', shop.name)).exit).toBe(0);
     expect((await run('import', shop.name, '--undo', 'x')).exit).toBe(2);
   });
 });

@@ -1,21 +1,18 @@
 /**
- * connection import: a channel's catalogue in, here and now, with progress; connection imports: what was imported before.
- * Interrupted, the import stays where it is: a running server goes on with it, or the same command with --resume.
+ * connection import: a channel's catalogue in, as a run, with progress; connection imports: what was imported before.
+ * Interrupted, the run stays where it is, and whoever runs next (a server, or this command again) goes on with it.
  */
 import { SingleBar } from 'cli-progress';
 import { type Command, Option } from 'commander';
 import type { Deps } from '#server/deps.ts';
-import { driveCatalogImport } from '#server/flows/catalog-runner.ts';
-import { activeReason, IMPORT_LEASE_MS, startCatalogImport } from '#server/flows/import-catalog.ts';
+import { activeReason, requestCatalogImport } from '#server/flows/import-catalog.ts';
+import { undoKindOf } from '#server/flows/runs.ts';
 import type { CatalogReport } from '#store/catalog/channel-import.ts';
-import {
-  type CatalogImportView,
-  listCatalogImports,
-  openImportOf,
-  resumeImport,
-} from '#store/catalog/channel-import-runs.ts';
-import { beginUndo, type UndoReport } from '#store/catalog/channel-undo.ts';
+import { type CatalogImportView, listCatalogImports, openImportOf } from '#store/catalog/channel-import-runs.ts';
+import type { UndoReport } from '#store/catalog/channel-undo.ts';
+import { createRun, type NewRun } from '#store/runs/runs.ts';
 import { readConnections } from '#store/views/connections.ts';
+import { readRun } from '#store/views/runs.ts';
 import { type Cli, examples } from './cli.ts';
 import { findConnection } from './connection-lookup.ts';
 import { CommandError, count, type Exit, type Output, table, usage } from './output.ts';
@@ -27,7 +24,6 @@ interface Flags {
   dryRun?: boolean;
   zeroIsRight?: boolean;
   replay?: string;
-  resume?: string;
   undo?: string;
 }
 
@@ -46,9 +42,6 @@ export function importOfConnections(cli: Cli, connection: Command): void {
       .addOption(
         new Option('--replay <import>', "derive again from an import's stored answers; the channel is not called"),
       )
-      .addOption(
-        new Option('--resume <import>', 'go on with an import that stopped').conflicts(['replay', 'dryRun', 'undo']),
-      )
       .addOption(new Option('--undo <import>', 'restore what was before that import; what was changed since stays'))
       .description("the channel's catalogue: its items become listings, mapped by exact SKU")
       .addHelpText(
@@ -57,7 +50,8 @@ export function importOfConnections(cli: Cli, connection: Command): void {
           'connection import "My shop" --dry-run --create-products',
           'connection import "My shop" --create-products',
           'connection import "My shop" --undo 0197a7e2-…',
-        )}\n\nWhat a channel answered is kept for 90 days. Exit 1 when the channel ended it; it can be resumed.`,
+        )}\n\nWhat a channel answered is kept for 90 days. Exit 1 when it did not come to its end; importing again adds
+nothing twice.`,
       ),
     (session, { args, options, output }) => runImport(session, args[0] ?? '', options, output),
   );
@@ -96,7 +90,7 @@ async function viewsOf(
   limit: number,
 ): Promise<CatalogImportView[]> {
   const { id: orgId } = session.organization();
-  const wanted = { connectionId, id, now: new Date(session.clock.now()), after: null, limit };
+  const wanted = { connectionId, id, after: null, limit };
   return session.store.tenant(orgId, (tx) => listCatalogImports(tx, orgId, wanted));
 }
 
@@ -115,82 +109,80 @@ async function runImport(session: Session, named: string, flags: Flags, output: 
     if (found && !found.paused) throw new CommandError('domain.connection_active', activeReason(name));
   }
   const deps = await session.deps();
-  const id = await prepare(session, deps, connectionId, flags);
-  const stop = new AbortController();
-  const interrupt = () => stop.abort();
-  process.once('SIGINT', interrupt);
+  const { id, run } = await prepare(session, deps, connectionId, name, flags);
   const bar = progress(output);
+  const follow = setInterval(
+    () => void viewsOf(session, connectionId, id, 1).then(([view]) => view && bar.at(view)),
+    1_000,
+  );
   try {
-    await drive(session, deps, connectionId, id, stop.signal, bar.at);
+    await drive(session, deps, run);
   } finally {
+    clearInterval(follow);
     bar.end();
-    process.off('SIGINT', interrupt);
   }
   const view = await knownImport(session, connectionId, id);
   output.result(view, (print) => {
     for (const line of describeImport(view, name)) print(line);
   });
-  return view.state === 'finished' || view.state === 'undone' ? 0 : 1;
+  return view.state === 'done' || view.state === 'undone' ? 0 : 1;
 }
 
-/** The import to drive: a new one, one that stopped, or one to be undone. */
-async function prepare(session: Session, deps: Deps, connectionId: string, flags: Flags): Promise<string> {
-  const { id: orgId } = session.organization();
-  const known = flags.resume ?? flags.undo;
-  if (known !== undefined) {
-    const { id, dryRun } = await knownImport(session, connectionId, known);
-    if (flags.undo !== undefined && dryRun) throw new CommandError('domain.not_undoable', 'A dry run changed nothing.');
-    await session.store.tenant(orgId, async (tx) => {
-      if (flags.undo !== undefined) await beginUndo(tx, orgId, id, new Date(session.clock.now()));
-      else await resumeImport(tx, orgId, id);
-    });
-    return id;
-  }
-  const running = await session.store.tenant(orgId, (tx) => openImportOf(tx, orgId, connectionId));
-  if (running !== null)
-    throw new CommandError(
-      'domain.import_running',
-      `Import ${running} of this connection is not finished; go on with it: --resume ${running}`,
-    );
-  return startCatalogImport(
-    deps,
-    { orgId, connectionId },
-    {
-      mode: flags.incremental === true ? 'incremental' : 'full',
-      createProducts: flags.createProducts === true,
-      dryRun: flags.dryRun === true,
-      replayOf: flags.replay ?? null,
-      actor,
-    },
-  );
-}
-
-/** Under the lease, or, when a server was quicker, watching it do the work. */
-async function drive(
+/** The run to execute: of a new import, or of one that is to be undone. */
+async function prepare(
   session: Session,
   deps: Deps,
   connectionId: string,
-  id: string,
-  signal: AbortSignal,
-  onProgress: (done: { pages: number; processed: number }) => void,
-): Promise<void> {
+  name: string,
+  flags: Flags,
+): Promise<{ id: string; run: string }> {
   const { id: orgId } = session.organization();
-  const options = {
-    store: deps.store,
-    clock: deps.clock,
-    ids: deps.ids,
-    openConnection: deps.openConnection,
-    completeUnmapped: (ref: { orgId: string; connectionId: string }) => deps.intake.completeUnmapped(ref),
-    log: { info() {}, warn() {}, error() {} },
-    signal,
-    onProgress,
+  if (flags.undo !== undefined) {
+    const { id } = await knownImport(session, connectionId, flags.undo);
+    return { id, run: await undoRun(session, id, name) };
+  }
+  const running = await session.store.tenant(orgId, (tx) => openImportOf(tx, orgId, connectionId));
+  if (running !== null)
+    throw new CommandError('domain.import_running', `Import ${running} of this connection is not finished.`);
+  const id = await requestCatalogImport(deps, { orgId, connectionId }, name, actor, {
+    mode: flags.incremental === true ? 'incremental' : 'full',
+    createProducts: flags.createProducts === true,
+    dryRun: flags.dryRun === true,
+    replayOf: flags.replay ?? null,
+  });
+  return { id, run: id };
+}
+
+async function undoRun(session: Session, id: string, name: string): Promise<string> {
+  const { id: orgId } = session.organization();
+  const now = session.clock.now();
+  const run = await session.store.tenant(orgId, (tx) => readRun(tx, orgId, id, now));
+  if (!run)
+    throw new CommandError('domain.not_undoable', 'It was made when the connection was linked: unlink it instead.');
+  const undo = undoKindOf(run);
+  if (undo.kind === 'refused') throw new CommandError('domain.nothing_to_do', undo.reason);
+  const inverse: NewRun = {
+    id: session.ids.uuid(),
+    kind: undo.undo,
+    connectionId: run.connectionId,
+    title: `Undo of the catalogue of ${name}`,
+    params: { kind: run.kind },
+    dryRun: false,
+    actor,
+    key: null,
+    inverseOf: id,
+    state: 'waiting',
   };
-  const until = deps.clock.monotonicMs() + 10 * IMPORT_LEASE_MS;
-  while (!(await driveCatalogImport(options, orgId, id)) && !signal.aborted && deps.clock.monotonicMs() < until) {
-    const [view] = await viewsOf(session, connectionId, id, 1);
-    if (!view || !['waiting', 'running', 'undoing'].includes(view.state)) return;
-    onProgress(view);
-    await deps.clock.sleep(500, signal);
+  return (await session.store.tenant(orgId, (tx) => createRun(tx, orgId, inverse, now))).id;
+}
+
+/** Here, or, when a server was quicker, watching it do the work. */
+async function drive(session: Session, deps: Deps, run: string): Promise<void> {
+  const { id: orgId } = session.organization();
+  while (!(await deps.runs.execute(orgId, run))) {
+    const found = await session.store.tenant(orgId, (tx) => readRun(tx, orgId, run, session.clock.now()));
+    if (!found || !['waiting', 'running', 'stuck'].includes(found.state)) return;
+    await session.clock.sleep(200);
   }
 }
 
@@ -204,11 +196,9 @@ function progress(output: Output): { at(done: { pages: number; processed: number
 
 function describeImport(view: CatalogImportView, name: string): string[] {
   if (view.undo?.report && view.state === 'undone') return describeUndo(view.undo.report, name);
-  if (view.state === 'finished' && view.report) return describeReport(view, view.report, name);
-  const why = view.fault ? `: ${view.fault.message} [${view.fault.code}]` : '.';
+  if (view.state === 'done' && view.report) return describeReport(view, view.report, name);
   return [
-    `The import of ${name} is ${view.state} after ${count(view.processed, 'item')}${why}`,
-    `Go on with it: syncstate connection import "${name}" --resume ${view.id}`,
+    `The import of ${name} is ${view.state} after ${count(view.processed, 'item')}: ${view.message ?? 'it goes on with the next runner.'}`,
   ];
 }
 

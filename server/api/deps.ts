@@ -28,8 +28,6 @@ export interface ApiDeps {
   idempotency: Idempotency;
   events: EventHub;
   intake: Intake;
-  /** Imports of channels' catalogues that were asked for. */
-  catalogImports: { wake(): void };
   registry: { connector(platform: string): Connector | null };
   isReady(): boolean;
   databaseAnswers(): Promise<boolean>;

@@ -51,6 +51,7 @@ import {
 } from '#store/catalog/channel-import.ts';
 import { listingKeyOf } from '#store/connections/catalogue.ts';
 import { type ListingDraft, upsertListings } from '#store/listings/listings.ts';
+import { createRun, type NewRun } from '#store/runs/runs.ts';
 import type { Store, Tx } from '#store/tx.ts';
 import type { ConnectionRef, OpenedConnection } from './publisher-types.ts';
 
@@ -65,6 +66,8 @@ export interface CatalogImportOptions {
   completeUnmapped?(connection: ConnectionRef): Promise<unknown>;
   /** After each committed page of a live run: something may have to be published. */
   onCommitted?(): void;
+  /** Ends a page, in the page's transaction; throws when the page must not be committed. */
+  inPage?(tx: Tx, items: readonly CatalogItem[], page: number): Promise<void>;
   onProgress?(done: { pages: number; processed: number }): void;
   /** Named pause points inside the gaps; for tests. */
   hooks?: CatalogHooks;
@@ -89,23 +92,17 @@ export interface CatalogRequest {
   mode?: 'full' | 'incremental';
   createProducts?: boolean;
   dryRun?: boolean;
-  /** Who asks; default "system". */
-  actor?: string;
-  /** Until then nobody else takes it up. */
-  leaseUntil?: Date;
   /** An import of this connection whose stored answers are used instead of the channel. */
   replayOf?: string | null;
 }
 
 export type CatalogOutcome =
   | { kind: 'finished'; id: string; report: CatalogReport }
-  /** The signal, or somebody who cancelled it, ended it between two pages. */
+  /** The signal ended it between two pages. */
   | { kind: 'stopped'; id: string }
   /** No such import, or its connection cannot be opened. */
   | { kind: 'unavailable' };
 
-/** A page takes seconds at most: who has not stored one for this long is gone, and anybody may go on. */
-export const IMPORT_LEASE_MS = 120_000;
 /** Answers of pages are kept this long. */
 export const PAGES_KEPT_MS = 90 * 86_400_000;
 /** An incremental import looks this far behind the last one's start: clocks differ, and channels index late. */
@@ -128,8 +125,7 @@ export async function importCatalog(
   request: CatalogRequest = {},
 ): Promise<CatalogReport | null> {
   if (!(await options.openConnection(connection))) return null;
-  const leaseUntil = new Date(options.clock.now() + IMPORT_LEASE_MS);
-  const id = await startCatalogImport(options, connection, { leaseUntil, ...request });
+  const id = await startCatalogImport(options, connection, request);
   const outcome = await continueCatalogImport(options, connection.orgId, id);
   return outcome.kind === 'finished' ? outcome.report : null;
 }
@@ -167,13 +163,38 @@ export async function startCatalogImport(
         dryRun: request.dryRun ?? false,
         replayOf,
         startedAt: new Date(now),
-        actor: request.actor ?? 'system',
-        leaseUntil: request.leaseUntil ?? null,
       });
       await prunePages(tx, orgId, new Date(now - PAGES_KEPT_MS));
     },
     { idempotent: true },
   );
+  return id;
+}
+
+/** The import and the run that drives it (run-kinds/catalog-import.ts). @throws as startCatalogImport */
+export async function requestCatalogImport(
+  deps: Pick<CatalogImportOptions, 'store' | 'clock' | 'ids'>,
+  connection: ConnectionRef,
+  name: string,
+  actor: string,
+  request: Omit<CatalogRequest, 'id'>,
+): Promise<string> {
+  const id = await startCatalogImport(deps, connection, request);
+  const run: NewRun = {
+    id,
+    kind: 'catalog-import',
+    connectionId: connection.connectionId,
+    title: `Catalogue of ${name}`,
+    params: { ...request },
+    dryRun: request.dryRun ?? false,
+    actor,
+    key: null,
+    inverseOf: null,
+    state: 'waiting',
+  };
+  await deps.store.tenant(connection.orgId, (tx) => createRun(tx, connection.orgId, run, deps.clock.now()), {
+    idempotent: true,
+  });
   return id;
 }
 
@@ -189,7 +210,7 @@ export async function continueCatalogImport(
   const opened = row && !row.finishedAt ? await options.openConnection(connection) : null;
   while (row && !row.readAt && !row.finishedAt) {
     if (!opened) return { kind: 'unavailable' };
-    if (options.signal?.aborted || row.cancelledAt) return { kind: 'stopped', id };
+    if (options.signal?.aborted) return { kind: 'stopped', id };
     await onePage(options, orgId, row, opened);
     row = await read();
     if (row)
@@ -233,9 +254,9 @@ async function onePage(
       : await applyPage(tx, options, orgId, row, opened, page.listings);
     await storeItems(tx, orgId, row.id, row.pages, items);
     const fetchedAt = new Date(options.clock.now());
-    const leaseUntil = new Date(options.clock.now() + IMPORT_LEASE_MS);
     const { pages, cursor } = row;
-    await storePage(tx, orgId, row.id, { page: pages, cursor, answers, next: page.cursor, fetchedAt, leaseUntil });
+    await storePage(tx, orgId, row.id, { page: pages, cursor, answers, next: page.cursor, fetchedAt });
+    await options.inPage?.(tx, items, pages);
     await options.hooks?.beforeCommit?.(row.pages);
   });
   if (!row.dryRun) options.onCommitted?.();

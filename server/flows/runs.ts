@@ -47,7 +47,11 @@ export function undoKindOf(run: {
   undoneBy: string | null;
 }): { kind: 'undo'; undo: string } | { kind: 'refused'; reason: string } {
   const refused = (reason: string) => ({ kind: 'refused' as const, reason });
-  const undo = /^import-(stock|products|mapping)$/.test(run.kind) ? 'undo-import' : null;
+  const undo = /^import-(stock|products|mapping)$/.test(run.kind)
+    ? 'undo-import'
+    : run.kind === 'catalog-import'
+      ? 'undo-catalog-import'
+      : null;
   if (undo === null) return refused('Runs of this kind cannot be taken back.');
   if (run.dryRun) return refused('It was a dry run: nothing was changed.');
   if (run.undoneBy !== null) return refused(`It is taken back already, by run ${run.undoneBy}.`);

@@ -33,6 +33,8 @@ import type { CatalogImportOptions } from './import-catalog.ts';
 export type UndoOptions = Pick<CatalogImportOptions, 'store' | 'clock' | 'ids' | 'signal' | 'onCommitted'> & {
   /** The connector's `manifest.stock.compareAndSet`, for targets that follow a mapping back. */
   compareAndSet: boolean;
+  /** Ends a part, in its transaction: items taken, of them kept as they are. */
+  inPart?(tx: Tx, done: { taken: number; kept: number }): Promise<void>;
   /** After each commit; for tests. */
   afterCommit?(): Promise<void> | void;
 };
@@ -108,6 +110,7 @@ const undoListings: Part = async (tx, options, orgId, id, size, forced) => {
     id,
     verdicts.map(({ item, undo, reason }) => ({ id: item.id, undo, reason })),
   );
+  await options.inPart?.(tx, { taken: items.length, kept: of('kept').length });
   return items.length;
 };
 
@@ -133,7 +136,7 @@ const same = (a: ListingState, b: ListingState): boolean =>
   a.fulfilledBy === b.fulfilledBy &&
   a.notWritable === b.notWritable;
 
-const undoVariants: Part = async (tx, _options, orgId, id, size, forced) => {
+const undoVariants: Part = async (tx, options, orgId, id, size, forced) => {
   const items = await takeUndoVariants(tx, orgId, id, size);
   const verdicts = items.map((item) => ({ ...item, reason: item.reason ?? (forced ? 'it is in use' : null) }));
   const gone = verdicts.filter(({ reason }) => reason === null);
@@ -148,5 +151,6 @@ const undoVariants: Part = async (tx, _options, orgId, id, size, forced) => {
     id,
     verdicts.map(({ id: item, reason }) => ({ id: item, undo: reason === null ? 'removed' : 'kept', reason })),
   );
+  await options.inPart?.(tx, { taken: items.length, kept: items.length - gone.length });
   return items.length;
 };

@@ -19,7 +19,6 @@ export interface CatalogImportRow {
   readAt: Date | null;
   finishedAt: Date | null;
   report: CatalogReport | null;
-  cancelledAt: Date | null;
   undoneAt: Date | null;
 }
 
@@ -61,7 +60,7 @@ export interface CatalogReport {
 
 const columns = `id, connection_id as "connectionId", mode, changed_since as "changedSince", create_products as "createProducts",
   dry_run as "dryRun", replay_of as "replayOf", started_at as "startedAt", cursor, pages, restarts, read_at as "readAt",
-  finished_at as "finishedAt", report, cancelled_at as "cancelledAt", undone_at as "undoneAt"`;
+  finished_at as "finishedAt", report, undone_at as "undoneAt"`;
 
 export async function createCatalogImport(
   tx: Tx,
@@ -69,11 +68,11 @@ export async function createCatalogImport(
   given: Pick<
     CatalogImportRow,
     'id' | 'connectionId' | 'mode' | 'changedSince' | 'createProducts' | 'dryRun' | 'replayOf' | 'startedAt'
-  > & { actor: string; leaseUntil: Date | null },
+  >,
 ): Promise<void> {
   await tx.query(
-    `insert into catalog_imports (org_id, id, connection_id, mode, changed_since, create_products, dry_run, replay_of, started_at, actor, lease_until)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing`,
+    `insert into catalog_imports (org_id, id, connection_id, mode, changed_since, create_products, dry_run, replay_of, started_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing`,
     [
       orgId,
       given.id,
@@ -84,8 +83,6 @@ export async function createCatalogImport(
       given.dryRun,
       given.replayOf,
       given.startedAt,
-      given.actor,
-      given.leaseUntil,
     ],
   );
 }
@@ -129,7 +126,7 @@ export async function countItems(tx: Tx, orgId: string, importId: string): Promi
   return rows[0]?.n ?? 0;
 }
 
-/** A page is in: its answers and where to go on; whoever holds the lease holds it on. */
+/** A page is in: its answers and where to go on. */
 export async function storePage(
   tx: Tx,
   orgId: string,
@@ -140,7 +137,6 @@ export async function storePage(
     answers: Uint8Array;
     next: string | null;
     fetchedAt: Date;
-    leaseUntil: Date;
   },
 ): Promise<void> {
   await tx.query(
@@ -148,10 +144,9 @@ export async function storePage(
     [orgId, importId, page.page, page.cursor, Buffer.from(page.answers), page.fetchedAt],
   );
   await tx.query(
-    `update catalog_imports set cursor = $3, pages = pages + 1, read_at = case when $3::text is null then $4::timestamptz end,
-       lease_until = case when lease_until is not null then $5::timestamptz end
+    `update catalog_imports set cursor = $3, pages = pages + 1, read_at = case when $3::text is null then $4::timestamptz end
      where org_id = $1 and id = $2`,
-    [orgId, importId, page.next, page.fetchedAt, page.leaseUntil],
+    [orgId, importId, page.next, page.fetchedAt],
   );
 }
 
@@ -318,6 +313,24 @@ export async function earlierItems(
   );
   return rows;
 }
+
+/** Refused items as items of a run, numbered from `first`. */
+export const refusedItems = (items: readonly CatalogItem[], first: number) =>
+  items.flatMap(({ outcome, channelSku, reason }, at) =>
+    outcome === 'refused'
+      ? [
+          {
+            item: first + at,
+            outcome: 'failed' as const,
+            subject: channelSku.slice(0, 200),
+            field: 'sku',
+            value: channelSku.slice(0, 200),
+            reason,
+            undo: null,
+          },
+        ]
+      : [],
+  );
 
 /** Everything the items say together; the import is finished with it. */
 export async function finishImport(tx: Tx, orgId: string, importId: string, now: Date): Promise<CatalogReport> {

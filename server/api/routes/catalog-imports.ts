@@ -1,20 +1,11 @@
 /**
- * Imports of a connected channel's catalogue: asked for here, driven by flows/catalog-runner.ts in whichever process is first.
- * What an import is, its states and its report: store/catalog/channel-import-runs.ts.
+ * Imports of a connected channel's catalogue: each is a run (kind catalog-import; cancel and undo are the run's), and beside
+ * it what only such an import has: its report and what became of every item (store/catalog/channel-import-runs.ts).
  */
 import { z } from 'zod';
 import { CodedError } from '#core/errors.ts';
-import { activeReason, startCatalogImport } from '#server/flows/import-catalog.ts';
-import { readCatalogImport } from '#store/catalog/channel-import.ts';
-import {
-  cancelImport,
-  listCatalogImports,
-  listImportItems,
-  openImportOf,
-  resumeImport,
-} from '#store/catalog/channel-import-runs.ts';
-import { beginUndo } from '#store/catalog/channel-undo.ts';
-import type { Tx } from '#store/tx.ts';
+import { activeReason, requestCatalogImport } from '#server/flows/import-catalog.ts';
+import { listCatalogImports, listImportItems, openImportOf } from '#store/catalog/channel-import-runs.ts';
 import { readConnections } from '#store/views/connections.ts';
 import type { Api } from '../app.ts';
 import type { ApiDeps } from '../deps.ts';
@@ -46,7 +37,7 @@ export async function catalogImportRoutes(app: Api, deps: ApiDeps): Promise<void
   };
   const connectionOf = async (orgId: string, id: string): Promise<string> => (await wholeConnection(orgId, id)).id;
   const view = async (orgId: string, connectionId: string, id: string) => {
-    const wanted = { connectionId, id, now: new Date(deps.clock.now()), after: null, limit: 1 };
+    const wanted = { connectionId, id, after: null, limit: 1 };
     const [found] = isId(id) ? await deps.store.tenant(orgId, (tx) => listCatalogImports(tx, orgId, wanted)) : [];
     if (!found) throw notFound(`import ${id}`);
     return found;
@@ -76,9 +67,9 @@ export async function catalogImportRoutes(app: Api, deps: ApiDeps): Promise<void
       if (running !== null)
         throw new Problem(409, 'domain.import_running', `Import ${running} of this connection is not finished.`);
       const { mode, replay } = request.body;
-      const asked = { mode, createProducts, dryRun, replayOf: replay ?? null, actor };
-      const id = await startCatalogImport(deps, { orgId, connectionId }, asked).catch(refused);
-      deps.catalogImports.wake();
+      const asked = { mode, createProducts, dryRun, replayOf: replay ?? null };
+      const id = await requestCatalogImport(deps, { orgId, connectionId }, name, actor, asked).catch(refused);
+      deps.runs.wake();
       return reply.code(202).send(await view(orgId, connectionId, id));
     },
   );
@@ -93,7 +84,7 @@ export async function catalogImportRoutes(app: Api, deps: ApiDeps): Promise<void
       const { limit, cursor } = request.query;
       const connectionId = await connectionOf(orgId, request.params.id);
       const after = idCursor('imports', cursor);
-      const wanted = { connectionId, id: null, now: new Date(deps.clock.now()), after, limit: limit + 1 };
+      const wanted = { connectionId, id: null, after, limit: limit + 1 };
       const found = await deps.store.tenant(orgId, (tx) => listCatalogImports(tx, orgId, wanted));
       return pageOfIds('imports', found, limit);
     },
@@ -126,43 +117,6 @@ export async function catalogImportRoutes(app: Api, deps: ApiDeps): Promise<void
       return pageOfIds('import-items', found, limit);
     },
   );
-
-  const steps: Record<string, { summary: string; step: (tx: Tx, orgId: string, id: string) => Promise<boolean> }> = {
-    cancel: {
-      summary: 'End it behind its last page; what is in stays and can be undone',
-      step: (tx, orgId, id) => cancelImport(tx, orgId, id, new Date(deps.clock.now())),
-    },
-    resume: {
-      summary: 'Go on at once behind the last page, also when it was given up or cancelled',
-      step: (tx, orgId, id) => resumeImport(tx, orgId, id),
-    },
-    undo: {
-      summary: 'Undo it: restore what was before, name what was changed since and stays',
-      step: async (tx, orgId, id) => {
-        const row = await readCatalogImport(tx, orgId, id, 'update');
-        if (!row || row.dryRun) return false;
-        await beginUndo(tx, orgId, id, new Date(deps.clock.now()));
-        return true;
-      },
-    },
-  };
-  for (const [verb, { summary, step }] of Object.entries(steps))
-    app.post(
-      `/api/connections/:id/imports/:importId/${verb}`,
-      { schema: { summary, params: ofImport } },
-      async (request, reply) => {
-        const { orgId } = callerOf(request);
-        const connectionId = await connectionOf(orgId, request.params.id);
-        const { id } = await view(orgId, connectionId, request.params.importId);
-        const done = await deps.store.tenant(orgId, (tx) => step(tx, orgId, id));
-        if (!done)
-          throw verb === 'undo'
-            ? new Problem(409, 'domain.not_undoable', 'A dry run changed nothing.')
-            : new Problem(409, 'domain.nothing_to_do', 'This import is over already.');
-        deps.catalogImports.wake();
-        return reply.code(202).send(await view(orgId, connectionId, id));
-      },
-    );
 }
 
 function idCursor(list: string, cursor: string | undefined): string | null {
