@@ -150,7 +150,12 @@ test('the same key is the same run, whatever the body; another organization sees
 test.each<[string, string, Buffer | string, RegExp]>([
   ['text that says it is a workbook', 'kind=stock&format=xlsx', 'sku,quantity\nF-1,1\n', /no workbook|cannot be read/],
   ['a zip that is no workbook', 'kind=stock', zip({ 'a.txt': Buffer.from('hello') }), /workbook cannot be read/],
-  ['a quote that never ends', 'kind=stock', 'sku,quantity\n"F-1,1\nF-2,2\n', /CSV cannot be read .*Quote Not Closed.* at line 3/],
+  [
+    'a quote that never ends',
+    'kind=stock',
+    'sku,quantity\n"F-1,1\nF-2,2\n',
+    /CSV cannot be read .*Quote Not Closed.* at line 3/,
+  ],
   ['a header of other columns', 'kind=stock', 'name,count\nF-1,1\n', /must name the column sku and quantity/],
   [
     'more columns than any file has',
