@@ -24,9 +24,11 @@ afterEach(async () => {
   expect(failures).toEqual([]);
 });
 
-const fed = () => many.skus.slice(0, 30);
+/** All, and those of them that change: as few as make a feed. */
+const [all, some] = [24, 20];
+const fed = () => many.skus.slice(0, some);
 async function changed(options: Parameters<typeof feedStage>[2] = {}): Promise<Publisher> {
-  many = await feedStage(stage, 40, options);
+  many = await feedStage(stage, all, options);
   const publisher = stage.publisher([many.shop]);
   await many.stock(fed(), 70);
   return publisher;
@@ -37,7 +39,7 @@ async function untilRight(publisher: Publisher, stepMs = 30_000): Promise<void> 
   for (let round = 0; round < 40; round += 1) {
     await publisher.drain();
     const states = await many.states();
-    if (states.in_sync === 40) return;
+    if (states.in_sync === all) return;
     stage.clock.advance(stepMs);
   }
   throw new Error(`not right: ${JSON.stringify([await many.states(), await many.feeds()])}`);
@@ -45,7 +47,7 @@ async function untilRight(publisher: Publisher, stepMs = 30_000): Promise<void> 
 
 async function allRight(): Promise<void> {
   const numbers = await many.numbers();
-  expect(many.skus.map((sku) => numbers.get(sku))).toEqual(many.skus.map((_, index) => (index < 30 ? 70 : 100)));
+  expect(many.skus.map((sku) => numbers.get(sku))).toEqual(many.skus.map((_, index) => (index < some ? 70 : 100)));
 }
 
 const alerts = async () =>
@@ -63,8 +65,8 @@ describe('what the vendor does to a feed', () => {
     await publisher.drain();
     stage.clock.advance(2_000);
     await publisher.drain();
-    expect(await many.states()).toEqual({ in_sync: 25, rejected: 15 });
-    expect(await many.feeds()).toMatchObject([{ state: 'done', rows: 30, accepted: 15, rejected: 15, unknown: 0 }]);
+    expect(await many.states()).toEqual({ in_sync: 14, rejected: 10 });
+    expect(await many.feeds()).toMatchObject([{ state: 'done', rows: some, accepted: 10, rejected: 10, unknown: 0 }]);
     const { rows } = await db.owner.query(
       `select distinct t.reason, a.error_code, a.error from targets t join attempts a on a.org_id = t.org_id and a.target_id = t.id
        where t.org_id = $1 and t.state = 'rejected'`,
@@ -73,7 +75,7 @@ describe('what the vendor does to a feed', () => {
     expect(rows).toEqual([
       { reason: 'Invalid parameters provided.', error_code: 'BAD_REQUEST', error: 'Invalid parameters provided.' },
     ]);
-    expect(await alerts()).toEqual([{ kind: 'listing_rejected', n: 15, over: 0 }]);
+    expect(await alerts()).toEqual([{ kind: 'listing_rejected', n: 10, over: 0 }]);
     // Left alone until something changes; a change is tried singly.
     await publisher.drain();
     const { skus } = { skus: (await rejectedSkus()).slice(0, 1) };
@@ -99,11 +101,11 @@ describe('what the vendor does to a feed', () => {
     await publisher.drain();
     stage.clock.advance(300_000);
     await publisher.drain();
-    expect(await many.states()).toEqual({ in_sync: 10, settling: 30 });
+    expect(await many.states()).toEqual({ in_sync: 4, settling: some });
     stage.clock.advance(301_000);
     await publisher.drain();
-    expect(await many.states()).toEqual({ in_sync: 10, unknown: 30 });
-    expect((await many.feeds())[0]).toMatchObject({ state: 'stuck', unknown: 30 });
+    expect(await many.states()).toEqual({ in_sync: 4, unknown: some });
+    expect((await many.feeds())[0]).toMatchObject({ state: 'stuck', unknown: some });
     expect((await stage.target(many.shop, 'SKU-0001', 'DEFAULT')).reason).toContain(
       'has not ended feed 900000000001 within 0.2 h',
     );
@@ -113,12 +115,12 @@ describe('what the vendor does to a feed', () => {
     await publisher.drain();
     stage.clock.advance(5_000);
     await publisher.drain();
-    expect(await many.callsSince()).toMatchObject({ patchListingsItem: 30 });
-    expect(await many.states()).toEqual({ in_sync: 40 });
+    expect(await many.callsSince()).toMatchObject({ patchListingsItem: some });
+    expect(await many.states()).toEqual({ in_sync: all });
     await allRight();
     await many.stock(fed(), 80);
     await publisher.drain();
-    expect(await many.callsSince()).toMatchObject({ patchListingsItem: 30 });
+    expect(await many.callsSince()).toMatchObject({ patchListingsItem: some });
     await untilRight(publisher, 2_000);
     // It ends after all, and has overwritten some of what was written since: found without waiting for a sweep.
     for (const sku of many.skus.slice(0, 3)) await many.shop.control('/stock', { sku, quantity: 70 });
@@ -134,7 +136,7 @@ describe('what the vendor does to a feed', () => {
     // Units missing may be sold ones, until orders are read past them.
     await stage.readOrdersTo(many.shop, stage.clock.now());
     await untilRight(publisher, 3_000);
-    expect([...(await many.numbers()).values()].filter((n) => n === 80)).toHaveLength(30);
+    expect([...(await many.numbers()).values()].filter((n) => n === 80)).toHaveLength(some);
     expect(await alerts()).toEqual([{ kind: 'feed_stuck', n: 1, over: 1 }]);
   });
 
@@ -158,7 +160,7 @@ describe('what the vendor does to a feed', () => {
     await many.callsSince();
     stage.clock.advance(2_000);
     await publisher.drain();
-    expect((await many.feeds())[0]).toMatchObject({ state: 'fatal', unknown: 30 });
+    expect((await many.feeds())[0]).toMatchObject({ state: 'fatal', unknown: some });
     const calls = await many.callsSince();
     expect(calls).not.toHaveProperty('downloadDocument');
     await untilRight(publisher, 1_000);
@@ -170,12 +172,12 @@ describe('what the vendor does to a feed', () => {
     const publisher = await changed();
     await many.shop.fault({ kind: 'status', match: { operation: 'createFeed' }, status: 429, times: 9 });
     await publisher.drain();
-    expect(await many.callsSince()).toMatchObject({ createFeed: 1, patchListingsItem: 30 });
+    expect(await many.callsSince()).toMatchObject({ createFeed: 1, patchListingsItem: some });
     expect(await many.feeds()).toMatchObject([{ state: 'not_sent', submission_id: null }]);
     await allRight();
     await many.stock(fed(), 60);
     await publisher.drain();
-    expect(await many.callsSince()).toMatchObject({ patchListingsItem: 30 });
+    expect(await many.callsSince()).toMatchObject({ patchListingsItem: some });
     expect(await many.feeds()).toHaveLength(1);
   });
 
@@ -183,7 +185,7 @@ describe('what the vendor does to a feed', () => {
     const publisher = await changed();
     await many.shop.fault({ kind: 'status', match: { operation: 'createFeed' }, status: 400, times: 1 });
     await publisher.drain();
-    expect(await many.callsSince()).toMatchObject({ createFeed: 1, patchListingsItem: 30 });
+    expect(await many.callsSince()).toMatchObject({ createFeed: 1, patchListingsItem: some });
     expect(await alerts()).toEqual([{ kind: 'feed_refused', n: 1, over: 0 }]);
     await untilRight(publisher, 1_000);
     await allRight();
@@ -191,7 +193,7 @@ describe('what the vendor does to a feed', () => {
 });
 
 test('Amazon hangs and then fails: the shop beside it is right at once, Amazonâ€™s numbers stand in a named state, and are right once it answers', async () => {
-  many = await feedStage(stage, 40);
+  many = await feedStage(stage, all);
   const shop = await shopifyShop(stage, { 'SKU-0000': [100, 0], 'SKU-0001': [100, 0] }, { places: ['MAIN'] });
   const calm = stage.publisher([many.shop, shop]);
   await calm.drain();
@@ -212,7 +214,7 @@ test('Amazon hangs and then fails: the shop beside it is right at once, Amazonâ€
     await new Promise((resolve) => setTimeout(resolve, 20));
   expect(await shop.number('SKU-0000', shop.main)).toBe(70);
   expect(await beside()).toMatchObject({ state: 'in_sync', observed: 70 });
-  expect([...(await many.numbers()).values()]).toEqual(Array(40).fill(100));
+  expect([...(await many.numbers()).values()]).toEqual(Array(all).fill(100));
   await publisher.stop();
   const states = Object.keys(await many.states());
   expect(states.filter((state) => !['in_sync', 'pending', 'unknown', 'unreachable'].includes(state))).toEqual([]);
@@ -228,9 +230,9 @@ describe('a call without an answer', () => {
   test.each(
     (
       [
-        ['createFeedDocument', { feed: 0, patches: 30 }, { feed: 0, patches: 30 }],
-        ['uploadDocument', { feed: 0, patches: 30 }, { feed: 0, patches: 30 }],
-        ['createFeed', { feed: 0, patches: 30 }, { feed: 1, patches: 0 }],
+        ['createFeedDocument', { feed: 0, patches: some }, { feed: 0, patches: some }],
+        ['uploadDocument', { feed: 0, patches: some }, { feed: 0, patches: some }],
+        ['createFeed', { feed: 0, patches: some }, { feed: 1, patches: 0 }],
         ['getFeed', { feed: 1, patches: 0 }, { feed: 1, patches: 0 }],
         ['getFeedDocument', { feed: 1, patches: 0 }, { feed: 1, patches: 0 }],
         ['downloadDocument', { feed: 1, patches: 0 }, { feed: 1, patches: 0 }],
@@ -252,8 +254,8 @@ describe('killed right after', () => {
   const outcome: Record<FeedStep, { feeds: string[]; createFeed: number; patches: number }> = {
     gathered: { feeds: ['not_sent', 'done'], createFeed: 1, patches: 0 },
     read: { feeds: ['not_sent', 'done'], createFeed: 1, patches: 0 },
-    recorded: { feeds: ['not_sent'], createFeed: 0, patches: 30 },
-    prepared: { feeds: ['not_sent'], createFeed: 0, patches: 30 },
+    recorded: { feeds: ['not_sent'], createFeed: 0, patches: some },
+    prepared: { feeds: ['not_sent'], createFeed: 0, patches: some },
     submitted: { feeds: ['done'], createFeed: 1, patches: 0 },
     named: { feeds: ['done'], createFeed: 1, patches: 0 },
     reported: { feeds: ['done'], createFeed: 1, patches: 0 },
