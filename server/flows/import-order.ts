@@ -19,8 +19,9 @@ import { raiseAlert, resolveAlert } from '#store/attention/alerts.ts';
 import { getConnection } from '#store/connections/connections.ts';
 import type { ConnectionFacts, SequenceKey, WaitingRow } from '#store/inbox/claim.ts';
 import { postBatch } from '#store/ledger/post.ts';
-import { applyChannelEffects } from '#store/listings/effects.ts';
-import { lockOrders, lockTargets, lockUnmappedOrders, orderKeyOf, type StoredOrder } from '#store/orders/load.ts';
+import { bookEffects, targetsByKey } from '#store/listings/effects.ts';
+import { lockByKeys } from '#store/listings/shown.ts';
+import { lockOrders, lockUnmappedOrders, orderKeyOf, type StoredOrder } from '#store/orders/load.ts';
 import { loadMappings, loadPreferences, type Mappings } from '#store/orders/mapping.ts';
 import { writeOrders } from '#store/orders/write.ts';
 import type { Store, Tx } from '#store/tx.ts';
@@ -148,20 +149,20 @@ async function applyAll(
   await context.hooks?.beforePost?.(applied.length);
   await postAll(tx, applied, context);
   await context.hooks?.afterPost?.(applied.length);
-  await lockTargets(tx, [
+  const locked = await lockByKeys(tx, [
     ...applied.flatMap(({ orgId, connectionId, application }) =>
       application.effects.map(({ stockKey }) => ({ orgId, connectionId, stockKey })),
     ),
     ...alsoLocked,
   ]);
-  for (const [connectionId, group] of byConnection(applied)) {
-    const effects = group.flatMap(({ application, swept }) =>
+  const told = [...byConnection(applied)].map(([connectionId, group]) => ({
+    orgId: group[0]?.orgId ?? '',
+    connectionId,
+    effects: group.flatMap(({ application, swept }) =>
       application.effects.map((effect) => ({ ...effect, order: { externalId: application.order.externalId, swept } })),
-    );
-    const orgId = group[0]?.orgId;
-    if (effects.length > 0 && orgId)
-      await applyChannelEffects(tx, orgId, connectionId, effects, { now: context.now, ids: context.ids });
-  }
+    ),
+  }));
+  await bookEffects(tx, targetsByKey(locked), told, { now: context.now, ids: context.ids });
   await tellUnmapped(tx, applied, context);
 }
 

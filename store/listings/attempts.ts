@@ -163,7 +163,7 @@ export async function recordOutcomes(
     const row = rows.find(({ id }) => id === result.targetId);
     if (row) bookOutcome(row, result, held);
   }
-  await saveShown(tx, hold.orgId, rows, { now });
+  await saveShown(tx, rows, { now });
   await writeStates(tx, hold.orgId, booked, held, now);
   return held;
 }

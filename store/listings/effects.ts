@@ -35,8 +35,21 @@ export interface ChannelEffect {
   order?: { externalId: string; swept: boolean };
 }
 
+export interface ConnectionEffects {
+  orgId: string;
+  connectionId: string;
+  effects: readonly ChannelEffect[];
+}
+
+/** Locked targets by connection and stock key. */
+type Targets = ReadonlyMap<string, ShownRow[]>;
+
+const targetsKey = (connectionId: string, stockKey: string): string => `${connectionId}/${stockKey}`;
+export const targetsByKey = (rows: readonly ShownRow[]): Targets =>
+  Map.groupBy(rows, (row) => targetsKey(row.connectionId, row.stockKey));
+
 /**
- * Books effects on the channel's own numbers. Sum what one import knows per stock key and location first if times allow.
+ * Books effects on one channel's own numbers. Sum what one import knows per stock key and location first if times allow.
  * Locks the targets in id order: call it after the ledger's `post` (lock order: … → claim → dirty row → target).
  * `now`: our clock, for the read that confirms; default the database's.
  * @returns how many targets were touched; unknown stock keys (not mapped, not ours) are ignored.
@@ -51,24 +64,42 @@ export async function applyChannelEffects(
   const real = effects.filter(({ units }) => units !== 0);
   if (real.length === 0) return { targets: 0 };
   const rows = await lockByStockKeys(tx, orgId, connectionId, [...new Set(real.map(({ stockKey }) => stockKey))]);
+  return bookEffects(tx, targetsByKey(rows), [{ orgId, connectionId, effects: real }], options);
+}
+
+/**
+ * The same for many connections of many organizations in one go (scope `batch`): one statement writes all.
+ * @param targets locked by the caller, everything the effects name
+ */
+export async function bookEffects(
+  tx: Tx,
+  targets: Targets,
+  told: readonly ConnectionEffects[],
+  options: { now?: number; ids?: Ids } = {},
+): Promise<{ targets: number }> {
   const touched = new Set<ShownRow>();
-  const unplaced = new Map<string, { units: number; at: number }>();
-  const explained: Explanation[] = [];
-  for (const effect of real) {
-    const group = rows.filter(({ stockKey }) => stockKey === effect.stockKey);
-    // A level we do not keep (no target there) is not our number.
-    const elsewhere =
-      effect.channelLocation !== null &&
-      !group.some(({ channelLocation }) => channelLocation === effect.channelLocation);
-    if (group.length === 0 || elsewhere) continue;
-    const before = group.map(({ shown }) => shown);
-    for (const row of book(group, effect, unplaced)) touched.add(row);
-    explained.push(...group.flatMap((row, index) => explanation(before[index], row, effect)));
-  }
-  await saveShown(tx, orgId, [...touched], options);
-  if (unplaced.size > 0) await addUnplaced(tx, orgId, connectionId, unplaced);
+  const later: (() => Promise<void>)[] = [];
   const { ids, now } = options;
-  if (ids && now !== undefined) await explainDrifts(tx, orgId, explained, { ids, now });
+  for (const { orgId, connectionId, effects } of told) {
+    const unplaced = new Map<string, { units: number; at: number }>();
+    const explained: Explanation[] = [];
+    for (const effect of effects.filter(({ units }) => units !== 0)) {
+      const group = targets.get(targetsKey(connectionId, effect.stockKey)) ?? [];
+      // A level we do not keep (no target there) is not our number.
+      const elsewhere =
+        effect.channelLocation !== null &&
+        !group.some(({ channelLocation }) => channelLocation === effect.channelLocation);
+      if (group.length === 0 || elsewhere) continue;
+      const before = group.map(({ shown }) => shown);
+      for (const row of book(group, effect, unplaced)) touched.add(row);
+      explained.push(...group.flatMap((row, index) => explanation(before[index], row, effect)));
+    }
+    if (unplaced.size > 0) later.push(() => addUnplaced(tx, orgId, connectionId, unplaced));
+    if (explained.length > 0 && ids && now !== undefined)
+      later.push(() => explainDrifts(tx, orgId, explained, { ids, now }));
+  }
+  await saveShown(tx, [...touched], options);
+  for (const step of later) await step();
   return { targets: touched.size };
 }
 

@@ -306,7 +306,7 @@ export async function rereadFeed(tx: Tx, orgId: string, feedId: string, now: num
     target.lookNow = true;
     target.dirty = true;
   }
-  await saveShown(tx, orgId, targets, { now });
+  await saveShown(tx, targets, { now });
   return targets.length;
 }
 

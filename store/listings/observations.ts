@@ -277,7 +277,7 @@ class Judgement {
   }
 
   async save(): Promise<void> {
-    await saveShown(this.#tx, this.#orgId, [...this.#touched], { now: this.#context.now });
+    await saveShown(this.#tx, [...this.#touched], { now: this.#context.now });
     if (this.#kept.length > 0) {
       await this.#tx.query(
         {

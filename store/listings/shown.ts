@@ -7,6 +7,7 @@ import type { Tx } from '../tx.ts';
 
 /** A locked target: change `shown` and the marks, then `saveShown`. */
 export interface ShownRow {
+  orgId: string;
   id: string;
   connectionId: string;
   stockKey: string;
@@ -29,6 +30,7 @@ export interface ShownRow {
 }
 
 interface Row {
+  org_id: string;
   id: string;
   connection_id: string;
   stock_key: string;
@@ -62,7 +64,7 @@ export const triesOfUnknown = -1;
 /** How soon a change of the channel's number is looked at when no webhook shows it first. */
 export const lookMs = 1_500;
 
-const columns = `t.id, t.connection_id, t.stock_key, t.channel_location, t.compare_and_set, t.base, t.base_at, t.effects, t.effect_seq, t.unknown,
+const columns = `t.org_id, t.id, t.connection_id, t.stock_key, t.channel_location, t.compare_and_set, t.base, t.base_at, t.effects, t.effect_seq, t.unknown,
   t.pending_value, t.pending_from, t.pending_seq, t.pending_settled_at, t.written_at, t.unseen, t.unseen_at, t.surplus, t.surplus_at, t.observed, t.observed_at,
   t.seen_version, t.settles_at, t.settle_tries, t.state`;
 
@@ -78,6 +80,27 @@ export async function lockByStockKeys(
       text: `select ${columns} from targets t where t.org_id = $1 and t.connection_id = $2 and t.stock_key = any($3) order by t.id for update`,
     },
     [orgId, connectionId, stockKeys],
+  );
+  return rows.map(toShownRow);
+}
+
+/** Of any number of organizations and connections at once (scope `batch`); one lock order for all that follows in the transaction. */
+export async function lockByKeys(
+  tx: Tx,
+  keys: readonly { orgId: string; connectionId: string; stockKey: string }[],
+): Promise<ShownRow[]> {
+  if (keys.length === 0) return [];
+  const { rows } = await tx.query<Row>(
+    `select ${columns} from targets t
+        where t.org_id = any ($4::uuid[]) and (t.org_id, t.connection_id, t.stock_key) in
+          (select k.org_id, k.connection_id, k.stock_key from unnest($1::uuid[], $2::uuid[], $3::text[]) as k (org_id, connection_id, stock_key))
+        order by t.id for update`,
+    [
+      keys.map((key) => key.orgId),
+      keys.map((key) => key.connectionId),
+      keys.map((key) => key.stockKey),
+      [...new Set(keys.map((key) => key.orgId))],
+    ],
   );
   return rows.map(toShownRow);
 }
@@ -106,6 +129,7 @@ function toShownRow(row: Row): ShownRow {
           settledAt: ms(row.pending_settled_at),
         };
   return {
+    orgId: row.org_id,
     id: row.id,
     connectionId: row.connection_id,
     stockKey: row.stock_key,
@@ -138,13 +162,8 @@ function toShownRow(row: Row): ShownRow {
   };
 }
 
-/** Writes what core made of the locked rows, in one statement. `now`: our clock; default the database's. */
-export async function saveShown(
-  tx: Tx,
-  orgId: string,
-  rows: readonly ShownRow[],
-  options: { now?: number } = {},
-): Promise<void> {
+/** Writes what core made of the locked rows, of any organizations, in one statement. `now`: our clock; default the database's. */
+export async function saveShown(tx: Tx, rows: readonly ShownRow[], options: { now?: number } = {}): Promise<void> {
   if (rows.length === 0) return;
   await tx.query(
     {
@@ -168,21 +187,22 @@ export async function saveShown(
       dirty_hint = case when not r.dirty then t.dirty_hint when t.dirty_version > t.handled_version then least(t.dirty_hint, coalesce(t.desired, 0)) else coalesce(t.desired, 0) end,
       dirty_since = case when r.dirty then coalesce(t.dirty_since, n.at) else t.dirty_since end,
       version = t.version + 1
-    from jsonb_to_recordset($2::jsonb) as r(id uuid, base int, base_at float8, effects jsonb, effect_seq bigint, unknown boolean,
+    from jsonb_to_recordset($1::jsonb) as r(org_id uuid, id uuid, base int, base_at float8, effects jsonb, effect_seq bigint, unknown boolean,
       pending_value int, pending_from int, pending_seq bigint, pending_settled_at float8, written_at float8, unseen int, unseen_at float8,
       surplus int, surplus_at float8,
       observed int, observed_at float8, observed_source text, expected int, expected_high int, settles_at float8, settle_tries int,
       look text, look_ms int, dirty boolean),
-      (select coalesce(to_timestamp($3::float8 / 1000.0), clock_timestamp()) as at) n
-    where t.org_id = $1 and t.id = r.id`,
+      (select coalesce(to_timestamp($2::float8 / 1000.0), clock_timestamp()) as at) n
+    where t.org_id = r.org_id and t.id = r.id`,
     },
-    [orgId, JSON.stringify(rows.map(fromShownRow)), options.now ?? null],
+    [JSON.stringify(rows.map(fromShownRow)), options.now ?? null],
   );
 }
 
 function fromShownRow(row: ShownRow): Record<string, unknown> {
   const { shown } = row;
   return {
+    org_id: row.orgId,
     id: row.id,
     base: shown.base,
     base_at: shown.baseAt,

@@ -114,26 +114,3 @@ export async function knownVersions(
   );
   return new Set(rows.map((row) => row.external_id));
 }
-
-/**
- * Locks the targets of these stock keys, all at once in id order. What follows in the transaction locks them again, by
- * connection and for different reasons; without this, two batches could meet in opposite orders.
- */
-export async function lockTargets(
-  tx: Tx,
-  keys: readonly { orgId: string; connectionId: string; stockKey: string }[],
-): Promise<void> {
-  if (keys.length === 0) return;
-  await tx.query(
-    `select 1 from targets t
-        where t.org_id = any ($4::uuid[]) and (t.org_id, t.connection_id, t.stock_key) in
-          (select k.org_id, k.connection_id, k.stock_key from unnest($1::uuid[], $2::uuid[], $3::text[]) as k (org_id, connection_id, stock_key))
-        order by t.id for update`,
-    [
-      keys.map((key) => key.orgId),
-      keys.map((key) => key.connectionId),
-      keys.map((key) => key.stockKey),
-      [...new Set(keys.map((key) => key.orgId))],
-    ],
-  );
-}
