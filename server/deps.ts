@@ -40,6 +40,7 @@ import { createHealth } from './health.ts';
 import { createPruner, type Pruner } from './jobs/prune.ts';
 import { createMetrics } from './metrics.ts';
 import { createOutsideCallLog } from './outside-call-log.ts';
+import { createRefusedWebhooks } from './refused-webhooks.ts';
 import { createVault, type Vault } from './secrets.ts';
 import { version } from './version.ts';
 
@@ -255,6 +256,11 @@ export async function createDeps(options: {
     log,
     metrics,
     health,
+    refusedWebhook: createRefusedWebhooks({
+      store,
+      clock,
+      onError: (error) => log.warn({ err: error }, 'refused webhook'),
+    }),
     version,
     webDir: webDir(),
     keys: { find: (hash) => findApiKey(store, hash) },

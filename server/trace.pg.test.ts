@@ -9,7 +9,7 @@ import { scratchFolder } from '#store/testing/scratch.ts';
 interface Demo {
   url: string;
   apiKey: string;
-  connections: { id: string; simulatorUrl: string }[];
+  connections: { id: string; simulatorUrl: string; webhookUrl?: string }[];
 }
 interface Station {
   at: string;
@@ -167,4 +167,29 @@ test('one id finds the whole path of an order, in the log and in the database', 
   expect(health.parts.filter(({ state }) => state !== 'ok')).toEqual([]);
 
   expect((await api<Trace>('/api/trace?q=DEMO-001')).found).toBe('sku');
+});
+
+test('deliveries refused for their signature are noted at the connection, and nothing else of them is', async () => {
+  const [shopA] = demo.connections;
+  const noted = async () =>
+    (
+      await db.owner.query<{ n: number; id: string }>(
+        'select id, webhooks_refused as n from connections where webhooks_refused > 0',
+      )
+    ).rows;
+  for (let n = 0; n < 3; n += 1) {
+    const answer = await fetch(shopA?.webhookUrl ?? '', {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        'x-shopify-topic': 'orders/create',
+        'x-shopify-hmac-sha256': 'wrong',
+      },
+      body: '{"id":1}',
+    });
+    expect(answer.status).toBe(401);
+  }
+  await until(async () => (await noted()).length > 0);
+  // Once a minute at most: the other two are counted in memory.
+  expect(await noted()).toEqual([{ id: shopA?.id, n: 1 }]);
 });

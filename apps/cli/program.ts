@@ -4,6 +4,7 @@ import { attentionCommands } from './attention.ts';
 import { benchCommands } from './bench.ts';
 import { createCli, type ParsedCli } from './cli.ts';
 import { connectionCommands } from './connections.ts';
+import { doctorCommands } from './doctor.ts';
 import { driftCommands } from './drift.ts';
 import { explainCommands } from './explain.ts';
 import { feedCommands } from './feeds.ts';
@@ -26,6 +27,7 @@ export function createSyncState(version: string, streams: Streams): ParsedCli {
   const cli = createCli(version, streams);
   startCommands(cli);
   maintenanceCommands(cli);
+  doctorCommands(cli);
   accessCommands(cli);
   connectionCommands(cli);
   syncCommands(cli);

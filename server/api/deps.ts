@@ -21,6 +21,8 @@ export interface ApiDeps {
   log: FastifyBaseLogger;
   metrics: Metrics;
   health: HealthCheck;
+  /** A delivery to this connection's address was not signed as it must be. */
+  refusedWebhook(connection: ConnectionRef): void;
   version: string;
   /** apps/web/dist; null: no page is served. */
   webDir: string | null;

@@ -86,7 +86,10 @@ export async function webhookRoutes(app: Api, deps: ApiDeps): Promise<void> {
       );
       const candidates = await deps.intake.resolve(platform, token, flat['x-shopify-shop-domain'] ?? null);
       if (candidates === null) throw refused('unknown_connection');
-      if (!connector.webhook.verify(raw, flat, candidates.secrets)) throw refused('bad_signature');
+      if (!connector.webhook.verify(raw, flat, candidates.secrets)) {
+        deps.refusedWebhook(candidates);
+        throw refused('bad_signature');
+      }
       const identity = identify(connector.webhook, raw, flat);
       const stored = await deps.intake.receive({
         orgId: candidates.orgId,
