@@ -4,6 +4,7 @@
  */
 import type { BulkLimits, CallOptions } from '#connectors/kit/ports.ts';
 import { ConnectorError } from '#core/errors.ts';
+import { openDrifts } from '#store/drift/record.ts';
 import { type AttemptResult, type LaneHold, recordOutcomes } from '#store/listings/attempts.ts';
 import {
   changeFeed,
@@ -23,7 +24,7 @@ import { loadWork, type Work, type WorkTarget } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
 import type { LaneHealth } from './lane-health.ts';
 import type { LaneLease } from './lane-lease.ts';
-import { refusals } from './lane-plan.ts';
+import { refusals, refusedDrifts } from './lane-plan.ts';
 import type { FeedStep, LaneOptions } from './publisher-types.ts';
 
 export interface LaneFeedsOptions extends LaneOptions {
@@ -142,6 +143,7 @@ export class FeedDesk {
           await recordOutcomes(tx, hold, results, clock.now());
           await announce(tx, orgId, targetIds);
           await raiseAlerts(tx, orgId, refusals(ids, results), clock.now());
+          await openDrifts(tx, orgId, refusedDrifts(results, clock.now()), { ids, now: clock.now() });
         }
         if (results.length < rowsAtOnce) {
           await releaseTargets(tx, orgId, feedId, null);

@@ -219,30 +219,22 @@ export function driftSteps(decisions: readonly DriftDecision[]): DriftStepRow[] 
   });
 }
 
-/** The channel refused our number: what stands there is other than we want, and we know why. */
-export function refusedDrifts(rows: readonly SentRow[], results: readonly AttemptResult[], now: number): DriftDraft[] {
+/** The channel refused our number: what stands there, as the target knows it, is other than we want, and we know why. */
+export function refusedDrifts(results: readonly AttemptResult[], now: number): DriftDraft[] {
   return results
     .filter(({ outcome }) => outcome === 'rejected')
-    .flatMap(({ targetId, reason, value }) => {
-      const target = rows.find(({ send }) => send.target.id === targetId)?.send.target;
-      const observed = target?.expected ?? target?.observed ?? null;
-      return target === undefined
-        ? []
-        : [
-            {
-              targetId,
-              units: (observed ?? value) - value,
-              base: target.base,
-              baseAt: null,
-              effects: [],
-              expected: value,
-              observed,
-              observedAt: now,
-              cause: 'rejected_write' as const,
-              reason,
-            },
-          ];
-    });
+    .map(({ targetId, reason, value }) => ({
+      targetId,
+      units: 0,
+      base: null,
+      baseAt: null,
+      effects: [],
+      expected: value,
+      observed: null,
+      observedAt: now,
+      cause: 'rejected_write' as const,
+      reason,
+    }));
 }
 
 export function refusals(ids: Ids, results: readonly AttemptResult[]): Alert[] {

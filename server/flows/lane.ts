@@ -570,7 +570,7 @@ class ConnectionLane implements Lane {
         right.filter((id) => rows.some(({ send }) => send.target.id === id && send.target.drift !== null)),
         now,
       );
-      await openDrifts(tx, hold.orgId, refusedDrifts(rows, results, now), { ids, now });
+      await openDrifts(tx, hold.orgId, refusedDrifts(results, now), { ids, now });
       return still;
     });
     for (const { outcome } of results) metrics?.outcome?.(this.connection, held ? outcome : 'unknown');

@@ -12,7 +12,7 @@ import type { Tx } from '../tx.ts';
 
 export interface DriftDraft {
   targetId: string;
-  /** observed − expected; for a refused write, what we wanted is expected. */
+  /** observed − expected; a refused write's follows from what the target knows and what we wanted. */
   units: number;
   base: number | null;
   baseAt: number | null;
@@ -45,7 +45,9 @@ export async function openDrifts(
     n as (select to_timestamp($3::float8 / 1000.0) as at)
     insert into drifts as d (org_id, id, target_id, connection_id, variant_id, cause, units, base, base_at, effects, expected, observed, observed_at,
       desired, attempts, reason, found_at, last_at)
-    select $1, r.id, t.id, t.connection_id, t.variant_id, r.cause, r.units, r.base, to_timestamp(r."baseAt" / 1000.0), r.effects, r.expected, r.observed,
+    select $1, r.id, t.id, t.connection_id, t.variant_id, r.cause,
+      case when r.cause = 'rejected_write' then coalesce(coalesce(r.observed, t.expected, t.observed) - r.expected, 0) else r.units end,
+      coalesce(r.base, t.base), coalesce(to_timestamp(r."baseAt" / 1000.0), t.base_at), r.effects, r.expected, coalesce(r.observed, t.expected, t.observed),
       to_timestamp(r."observedAt" / 1000.0), t.desired,
       coalesce((select jsonb_agg(jsonb_build_object('value', a.value, 'from', a.from_value, 'outcome', a.outcome, 'sentAt', a.sent_at) order by a.sent_at desc, a.id desc)
         from (select * from attempts a where a.org_id = $1 and a.target_id = t.id and a.sent_at > n.at - interval '1 day'
