@@ -14,7 +14,7 @@ import { maintenanceCommands } from './maintenance.ts';
 import { operationCommands } from './operation.ts';
 import type { Streams } from './output.ts';
 import { runCommands } from './runs.ts';
-import { scarcityCommands } from './scarcity.ts';
+import { scarcityCommands, windowCommands } from './scarcity.ts';
 import { simulateCommands } from './simulate.ts';
 import { startCommands } from './start.ts';
 import { statusCommands } from './status.ts';
@@ -39,6 +39,7 @@ export function createSyncState(version: string, streams: Streams): ParsedCli {
   stockCommands(cli);
   explainCommands(cli);
   scarcityCommands(cli);
+  windowCommands(cli);
   driftCommands(cli);
   freshnessCommands(cli);
   statusCommands(cli);

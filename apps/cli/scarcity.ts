@@ -3,6 +3,7 @@ import { Option } from 'commander';
 import { normalizeSku } from '#core/catalog/sku.ts';
 import { setPolicy } from '#store/catalog/policies.ts';
 import { readScarceItems, readScarcitySettings, type ScarcitySetting } from '#store/views/scarcity.ts';
+import { readWindows } from '#store/views/window.ts';
 import { type Cli, examples } from './cli.ts';
 import { findConnection } from './connection-lookup.ts';
 import { count, table, unknown, usage } from './output.ts';
@@ -69,6 +70,40 @@ export function scarcityCommands(cli: Cli): void {
       output.result({ settings }, (print) => {
         if (settings.length === 0) print('Off: every connection offers the last unit.');
         for (const line of settings.map(inWords)) print(line);
+      });
+    },
+  );
+}
+
+/** How long a sale takes to reach each channel, and what that can cost. */
+export function windowCommands(cli: Cli): void {
+  cli.withSession(
+    cli.program
+      .command('windows')
+      .description(
+        'per channel: from a sale elsewhere to its corrected number, and the units that can oversell meanwhile',
+      )
+      .addHelpText('after', examples('windows', 'windows --json')),
+    async (session, { output }) => {
+      const { id } = session.organization();
+      const items = await session.store.tenant(id, (tx) => readWindows(tx, id, null, session.clock.now()));
+      output.result({ items }, (print) => {
+        const ms = (value: number | null) => (value === null ? '' : `${value} ms`);
+        const rows = items.map((one) => [
+          one.connection,
+          one.samples,
+          ms(one.p50Ms),
+          ms(one.p99Ms),
+          one.canOversell === 0 ? '0' : `${one.canOversell} (${one.sku})`,
+          one.overOffered,
+        ]);
+        for (const line of table(
+          ['channel', 'sales of a day', 'half within', '99 % within', 'can oversell', 'too many now'],
+          rows,
+        ))
+          print(line);
+        print('"can oversell": most units of one SKU sold there within one window, in two weeks. A buffer or');
+        print('"syncstate scarcity set" of that many covers it.');
       });
     },
   );

@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { setPolicy } from '#store/catalog/policies.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
+import { readWindows } from '#store/views/window.ts';
 import { amazonShop } from './amazon-shop.testing.ts';
 import { explain } from './explain.ts';
 import type { Publisher } from './publisher-types.ts';
@@ -194,4 +195,46 @@ test('what another organization set, or has scarce, changes nothing here', async
   } finally {
     await other.close();
   }
+});
+
+test('the window of a channel is measured from the sale to its corrected number, with what it can oversell meanwhile', async () => {
+  const soldAt = stage.clock.now();
+  const cause = (from: Shop, ago: number) =>
+    JSON.stringify([
+      { key: 'k', from: from.connection.connectionId, soldAt: soldAt - ago, receivedAt: soldAt - ago + 5 },
+    ]);
+  const attempt = async (shop: Shop, causes: string, outcome: string) =>
+    db.owner.query(
+      `insert into attempts (org_id, id, target_id, connection_id, value, call_key, lane, lease_generation, sent_at, derivation, outcome, finished_at, causes)
+       select org_id, $3, id, connection_id, 1, $3, $3, 1, to_timestamp($4::float8 / 1000.0), '[]', $5, to_timestamp($4::float8 / 1000.0), $6
+       from targets where org_id = $1 and connection_id = $2 limit 1`,
+      [stage.orgId, shop.connection.connectionId, stage.ids.uuid(), soldAt, outcome, causes],
+    );
+  for (const ago of [40, 60, 80]) await attempt(b, cause(a, ago), 'applied');
+  // Its own sale, a refused write and one of hours ago say nothing of the window.
+  await attempt(b, cause(b, 900), 'applied');
+  await attempt(b, cause(a, 900), 'rejected');
+  await attempt(b, cause(a, 7_200_000), 'applied');
+  const sold = async (shop: Shop, units: number, at: number) => {
+    const orderId = stage.ids.uuid();
+    await db.owner.query(
+      `insert into orders (org_id, id, connection_id, external_id, number, status, payment, fulfillment, channel_version, content_hash, placed_at)
+       values ($1, $2, $3, $2::uuid::text, '#1', 'confirmed', 'paid', 'unfulfilled', now(), '', to_timestamp($4::float8 / 1000.0))`,
+      [stage.orgId, orderId, shop.connection.connectionId, at],
+    );
+    await db.owner.query(
+      `insert into order_lines (org_id, id, order_id, external_id, variant_id, ordered, wanted) values ($1, $2, $3, '1', $4, $5, $5)`,
+      [stage.orgId, stage.ids.uuid(), orderId, stage.variants.MUG, units],
+    );
+  };
+  const second = Math.floor(soldAt / 1_000) * 1_000 - 60_000;
+  await sold(b, 2, second + 100);
+  await sold(b, 3, second + 900);
+  await sold(b, 4, second + 1_100);
+  const windows = await db.store.tenant(stage.orgId, (tx) => readWindows(tx, stage.orgId, null, soldAt));
+  expect(windows.map(({ connection, ...window }) => [connection, window])).toMatchObject([
+    ['amazon', { samples: 0, p50Ms: null, p99Ms: null, canOversell: 0, sku: null, overOffered: 0 }],
+    ['shop-a', { samples: 0, p50Ms: null, p99Ms: null, canOversell: 0, sku: null, overOffered: 0 }],
+    ['shop-b', { samples: 3, p50Ms: 60, p99Ms: 80, canOversell: 5, sku: 'MUG', overOffered: 0 }],
+  ]);
 });

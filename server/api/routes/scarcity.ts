@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { setPolicy } from '#store/catalog/policies.ts';
 import { readConnections } from '#store/views/connections.ts';
 import { readScarceItems, readScarcitySettings } from '#store/views/scarcity.ts';
+import { readWindows } from '#store/views/window.ts';
 import type { Api } from '../app.ts';
 import type { ApiDeps } from '../deps.ts';
 import { notFound } from '../problem.ts';
@@ -31,6 +32,21 @@ const answer = z.object({
   ),
   nextCursor: z.string().nullable(),
 });
+const windows = z.object({
+  items: z.array(
+    z.object({
+      connectionId: z.string(),
+      connection: z.string(),
+      platform: z.string(),
+      samples: z.number().int(),
+      p50Ms: z.number().int().nullable(),
+      p99Ms: z.number().int().nullable(),
+      canOversell: z.number().int().describe('Most units of one SKU sold here within one window, in two weeks'),
+      sku: z.string().nullable(),
+      overOffered: z.number().int().describe('Units shown just now beyond what should be: corrections on their way'),
+    }),
+  ),
+});
 const wanted = z
   .strictObject({
     sku: sku.optional().describe('For this SKU alone'),
@@ -50,6 +66,21 @@ const wanted = z
   });
 
 export async function scarcityRoutes(app: Api, deps: ApiDeps): Promise<void> {
+  app.get(
+    '/api/windows',
+    {
+      schema: {
+        summary:
+          'Per connection: from a sale elsewhere to its corrected number, as measured, and the units that can oversell',
+        response: { 200: windows },
+      },
+    },
+    async (request) => {
+      const { orgId } = callerOf(request);
+      return { items: await deps.store.tenant(orgId, (tx) => readWindows(tx, orgId, null, deps.clock.now())) };
+    },
+  );
+
   app.get(
     '/api/scarcity',
     {
