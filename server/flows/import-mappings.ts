@@ -94,14 +94,16 @@ async function applyMappings(
   return { outcomes, mapped: [...mapped] };
 }
 
-/** The connection that is meant, or why none is. */
+/** The connection that is meant (by id, name, or as the only one of a platform), or why none is. */
 function pick(connections: readonly NamedConnection[], named: string | null): NamedConnection | string {
   if (named === null) {
     const [only, second] = connections;
     if (!only) return 'there is no connection yet';
     return second ? 'is missing; there are several connections' : only;
   }
-  const found = connections.filter(({ id, name }) => id === named || name.toLowerCase() === named.toLowerCase());
+  const wanted = named.toLowerCase();
+  const byName = connections.filter(({ id, name }) => id === named || name.toLowerCase() === wanted);
+  const found = byName.length > 0 ? byName : connections.filter(({ platform }) => platform === wanted);
   if (found[0] && !found[1]) return found[0];
   return found[1] ? 'fits several connections; give its id' : 'is not known';
 }

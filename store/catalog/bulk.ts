@@ -40,17 +40,24 @@ export async function findParts(
   return new Map(rows.map(({ sku, ...found }) => [sku, found]));
 }
 
+/** Names that stand for one place alone. */
+const onlyNames = (rows: readonly { name: string; id: LocationId }[]) =>
+  rows
+    .filter(({ name }) => rows.filter((other) => other.name === name).length === 1)
+    .map(({ name, id }) => [name, id] as const);
+
+/** `byCode` knows a place by its name too, as channels' exports tell it, unless the name is another's code. */
 export async function findLocations(
   tx: Tx,
   orgId: string,
 ): Promise<{ byCode: Map<string, LocationId>; defaultId: LocationId | null; defaultCode: string | null }> {
-  const { rows } = await tx.query<{ code: string; id: LocationId; is_default: boolean }>(
-    'select code, id, is_default from locations where org_id = $1',
+  const { rows } = await tx.query<{ code: string; name: string; id: LocationId; is_default: boolean }>(
+    'select code, name, id, is_default from locations where org_id = $1',
     [orgId],
   );
   const main = rows.find(({ is_default }) => is_default);
   return {
-    byCode: new Map(rows.map(({ code, id }) => [code, id])),
+    byCode: new Map([...onlyNames(rows), ...rows.map(({ code, id }) => [code, id] as const)]),
     defaultId: main?.id ?? null,
     defaultCode: main?.code ?? null,
   };

@@ -52,7 +52,11 @@ export const amazonListings: FileFormat = {
       derived.products.push({ row, values: { sku, title: text('item_name'), ...(barcode === '' ? {} : { barcode }) } });
       const ours = text('fulfillment_channel') === 'DEFAULT' || !header.has('fulfillment_channel');
       if (ours && text('quantity') !== '') derived.stock.push({ row, values: { sku, quantity: text('quantity') } });
-      if (text('asin1') !== '') derived.mappings.push({ row, values: { sku, channel_sku: sku, asin: text('asin1') } });
+      if (text('asin1') !== '')
+        derived.mappings.push({
+          row,
+          values: { sku, connection: 'amazon', channel_sku: sku, external_id: text('asin1') },
+        });
       return derived;
     };
   },

@@ -22,7 +22,7 @@ export interface Derived {
   products: RawRow[];
   /** sku, location (absent = the default one), quantity */
   stock: RawRow[];
-  /** sku, channel_sku, asin: which SKU of ours an item of the channel is */
+  /** sku, connection, channel_sku, external_id: which SKU of ours an item of the channel is */
   mappings: RawRow[];
   errors: RowError[];
 }

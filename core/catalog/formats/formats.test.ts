@@ -283,8 +283,8 @@ test('an all-listings report gives products, the stock we ship ourselves and the
     { row: 4, values: { sku: 'DRAFT', quantity: '0' } },
   ]);
   expect(all.flatMap(({ mappings }) => mappings)).toEqual([
-    { row: 2, values: { sku: 'RULER', channel_sku: 'RULER', asin: 'B000000001' } },
-    { row: 3, values: { sku: 'PINA/1', channel_sku: 'PINA/1', asin: 'B000000002' } },
+    { row: 2, values: { sku: 'RULER', connection: 'amazon', channel_sku: 'RULER', external_id: 'B000000001' } },
+    { row: 3, values: { sku: 'PINA/1', connection: 'amazon', channel_sku: 'PINA/1', external_id: 'B000000002' } },
   ]);
   expect(all.flatMap(({ errors }) => errors)).toEqual([
     { row: 5, field: 'seller-sku', value: 'RULER', reason: 'is in row 2 too; that one counts' },
