@@ -25,6 +25,8 @@ const RECOVERY_MS = 60_000;
 const LONGEST_WAIT_MS = 24 * 3_600_000;
 /** How much more an urgent point says about who needs the bucket. */
 const URGENT_WEIGHT = 4;
+/** Below this part of the vendor's rate, and with nobody waiting, a bucket is hardly used. */
+const RELAXED_BELOW = 0.25;
 const weightOf = (budgetClass: BudgetClass): number => (budgetClass === 'urgent' ? URGENT_WEIGHT : 1);
 /** Calls in flight together are refused together; that is one refusal. */
 const SAME_REFUSAL_MS = 1_000;
@@ -208,6 +210,8 @@ export interface Budgets {
   /** What is asked of the other processes for this bucket. */
   claim(bucket: string, leaves: boolean): ShareClaim;
   grant(grant: ShareGrant): void;
+  /** Told of each call that cannot go at once. */
+  onWait(tell: (bucket: string) => void): void;
 }
 
 /**
@@ -215,9 +219,13 @@ export interface Budgets {
  */
 export function createBudgets(clock: Clock, limits: Readonly<Record<string, BudgetLimits>>): Budgets {
   const queues = new Map<string, BucketQueue>();
+  const told: ((bucket: string) => void)[] = [];
   const queueOf = (name: string): BucketQueue => {
     const found =
-      queues.get(name) ?? new BucketQueue(clock, new Bucket(limits[name] ?? UNKNOWN_LIMITS, clock.monotonicMs()), name);
+      queues.get(name) ??
+      new BucketQueue(clock, new Bucket(limits[name] ?? UNKNOWN_LIMITS, clock.monotonicMs()), name, () => {
+        for (const tell of told) tell(name);
+      });
     queues.set(name, found);
     return found;
   };
@@ -229,6 +237,7 @@ export function createBudgets(clock: Clock, limits: Readonly<Record<string, Budg
     restrict: (bucket, share) => queueOf(bucket).restrict(share),
     claim: (bucket, leaves) => queueOf(bucket).claim(leaves),
     grant: (grant) => queueOf(grant.bucket).grant(grant),
+    onWait: (tell) => void told.push(tell),
   };
 }
 
@@ -243,8 +252,10 @@ class BucketQueue {
   private refusals = 0;
   private refusalsKnown: number | null = null;
   private toldAt: number | null = null;
+  private readonly waits: () => void;
 
-  constructor(clock: Clock, bucket: Bucket, name: string) {
+  constructor(clock: Clock, bucket: Bucket, name: string, waits: () => void) {
+    this.waits = waits;
     this.clock = clock;
     this.bucket = bucket;
     this.name = name;
@@ -283,13 +294,16 @@ class BucketQueue {
 
   claim(leaves: boolean): ShareClaim {
     const now = this.clock.monotonicMs();
+    const first = this.toldAt === null;
     const seconds = Math.max(100, now - (this.toldAt ?? now - 1_000)) / 1_000;
-    this.toldAt = now;
+    this.toldAt = leaves ? null : now;
     const { used, ...told } = this.bucket.tell(now);
     const waiting = this.waiters.reduce((sum, { cost, budgetClass }) => sum + cost * weightOf(budgetClass), 0);
     const { refusals } = this;
     this.refusals = 0;
-    return { bucket: this.name, ...told, demand: (used + waiting) / seconds, refusals, leaves };
+    const demand = (used + waiting) / seconds;
+    const relaxed = !first && waiting === 0 && refusals === 0 && demand < told.rate * RELAXED_BELOW;
+    return { bucket: this.name, ...told, demand, refusals, relaxed, leaves };
   }
 
   /** An answer to `claim`. A refusal of another process is ours as well. */
@@ -332,6 +346,7 @@ class BucketQueue {
       };
       signal.addEventListener('abort', abandon, { once: true });
       this.waiters.push(waiter);
+      this.waits();
       if (this.wake) this.wake.abort();
       else void this.pump();
     });

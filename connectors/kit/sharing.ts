@@ -1,11 +1,12 @@
 /**
  * Sharing: how this process keeps to a vendor's limits together with the other processes that work on the same connection.
  *
- * A call costs no question. Each bucket in use holds a share (core/limits/shares.ts) that is asked for again twice a second, all
- * buckets of a connection in one question, and given back after ten seconds without a call. Breaker transitions travel with it, and
- * at once when they happen.
+ * A busy connection's call costs no question. Each bucket in use holds a share (core/limits/shares.ts) that is asked for again twice
+ * a second, all buckets of a connection in one question, and given back after ten seconds without a call. Breaker transitions travel
+ * with it, and at once when they happen. A call after a quiet second asks first, so that none leaves on older news.
  *
  *   resting  → first call: one question, waited for at most 300 ms → sharing
+ *   relaxed    hardly used: a small share, asked for again every 10 s; a call that has to wait asks at once → sharing
  *   sharing  → asked again every 500 ms → … → not used for 10 s (and not tight) → given back → resting
  *   orphaned   the database was not heard in time: a tenth of the rate, until it is (never more than the vendor allows: the others
  *              use nine tenths)
@@ -17,6 +18,7 @@ import {
   type BreakerClaim,
   type BreakerGrant,
   orphanShare,
+  relaxedLeaseMs,
   type ShareClaim,
   type ShareGrant,
   shareLeaseMs,
@@ -25,6 +27,9 @@ import type { Breaker, BreakerTransition } from './breaker.ts';
 import type { Budgets } from './budget.ts';
 
 const askEveryMs = 500;
+const relaxedEveryMs = 10_000;
+/** What was heard of the others is news for this long. */
+const newsMs = 1_000;
 const restAfterMs = 10_000;
 const firstAnswerMs = 300;
 /** Whoever opened the breaker probes; the others only if nothing was heard of that. */
@@ -52,6 +57,7 @@ interface Held {
   until: number;
   orphaned: boolean;
   tight: boolean;
+  relaxed: boolean;
 }
 
 export function createSharing(options: {
@@ -72,10 +78,14 @@ class BucketSharing implements Sharing {
   #again = false;
   #loop: Promise<void> | null = null;
   #closed = false;
-  readonly #closing = new AbortController();
+  #heardAt = Number.NEGATIVE_INFINITY;
+  #wake: AbortController | null = null;
 
   constructor(options: Parameters<typeof createSharing>[0]) {
     this.#options = options;
+    options.budgets.onWait((bucket) => {
+      if (this.#held.get(bucket)?.relaxed) this.urge();
+    });
   }
 
   ready(bucket: string): Promise<void> | undefined {
@@ -85,14 +95,19 @@ class BucketSharing implements Sharing {
     if (held) {
       held.usedAt = now;
       if (now > held.until) this.#orphan(bucket, held);
-      return undefined;
+      return now - this.#heardAt > newsMs && !held.orphaned ? this.#askPatiently() : undefined;
     }
     if (this.#closed) return undefined;
-    this.#held.set(bucket, { usedAt: now, until: now, orphaned: true, tight: false });
+    this.#held.set(bucket, { usedAt: now, until: now, orphaned: true, tight: false, relaxed: false });
     budgets.restrict(bucket, orphanShare);
     this.#loop ??= this.#run();
+    return this.#askPatiently();
+  }
+
+  #askPatiently(): Promise<void> {
     const patience = new AbortController();
-    return Promise.race([this.#ask(), clock.sleep(firstAnswerMs, patience.signal)]).finally(() => patience.abort());
+    const enough = this.#options.clock.sleep(firstAnswerMs, patience.signal);
+    return Promise.race([this.#ask(), enough]).finally(() => patience.abort());
   }
 
   urge(): void {
@@ -107,7 +122,7 @@ class BucketSharing implements Sharing {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#closing.abort();
+    this.#wake?.abort();
     await this.#loop;
     await this.#asking;
     if (this.#held.size > 0) await this.#exchange();
@@ -116,8 +131,10 @@ class BucketSharing implements Sharing {
   async #run(): Promise<void> {
     const { clock } = this.#options;
     while (!this.#closed && this.#held.size > 0) {
-      await clock.sleep(askEveryMs, this.#closing.signal);
-      if (!this.#closed) await this.#ask();
+      const relaxed = [...this.#held.values()].every((held) => held.relaxed);
+      this.#wake = new AbortController();
+      await clock.sleep(relaxed ? relaxedEveryMs : askEveryMs, this.#wake.signal);
+      if (!this.#closed && !this.#wake.signal.aborted) await this.#ask();
     }
     this.#loop = null;
   }
@@ -156,7 +173,13 @@ class BucketSharing implements Sharing {
     void this.#watch(answered.signal);
     try {
       const { grants, breaker } = await limits.exchange({ claims, breaker: { epoch: this.#epoch, transition } });
-      for (const grant of grants) this.#take(grant, asked, leaving.has(grant.bucket));
+      this.#heardAt = clock.monotonicMs();
+      for (const grant of grants) {
+        const claim = claims.find((one) => one.bucket === grant.bucket);
+        if (claim) this.#take(grant, claim, asked);
+      }
+      // The loop sleeps anew: what was relaxed may be busy now.
+      this.#wake?.abort();
       this.#adopt(breaker, transition);
     } catch {
       // Not heard: shares run out by themselves, and the next question comes soon. The store's own trouble is logged where it is met.
@@ -165,15 +188,16 @@ class BucketSharing implements Sharing {
     }
   }
 
-  #take(grant: ShareGrant, asked: number, leaving: boolean): void {
+  #take(grant: ShareGrant, { leaves, relaxed }: ShareClaim, asked: number): void {
     const { budgets } = this.#options;
     const held = this.#held.get(grant.bucket);
     if (!held) return;
     budgets.grant(grant);
-    if (leaving && held.usedAt <= asked) this.#held.delete(grant.bucket);
+    if (leaves && held.usedAt <= asked) this.#held.delete(grant.bucket);
     // Used again while its share was on the way back: it asks anew.
-    else if (leaving) this.#again = true;
-    held.until = asked + shareLeaseMs;
+    else if (leaves) this.#again = true;
+    held.until = asked + (relaxed ? relaxedLeaseMs : shareLeaseMs);
+    held.relaxed = relaxed && !grant.tight;
     held.orphaned = false;
     held.tight = grant.tight;
   }

@@ -19,6 +19,7 @@ const claim = (more: Partial<ShareClaim> = {}): ShareClaim => ({
   demand: 1,
   refusals: 0,
   blockedForMs: 0,
+  relaxed: false,
   leaves: false,
   ...more,
 });
@@ -39,6 +40,17 @@ test('a second one waits until the first has heard of it, then they divide by de
   const then = claimShare(again.bucket, 'b', claim({ demand: 1 }), 600);
   expect(then.grant.share).toBeCloseTo(0.2);
   expect(then.grant.tokens).toBeCloseTo(0.2 * usable);
+});
+
+test('who hardly uses it holds a quarter, so that another gets the rest at once, and all of it when it is busy again', () => {
+  const first = claimShare(freshBucket(limits, 0), 'a', claim(), 0);
+  const relaxed = claimShare(first.bucket, 'a', claim({ tokens: usable, relaxed: true }), 500);
+  expect(relaxed.grant.share).toBe(0.25);
+  const busy = claimShare(relaxed.bucket, 'b', claim({ demand: 9 }), 600);
+  expect(busy.grant.share).toBe(0.75);
+  const gone = claimShare(busy.bucket, 'b', claim({ tokens: 0, leaves: true }), 700);
+  const again = claimShare(gone.bucket, 'a', claim({ tokens: usable / 4 }), 800);
+  expect(again.grant.share).toBe(1);
 });
 
 test('a process that dies is out after its lease; what it may have spent meanwhile is not given again', () => {
@@ -88,6 +100,7 @@ test('whatever they ask, shares never sum above one and tokens never above the b
     ms: fc.integer({ min: 0, max: 4_000 }),
     demand: fc.double({ min: 0, max: 100, noNaN: true }),
     spends: fc.double({ min: 0, max: 1, noNaN: true }),
+    relaxed: fc.boolean(),
     leaves: fc.boolean(),
   });
   fc.assert(
@@ -95,10 +108,10 @@ test('whatever they ask, shares never sum above one and tokens never above the b
       let bucket: SharedBucket = freshBucket(limits, 0);
       let now = 0;
       const hands = new Map<string, number>();
-      for (const { who, ms, demand, spends, leaves } of steps) {
+      for (const { who, ms, demand, spends, relaxed, leaves } of steps) {
         now += ms;
         const tokens = (hands.get(who) ?? 0) * spends;
-        const answer = claimShare(bucket, who, claim({ tokens, demand, leaves }), now);
+        const answer = claimShare(bucket, who, claim({ tokens, demand, relaxed, leaves }), now);
         bucket = answer.bucket;
         hands.set(who, tokens + answer.grant.tokens);
         const members = Object.values(bucket.members);

@@ -16,6 +16,9 @@ export const safety = 0.9;
 /** What a process without a valid share allows itself: with 0.9 in the hands of the others it stays below the vendor's rate. */
 export const orphanShare = 0.1;
 export const shareLeaseMs = 3_000;
+/** Who hardly uses a bucket holds little of it, for longer: thousands of quiet connections cost the database next to nothing. */
+const relaxedShare = 0.25;
+export const relaxedLeaseMs = 30_000;
 
 /** Averaged over this time; below `tightBelow` for that long is a quota of which 80 % is used. */
 const levelMs = 30_000;
@@ -63,6 +66,8 @@ export interface ShareClaim {
   /** Refusals since the last answer, and how long the vendor wants quiet. */
   refusals: number;
   blockedForMs: number;
+  /** Uses little of it just now. */
+  relaxed: boolean;
   /** Gives its share back: nothing to do. */
   leaves: boolean;
 }
@@ -121,7 +126,8 @@ export function claimShare(
   let pool = Math.min(refilled, usable);
 
   const demand = Math.max(leastDemand, claim.demand);
-  const wanted = Math.max(leastShare, demand / (demand + sum(others.map((other) => other.demand))));
+  const fair = Math.max(leastShare, demand / (demand + sum(others.map((other) => other.demand))));
+  const wanted = claim.relaxed ? Math.min(fair, relaxedShare) : fair;
   const share = claim.leaves ? 0 : Math.min(wanted, Math.max(0, 1 - taken));
   // Whose share has run out has no tokens any more, whatever it counted.
   let tokens = own.share > 0 ? claim.tokens : Math.min(0, claim.tokens);
@@ -130,7 +136,8 @@ export function claimShare(
     pool -= gained;
     tokens += gained;
   } else if (share < own.share || claim.leaves) {
-    const kept = Math.min(tokens, usable * share);
+    // In proportion, so that who saves up for a call does not begin anew with every small change; a debt stays whose it is.
+    const kept = claim.leaves ? 0 : tokens > 0 ? (tokens * share) / own.share : tokens;
     pool += tokens - kept;
     tokens = kept;
   }
@@ -139,7 +146,8 @@ export function claimShare(
   pool = Math.min(pool, Math.max(0, room - tokens));
 
   const members = Object.fromEntries(alive);
-  if (!claim.leaves) members[holder] = { share, tokens, demand, until: now + shareLeaseMs };
+  if (!claim.leaves)
+    members[holder] = { share, tokens, demand, until: now + (claim.relaxed ? relaxedLeaseMs : shareLeaseMs) };
   const left = Math.max(0, Math.min(1, (pool + tokens + sum(others.map((other) => other.tokens))) / usable));
   const level = left + (before.level - left) * Math.exp(-(now - before.at) / levelMs);
   const blockedUntil = Math.max(before.blockedUntil, claim.blockedForMs > 0 ? now + claim.blockedForMs : 0);
