@@ -220,7 +220,16 @@ test('80 % of a quota in use for a while raises one alert, which ends by itself'
   const connectionId = await connection();
   const shared = sharedLimits({ store: db.store, clock: realClock, ids: realIds }, { orgId, connectionId });
   const ask = () => {
-    const claim = { bucket: 'b', rate: 1_000, capacity: 1_000, tokens: 900, demand: 1, refusals: 0, blockedForMs: 0 };
+    const claim = {
+      bucket: 'b',
+      rate: 1_000,
+      capacity: 1_000,
+      told: false,
+      tokens: 900,
+      demand: 1,
+      refusals: 0,
+      blockedForMs: 0,
+    };
     return shared.exchange({
       claims: [{ ...claim, relaxed: false, leaves: false }],
       breaker: { epoch: 0, transition: null },

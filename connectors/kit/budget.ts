@@ -62,6 +62,8 @@ export class Bucket {
   /** The dearest call that waits: it may be saved up for beyond our part of the burst. */
   private wants = 0;
   private used = 0;
+  /** The vendor told rate or capacity to us. */
+  private told = false;
 
   constructor(limits: BudgetLimits, nowMs: number) {
     this.rate = limits.ratePerSecond;
@@ -107,6 +109,7 @@ export class Bucket {
   learn(nowMs: number, report: BudgetReport): void {
     this.refill(nowMs);
     if (report.ratePerSecond !== undefined && report.ratePerSecond > 0) this.rate = report.ratePerSecond;
+    if (report.ratePerSecond !== undefined || report.capacity !== undefined) this.told = true;
     if (report.capacity !== undefined && report.capacity > 0) this.capacity = Math.max(1, report.capacity);
     if (report.available !== undefined)
       this.tokens = (report.available - this.capacity * (1 - SAFETY)) * this.share - this.inFlight;
@@ -131,18 +134,22 @@ export class Bucket {
   }
 
   /** Our part from now on, and what it brings or takes in tokens. */
-  setShare(nowMs: number, share: number, tokens: number): void {
+  setShare(nowMs: number, share: number, tokens: number, limits?: { rate: number; capacity: number }): void {
     this.refill(nowMs);
+    if (limits && !this.told) {
+      this.rate = limits.rate;
+      this.capacity = limits.capacity;
+    }
     this.share = share;
     this.tokens = Math.min(this.tokens + tokens, this.room());
   }
 
   /** What others are told of us; `used` counts points since it was last told, urgent ones fourfold. */
-  tell(nowMs: number): { rate: number; capacity: number; tokens: number; used: number; blockedForMs: number } {
+  tell(nowMs: number): Pick<ShareClaim, 'rate' | 'capacity' | 'told' | 'tokens' | 'blockedForMs'> & { used: number } {
     this.refill(nowMs);
-    const { rate, capacity, tokens, used } = this;
+    const { rate, capacity, told, tokens, used } = this;
     this.used = 0;
-    return { rate, capacity, tokens, used, blockedForMs: Math.max(0, this.blockedUntil - nowMs) };
+    return { rate, capacity, told, tokens, used, blockedForMs: Math.max(0, this.blockedUntil - nowMs) };
   }
 
   state(nowMs: number): Pick<BudgetState, 'tokens' | 'capacity' | 'ratePerSecond' | 'slowdown' | 'inFlight'> {
@@ -307,11 +314,11 @@ class BucketQueue {
   }
 
   /** An answer to `claim`. A refusal of another process is ours as well. */
-  grant({ share, tokens, refusals, blockedForMs }: ShareGrant): void {
+  grant({ share, tokens, refusals, blockedForMs, ...limits }: ShareGrant): void {
     const now = this.clock.monotonicMs();
     if (this.refusalsKnown !== null && refusals > this.refusalsKnown) this.bucket.refused(now, blockedForMs);
     this.refusalsKnown = refusals;
-    this.bucket.setShare(now, share, tokens);
+    this.bucket.setShare(now, share, tokens, limits);
     this.wake?.abort();
   }
 

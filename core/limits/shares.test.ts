@@ -15,6 +15,7 @@ const usable = limits.capacity * safety;
 const claim = (more: Partial<ShareClaim> = {}): ShareClaim => ({
   bucket: 'b',
   ...limits,
+  told: false,
   tokens: 0,
   demand: 1,
   refusals: 0,
@@ -51,6 +52,19 @@ test('who hardly uses it holds a quarter, so that another gets the rest at once,
   const gone = claimShare(busy.bucket, 'b', claim({ tokens: 0, leaves: true }), 700);
   const again = claimShare(gone.bucket, 'a', claim({ tokens: usable / 4 }), 800);
   expect(again.grant.share).toBe(1);
+});
+
+test('what the vendor told one of them is everybody’s limit while that one is there', () => {
+  const told = claimShare(
+    freshBucket(limits, 0),
+    'a',
+    claim({ told: true, rate: 50, capacity: 100, relaxed: true }),
+    0,
+  );
+  const second = claimShare(told.bucket, 'b', claim(), 500);
+  expect(second.grant).toMatchObject({ rate: 50, capacity: 100, share: 0.5 });
+  const gone = claimShare(second.bucket, 'a', claim({ told: true, rate: 50, capacity: 100, leaves: true }), 600);
+  expect(claimShare(gone.bucket, 'b', claim(), 700).grant).toMatchObject({ ...limits });
 });
 
 test('a process that dies is out after its lease; what it may have spent meanwhile is not given again', () => {

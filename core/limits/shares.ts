@@ -60,6 +60,8 @@ export interface ShareClaim {
   bucket: string;
   rate: number;
   capacity: number;
+  /** The vendor itself told rate or capacity; else they are the documented ones. */
+  told: boolean;
   /** Tokens in hand; negative after a dear call. */
   tokens: number;
   demand: number;
@@ -74,6 +76,9 @@ export interface ShareClaim {
 
 export interface ShareGrant {
   bucket: string;
+  /** As the process knows them that the vendor told last. */
+  rate: number;
+  capacity: number;
   share: number;
   /** To be added to the tokens in hand (negative: given up). */
   tokens: number;
@@ -107,11 +112,13 @@ export function claimShare(
   asked: number,
 ): { bucket: SharedBucket; grant: ShareGrant } {
   const now = Math.max(asked, before.at);
-  const usable = Math.max(1, claim.capacity * safety);
   const known = Object.values(before.members);
+  const alone = !Object.entries(before.members).some(([name, { until }]) => name !== holder && until > now);
+  const { rate, capacity } = claim.told || alone ? claim : before;
+  const usable = Math.max(1, capacity * safety);
   const lost = known.filter(({ until }) => until <= now);
   const freeBefore = Math.max(0, 1 - sum(known.map(({ share }) => share)));
-  const given = (share: number, since: number) => (claim.rate * safety * share * Math.max(0, now - since)) / 1_000;
+  const given = (share: number, since: number) => (rate * safety * share * Math.max(0, now - since)) / 1_000;
   const unspent = lost.map(
     ({ share, tokens, demand, until }) =>
       Math.max(0, tokens - (demand * shareLeaseMs) / 1_000) + given(share, Math.max(until, before.at)),
@@ -152,8 +159,8 @@ export function claimShare(
   const level = left + (before.level - left) * Math.exp(-(now - before.at) / levelMs);
   const blockedUntil = Math.max(before.blockedUntil, claim.blockedForMs > 0 ? now + claim.blockedForMs : 0);
   const bucket: SharedBucket = {
-    rate: claim.rate,
-    capacity: claim.capacity,
+    rate,
+    capacity,
     pool,
     at: now,
     members,
@@ -164,6 +171,8 @@ export function claimShare(
   };
   const grant: ShareGrant = {
     bucket: claim.bucket,
+    rate,
+    capacity,
     share,
     tokens: tokens - claim.tokens,
     refusals: bucket.refusals,
