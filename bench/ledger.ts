@@ -146,6 +146,7 @@ async function measure(
 export async function run(): Promise<BenchResult> {
   const { url, stop } = await scratchDatabase();
   const owner = new pg.Pool({ connectionString: url, max: 2 });
+  owner.on('error', () => undefined);
   const store = testStore(appUrl(url), 4);
   try {
     const other = await openPgbench(url, async (name) => {

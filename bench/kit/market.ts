@@ -38,6 +38,10 @@ export interface Market {
   /** From now on what the shops would send is kept (true) or sent (false). */
   hold(held: boolean): Promise<void>;
   buy(shop: string, orders: readonly number[][]): Promise<number[]>;
+  /** One unit each of SKUs 0, 1, 2 …; when each was placed, Unix ms. */
+  sell(shop: string, count: number, perSecond: number): Promise<number[]>;
+  /** SKU number by the digits of the shop's stock item. */
+  items(shop: string): Promise<Record<string, number>>;
   take(): Promise<Post[]>;
   calls(shop: string, since?: number): Promise<CallCount>;
   /** Everything came in, was booked, and every channel shows the number it should: by our own book. */
@@ -173,6 +177,8 @@ async function open(
     shopNames: shops.map(({ name }) => name),
     hold: (held) => ask({ do: 'hold', held }),
     buy: (shop, orders) => ask<number[]>({ do: 'buy', shop, orders: [...orders] }),
+    sell: (shop, count, perSecond) => ask<number[]>({ do: 'sell', shop, count, perSecond }),
+    items: (shop) => ask<Record<string, number>>({ do: 'items', shop }),
     take: () => ask<Post[]>({ do: 'take' }),
     calls: (shop, since = 0) => ask<CallCount>({ do: 'calls', shop, since }),
     async settled() {

@@ -26,6 +26,10 @@ export type ShopsQuestion =
   | { do: 'hold'; held: boolean }
   /** Buys one unit of each named SKU number, one order each. */
   | { do: 'buy'; shop: string; orders: number[][] }
+  /** One unit each of SKUs 0, 1, 2 …, so many a second. */
+  | { do: 'sell'; shop: string; count: number; perSecond: number }
+  /** The number of each stock item's SKU. */
+  | { do: 'items'; shop: string }
   /** What was kept since `hold`, in order. */
   | { do: 'take' }
   | { do: 'truth'; shop: string }
@@ -134,6 +138,26 @@ async function buy({ shop, orders }: Extract<ShopsQuestion, { do: 'buy' }>): Pro
   return placed;
 }
 
+/** @returns when each order was placed, Unix ms; an order that is late is placed at once */
+async function sell({ shop, count, perSecond }: Extract<ShopsQuestion, { do: 'sell' }>): Promise<number[]> {
+  const placed: number[] = [];
+  const from = performance.now();
+  for (let index = 0; index < count; index += 1) {
+    const early = from + (index / perSecond) * 1_000 - performance.now();
+    if (early > 0) await clock.sleep(early);
+    placed.push(Date.now());
+    await control(shop, 'POST', '/orders', { lines: [{ sku: skuOf(index), quantity: 1 }] });
+  }
+  return placed;
+}
+
+async function items(shop: string): Promise<Record<string, number>> {
+  const state = await control<{ items: { sku: string; stockKey: string }[] }>(shop, 'GET', '/state');
+  return Object.fromEntries(
+    state.items.map(({ sku, stockKey }) => [stockKey.split('/').at(-1) ?? '', Number(sku.split('-')[1])]),
+  );
+}
+
 interface Call {
   at: string;
   operation: string;
@@ -179,6 +203,10 @@ answerQuestions<ShopsQuestion>(async (question) => {
       return held;
     case 'buy':
       return buy(question);
+    case 'sell':
+      return sell(question);
+    case 'items':
+      return items(question.shop);
     case 'take': {
       while ([...shops.values()].some((shop) => shop.pendingWebhooks() > 0)) await clock.sleep(10);
       const taken = kept;
