@@ -25,15 +25,16 @@ import {
 } from '#core/catalog/import-rows.ts';
 import { Problem } from './api/problem.ts';
 
-/** Rows of one file: they are held in memory while it is read. */
-export const maxRows = 250_000;
+/** Rows of one file: they are held in memory while it is read. A call that answers at once takes fewer than a run. */
+const maxRows = { call: 100_000, run: 250_000 };
 
 const maxColumns = 2_000;
 
+const tooMany = (most: number) => new Problem(413, 'api.too_large', `At most ${most} rows in one file.`);
 const unreadable = (detail: string) => new Problem(400, 'import.unreadable', detail);
 
 /** CSV text → records, the header first. Comma, semicolon or tab (whichever the header has most of); quotes, line breaks in quotes, BOM. */
-async function* csvRecords(text: string): AsyncGenerator<string[]> {
+async function* csvRecords(text: string, most: number): AsyncGenerator<string[]> {
   const header = text.slice(0, 4_096).split(/\r?\n/, 1)[0] ?? '';
   const delimiter = [',', ';', '\t'].reduce(
     (best, sign) => (header.split(sign).length > header.split(best).length ? sign : best),
@@ -50,7 +51,7 @@ async function* csvRecords(text: string): AsyncGenerator<string[]> {
   try {
     for await (const record of parser as AsyncIterable<string[]>) {
       row += 1;
-      if (row > maxRows + 1) throw new Problem(413, 'api.too_large', `At most ${maxRows} rows in one file.`);
+      if (row > most + 1) throw tooMany(most);
       if (record.length > maxColumns) throw unreadable(`Row ${row} has more than ${maxColumns} columns.`);
       yield record;
     }
@@ -69,7 +70,7 @@ export async function readCsv(
   required: readonly string[],
 ): Promise<RawRow[]> {
   const records: string[][] = [];
-  for await (const record of csvRecords(text)) records.push(record);
+  for await (const record of csvRecords(text, maxRows.call)) records.push(record);
   return ownRows(records, columns, required);
 }
 
@@ -96,7 +97,7 @@ function ownRows(
 }
 
 /** JSON text → rows: an array of objects, or { rows: […] } / { items: […] }. Row 2 is the first, as if a header stood above. */
-export function readJson(text: string, columns: Readonly<Record<string, string>>): RawRow[] {
+export function readJson(text: string, columns: Readonly<Record<string, string>>, most = maxRows.call): RawRow[] {
   let body: unknown;
   try {
     body = JSON.parse(text.replace(/^\uFEFF/, ''));
@@ -106,7 +107,7 @@ export function readJson(text: string, columns: Readonly<Record<string, string>>
   const wrapped = body as { rows?: unknown; items?: unknown } | null;
   const list = Array.isArray(body) ? body : Array.isArray(wrapped?.rows) ? wrapped.rows : wrapped?.items;
   if (!Array.isArray(list)) throw unreadable('Send an array of rows, or { "rows": [ … ] }.');
-  if (list.length > maxRows) throw new Problem(413, 'api.too_large', `At most ${maxRows} rows in one call.`);
+  if (list.length > most) throw tooMany(most);
   return list.map((entry: unknown, index) => {
     const fields = typeof entry === 'object' && entry !== null ? Object.entries(entry as Record<string, unknown>) : [];
     const cells = fields
@@ -172,25 +173,25 @@ export async function readImport(
   const isZip = content.subarray(0, 4).equals(Buffer.from('PK\u0003\u0004'));
   if (format === 'xlsx' || (format === 'auto' && isZip))
     return fromRecords(
-      await (await import('./spreadsheet.ts')).readSpreadsheet(content, maxRows, maxColumns),
+      await (await import('./spreadsheet.ts')).readSpreadsheet(content, maxRows.run, maxColumns),
       kind,
       'xlsx',
     );
   if (isZip) throw unreadable('This is a workbook (.xlsx), not text.');
   const text = decode(content);
   if (format === 'json' || (format === 'auto' && /^\s*[[{]/.test(text.slice(0, 1_000)))) {
-    const rows = readJson(text, columns);
+    const rows = readJson(text, columns, maxRows.run);
     return { format: 'json', rows, errors: [], total: rows.length, source: null };
   }
   const named = format === 'auto' || format === 'csv' ? null : formatNamed(format);
   const vendor = named ?? (format === 'auto' ? recogniseFormat(headerOf(text)) : null);
   if (vendor?.dialect === 'tab') {
     const records = [...tabRecords(text)];
-    if (records.length > maxRows + 1) throw new Problem(413, 'api.too_large', `At most ${maxRows} rows in one file.`);
+    if (records.length > maxRows.run + 1) throw tooMany(maxRows.run);
     return fromVendor(vendor, records[0]?.cells ?? [], records.slice(1), kind);
   }
   const records: string[][] = [];
-  for await (const record of csvRecords(text)) records.push(record);
+  for await (const record of csvRecords(text, maxRows.run)) records.push(record);
   if (vendor) return fromVendor(vendor, records[0] ?? [], numbered(records), kind);
   const rows = ownRows(records, columns, required);
   return { format: 'csv', rows, errors: [], total: rows.length, source: null };
