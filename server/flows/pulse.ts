@@ -37,7 +37,7 @@ export function createPulse(clock: Clock): Pulse {
 }
 
 /**
- * After a look that found work, before the next: twice as long as it took. One change is never kept waiting for longer than a
+ * After a look that found work, before the next: as long as it took. One change is never kept waiting for longer than a
  * look; in a burst changes of one number gather into one, and the database has time for what comes in.
  */
-export const restAfter = (tookMs: number): number => Math.min(60, Math.max(2, 2 * tookMs));
+export const restAfter = (tookMs: number): number => Math.min(40, Math.max(2, tookMs));
