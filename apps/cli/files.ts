@@ -155,7 +155,7 @@ async function storeRun(
   if (!made.isNew) return made.id;
   for (let part = 0; part * partBytes < content.length; part += 1) {
     const bytes = content.subarray(part * partBytes, (part + 1) * partBytes);
-    await session.store.tenant(orgId, (tx) => keepRunFile(tx, orgId, made.id, part, bytes));
+    await session.store.tenant(orgId, (tx) => keepRunFile(tx, orgId, made.id, part, bytes, session.clock.now()));
   }
   await session.store.tenant(orgId, (tx) => releaseRun(tx, orgId, made.id));
   return made.id;

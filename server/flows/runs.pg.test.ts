@@ -105,7 +105,7 @@ async function make(kind: keyof typeof kinds, csv: string, more: { dryRun?: bool
       },
       now,
     );
-    await keepRunFile(tx, world.orgId, id, 0, Buffer.from(csv));
+    await keepRunFile(tx, world.orgId, id, 0, Buffer.from(csv), now);
     await releaseRun(tx, world.orgId, id);
   });
   return id;
@@ -389,4 +389,44 @@ test('a file that cannot be read ends the run with the reason, and an unknown ki
     message: 'The header must name the column sku and quantity. Found: name, count',
     done: 0,
   });
+});
+
+test('an upload that died with its process ends as failed after a minute, and its key is free for another try', async () => {
+  const upload = (id: string) =>
+    store.tenant(world.orgId, (tx) =>
+      createRun(
+        tx,
+        world.orgId,
+        {
+          id,
+          kind: 'import-stock',
+          connectionId: null,
+          title: 'file',
+          params: {},
+          dryRun: false,
+          actor: 'test',
+          key: 'delivery',
+          inverseOf: null,
+          state: 'receiving',
+        },
+        now,
+      ),
+    );
+  const dead = testIds.uuid();
+  await upload(dead);
+  await store.tenant(world.orgId, (tx) => keepRunFile(tx, world.orgId, dead, 0, Buffer.from('sku,quan'), now));
+  now += 59_000;
+  await runner().drain();
+  expect((await view(dead)).state).toBe('receiving');
+  now += 2_000;
+  await runner().drain();
+  expect(await view(dead)).toMatchObject({
+    state: 'failed',
+    message: 'The upload broke off; nothing was booked. Send the file again.',
+  });
+  // The upload was only slow after all: what comes later is refused, not half kept.
+  await expect(
+    store.tenant(world.orgId, (tx) => keepRunFile(tx, world.orgId, dead, 1, Buffer.from('tity'), now)),
+  ).rejects.toMatchObject({ code: 'store.mismatch' });
+  expect(await upload(testIds.uuid())).toMatchObject({ isNew: true });
 });

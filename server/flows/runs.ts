@@ -8,13 +8,24 @@
  * one commit. Killed between any two steps, the lease runs out, another runner takes the run up and goes on at the mark:
  * nothing twice, nothing skipped, the counts add up. A holder that wakes after its lease finds that its step is refused.
  *
+ * A run whose upload died is `receiving` without a sign of life: it ends as failed, and its key is free again.
+ *
  * Cancel is seen by the heartbeat and between steps: what was done stays done (undo takes it back).
  * A failure that time heals (no database, a lost race) leaves the run to the next runner; any other ends it, with its words.
  */
 
 import type { Clock, Ids } from '#core/effects.ts';
 import { CodedError, StoreError } from '#core/errors.ts';
-import { advanceRun, finishRun, type HeldRun, holdRun, openRuns, type Step, takeRun } from '#store/runs/runs.ts';
+import {
+  advanceRun,
+  finishRun,
+  giveUpUpload,
+  type HeldRun,
+  holdRun,
+  openRuns,
+  type Step,
+  takeRun,
+} from '#store/runs/runs.ts';
 import type { Store, Tx } from '#store/tx.ts';
 import type { FlowLog } from './publisher-types.ts';
 
@@ -99,7 +110,7 @@ export function createRunner(options: RunnerOptions): Runner {
   async function execute(orgId: string, id: string): Promise<boolean> {
     const holder = ids.uuid();
     const run = await store.tenant(orgId, (tx) => takeRun(tx, orgId, id, { holder, now: clock.now(), forMs: leaseMs }));
-    if (run === null) return false;
+    if (run === null) return store.tenant(orgId, (tx) => giveUpUpload(tx, orgId, id, clock.now()));
     const over = new AbortController();
     let cancelled = false;
     const beat = heartbeat(run, over.signal, (heard) => {

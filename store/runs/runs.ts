@@ -56,6 +56,9 @@ export interface Step {
   total?: number;
 }
 
+/** An upload that has stored no part for this long has died. */
+export const receivingMs = 60_000;
+
 /** @returns the id of the run: this one, or the one that the same key already named, or that takes the same run back. */
 export async function createRun(
   tx: Tx,
@@ -64,8 +67,8 @@ export async function createRun(
   now: number,
 ): Promise<{ id: string; isNew: boolean }> {
   const { rows } = await tx.query<{ id: string }>(
-    `insert into runs (org_id, id, kind, connection_id, title, params, dry_run, state, actor, key, inverse_of, created_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict do nothing returning id`,
+    `insert into runs (org_id, id, kind, connection_id, title, params, dry_run, state, actor, key, inverse_of, created_at, lease_until)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) on conflict do nothing returning id`,
     [
       orgId,
       run.id,
@@ -79,6 +82,7 @@ export async function createRun(
       run.key,
       run.inverseOf,
       new Date(now),
+      run.state === 'receiving' ? new Date(now + receivingMs) : null,
     ],
   );
   if (rows[0]) {
@@ -96,7 +100,7 @@ export async function createRun(
 /** Its file is complete. */
 export async function releaseRun(tx: Tx, orgId: string, id: string): Promise<void> {
   await tx.query(
-    `update runs set state = 'waiting', version = version + 1 where org_id = $1 and id = $2 and state = 'receiving'`,
+    `update runs set state = 'waiting', lease_until = null, version = version + 1 where org_id = $1 and id = $2 and state = 'receiving'`,
     [orgId, id],
   );
   await announceRun(tx, orgId, id);
@@ -242,20 +246,40 @@ export async function openRuns(
   return rows;
 }
 
-/** A part of the run's file; parts are numbered from 0. */
+/**
+ * A part of the run's file; parts are numbered from 0. The upload lives while parts come.
+ * @throws StoreError store.mismatch when the run receives nothing any more (cancelled, or given up)
+ */
 export async function keepRunFile(
   tx: Tx,
   orgId: string,
   runId: string,
   part: number,
   content: Uint8Array,
+  now: number,
 ): Promise<void> {
+  const { rowCount } = await tx.query(
+    `update runs set lease_until = $3 where org_id = $1 and id = $2 and state = 'receiving'`,
+    [orgId, runId, new Date(now + receivingMs)],
+  );
+  if (rowCount === 0) throw new StoreError('store.mismatch', 'the run receives nothing any more');
   await tx.query('insert into run_files (org_id, run_id, part, content) values ($1, $2, $3, $4)', [
     orgId,
     runId,
     part,
     content,
   ]);
+}
+
+/** Ends the run if its upload has died. @returns whether it was one */
+export async function giveUpUpload(tx: Tx, orgId: string, id: string, now: number): Promise<boolean> {
+  const { rows } = await tx.query(
+    `select 1 from runs where org_id = $1 and id = $2 and state = 'receiving' and lease_until < $3 for update`,
+    [orgId, id, new Date(now)],
+  );
+  if (rows.length === 0) return false;
+  await refuseRun(tx, orgId, id, 'The upload broke off; nothing was booked. Send the file again.', now);
+  return true;
 }
 
 export async function readRunFile(tx: Tx, orgId: string, runId: string, part: number): Promise<Uint8Array | null> {
@@ -305,10 +329,11 @@ export async function countDone(tx: Tx, orgId: string, runId: string): Promise<n
   return rows[0]?.n ?? 0;
 }
 
-/** A run whose file never came whole. */
+/** A run whose file never came whole; its key is free again. */
 export async function refuseRun(tx: Tx, orgId: string, id: string, message: string, now: number): Promise<void> {
   await tx.query(
-    `update runs set state = 'failed', message = $3, finished_at = $4, version = version + 1 where org_id = $1 and id = $2 and state = 'receiving'`,
+    `update runs set state = 'failed', message = $3, finished_at = $4, key = null, lease_until = null, version = version + 1
+     where org_id = $1 and id = $2 and state = 'receiving'`,
     [orgId, id, message, new Date(now)],
   );
   await tx.query('delete from run_files where org_id = $1 and run_id = $2', [orgId, id]);

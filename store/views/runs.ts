@@ -41,7 +41,7 @@ export interface RunItemView {
 const stamp = (column: string) => `to_char(${column} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
 const columns = `r.id, r.kind, r.title, r.connection_id as "connectionId", r.dry_run as "dryRun",
-  case when r.state = 'running' and r.lease_until < $2 then 'stuck' else r.state end as state,
+  case when r.state in ('running', 'receiving') and r.lease_until < $2 then 'stuck' else r.state end as state,
   r.total, r.succeeded + r.failed + r.unchanged as done, r.succeeded, r.failed, r.unchanged, r.message, r.actor, r.taken,
   r.cancel_requested_at is not null as "cancelRequested", r.inverse_of as "inverseOf",
   (select u.id from runs u where u.org_id = r.org_id and u.inverse_of = r.id and u.state not in ('failed', 'cancelled')) as "undoneBy",

@@ -99,7 +99,7 @@ async function receive(deps: ApiDeps, orgId: string, runId: string, body: Readab
     const content = Buffer.concat(waiting);
     waiting = [];
     waitingBytes = 0;
-    await deps.store.tenant(orgId, (tx) => keepRunFile(tx, orgId, runId, part, content));
+    await deps.store.tenant(orgId, (tx) => keepRunFile(tx, orgId, runId, part, content, deps.clock.now()));
     part += 1;
   };
   try {
