@@ -275,3 +275,18 @@ test('a thousand orders of five organizations are applied in batches, each once'
   // A yardstick that only a broken plan misses; the figures belong to the benches.
   expect(perSecond).toBeGreaterThan(30);
 });
+
+test('orders of three organizations are one transaction, not one for each', async () => {
+  const stages: Awaited<ReturnType<typeof setting>>[] = [];
+  for (let i = 0; i < 3; i += 1) stages.push(await setting(['A']));
+  const [first] = stages;
+  if (!first) throw new Error('no organization');
+  for (const { org, connection } of stages) {
+    await org.stock('A', 5);
+    await first.intake.receive(deliveryOf(connection, order('together', at(), [line('A', 1)])));
+  }
+  const commits: number[] = [];
+  const { intake } = takeIn(db.store, { hooks: { afterCommit: (keys) => void commits.push(keys) } });
+  await intake.drain();
+  expect(commits).toEqual([3]);
+});

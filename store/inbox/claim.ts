@@ -52,7 +52,7 @@ export async function claimKeys(tx: Tx, { maxKeys, now }: { maxKeys: number; now
   );
   if (rows.length > 0) {
     const orgs = [...new Set(rows.map(({ orgId }) => orgId))];
-    await tx.query({ name: 'inbox_scope', text: `select set_config('app.orgs', $1, true)` }, [`{${orgs.join(',')}}`]);
+    await tx.query({ name: 'inbox_scope', text: `select set_config('app.orgs', $1, true)` }, [orgs.join(',')]);
   }
   return rows;
 }
