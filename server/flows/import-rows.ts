@@ -67,7 +67,10 @@ export interface StepContext {
   compareAndSetOf?: (platform: string) => boolean;
 }
 
-/** Rows that cannot be read, and the steps of all others. `whole`: a dry run must do all steps in one transaction. */
+/**
+ * Rows that cannot be read, and the steps of all others. `whole`: steps build on each other, and a dry run must do them all in
+ * one transaction; else they touch different SKUs, and several may be done at once.
+ */
 export function stepsOf(
   kind: ImportKind,
   rows: readonly RawRow[],

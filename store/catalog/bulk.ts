@@ -12,7 +12,12 @@ export interface FoundVariant {
 
 export async function findVariants(tx: Tx, orgId: string, skus: readonly string[]): Promise<Map<string, FoundVariant>> {
   const { rows } = await tx.query<{ sku: string; id: VariantId; is_bundle: boolean }>(
-    'select sku, id, is_bundle from variants where org_id = $1 and sku = any ($2::text[])',
+    {
+      name: 'variants_by_sku',
+      // One by one through the key, whatever the planner thinks of a table it has not counted yet.
+      text: `select s.sku, v.id, v.is_bundle from unnest($2::text[]) as s (sku)
+       cross join lateral (select id, is_bundle from variants where org_id = $1 and sku = s.sku limit 1) v`,
+    },
     [orgId, skus],
   );
   return new Map(rows.map(({ sku, id, is_bundle }) => [sku, { id, isBundle: is_bundle }]));

@@ -52,7 +52,10 @@ export interface Step {
   failed: number;
   unchanged: number;
   items: readonly RunItem[];
-  mark: unknown;
+  /** Where the next step begins. */
+  mark?: unknown;
+  /** Instead: one more element of a mark that is a list, for steps done in any order. */
+  markAlso?: number;
   total?: number;
 }
 
@@ -141,7 +144,9 @@ export async function holdRun(tx: Tx, run: HeldRun, leaseUntil: number): Promise
  */
 export async function advanceRun(tx: Tx, run: HeldRun, step: Step): Promise<void> {
   const { rows } = await tx.query(
-    `update runs set succeeded = succeeded + $4, failed = failed + $5, unchanged = unchanged + $6, mark = $7, total = coalesce($8, total), version = version + 1
+    `update runs set succeeded = succeeded + $4, failed = failed + $5, unchanged = unchanged + $6,
+       mark = case when $9::int is not null then (case jsonb_typeof(mark) when 'array' then mark else '[]' end) || to_jsonb($9::int) else $7 end,
+       total = coalesce($8, total), version = version + 1
      where org_id = $1 and id = $2 and holder = $3 and state = 'running' returning 1`,
     [
       run.orgId,
@@ -150,8 +155,9 @@ export async function advanceRun(tx: Tx, run: HeldRun, step: Step): Promise<void
       step.succeeded,
       step.failed,
       step.unchanged,
-      JSON.stringify(step.mark),
+      JSON.stringify(step.mark ?? null),
       step.total ?? null,
+      step.markAlso ?? null,
     ],
   );
   if (rows.length === 0) throw new StoreError('store.mismatch', 'another process works on this run now');

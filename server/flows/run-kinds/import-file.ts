@@ -1,6 +1,7 @@
 /**
  * An import of a file as a run. The file was stored in parts before the run was released; it is read whole, and its steps
- * (flows/import-rows.ts) follow from it alone: the mark is the number of steps done.
+ * (flows/import-rows.ts) follow from it alone: the mark holds the steps that are done. Steps that touch different SKUs are
+ * done a few at once.
  *
  * A dry run does each step and takes it back in the same transaction; where steps build on each other (products, mappings)
  * it does them all in one.
@@ -53,22 +54,36 @@ export function importFile(kind: ImportKind, options: ImportFileOptions): RunKin
       const all = [told([...lost, ...unreadable]), ...steps];
       const groups = whole && run.dryRun ? [all] : all.map((step) => [step]);
       const mapped = new Set<string>();
-      for (let at = markOf(run.mark); at < groups.length; at += 1) {
-        const found = await store.tenant(
-          run.orgId,
-          (tx) => takeStep(tx, context, groups[at] ?? [], { mark: at + 1, total: file.total }),
-          { idempotent: true },
-        );
-        for (const connectionId of found) mapped.add(connectionId);
-        if (!run.dryRun) context.wake();
-      }
+      const done = new Set(Array.isArray(run.mark) ? run.mark : []);
+      const open = groups.map((_, place) => place).filter((place) => !done.has(place));
+      const work = async () => {
+        for (let place = open.shift(); place !== undefined; place = open.shift()) {
+          const group = groups[place] ?? [];
+          const step = { place, total: file.total };
+          const found = await store.tenant(run.orgId, (tx) => takeStep(tx, context, group, step), { idempotent: true });
+          for (const connectionId of found) mapped.add(connectionId);
+          if (!run.dryRun) context.wake();
+        }
+      };
+      const giveUp = (error: unknown) => {
+        open.length = 0;
+        throw error;
+      };
+      await allOrFirstFailure(Array.from({ length: whole ? 1 : stepsAtOnce }, () => work().catch(giveUp)));
       if (!run.dryRun) for (const connectionId of mapped) await context.mapped(run.orgId, connectionId);
       return { message: null, errorFile: await keepErrors(context, kind, file) };
     },
   };
 }
 
-const markOf = (mark: unknown): number => (typeof mark === 'number' ? mark : 0);
+const stepsAtOnce = 3;
+
+/** Waits for all before it fails with the first: nothing goes on behind a run that has ended. */
+async function allOrFirstFailure(work: readonly Promise<void>[]): Promise<void> {
+  const ended = await Promise.allSettled(work);
+  const failed = ended.find((one) => one.status === 'rejected');
+  if (failed) throw failed.reason;
+}
 
 /** Rows whose fate was known at once, as a step like the others. */
 const told = (outcomes: RowOutcome[]): ImportStep => ({ rows: outcomes.length, apply: async () => ({ outcomes }) });
@@ -77,7 +92,7 @@ async function takeStep(
   tx: Tx,
   context: RunContext,
   group: readonly ImportStep[],
-  to: { mark: number; total: number },
+  to: { place: number; total: number },
 ): Promise<string[]> {
   const work = async () => {
     const found: Awaited<ReturnType<ImportStep['apply']>>[] = [];
@@ -92,7 +107,7 @@ async function takeStep(
     failed: count('failed'),
     unchanged: count('unchanged'),
     items: outcomes.flatMap(itemOf),
-    mark: to.mark,
+    markAlso: to.place,
     total: to.total,
   });
   return found.flatMap(({ mapped = [] }) => mapped);
