@@ -1,5 +1,6 @@
 /** alerts, dead-letters: what a person must know, and what waits for one. */
 import { type Command, Option } from 'commander';
+import { alertKindFacts } from '#store/attention/kinds.ts';
 import type { Tx } from '#store/tx.ts';
 import {
   type AlertItem,
@@ -19,6 +20,9 @@ export function attentionCommands(cli: Cli): void {
   alertCommands(cli);
   deadLetterCommands(cli);
 }
+
+const kindsOf = (items: readonly AlertItem[]) =>
+  [...new Set(items.map(({ kind }) => kind))].flatMap((kind) => alertKindFacts(kind) ?? []);
 
 interface ListOptions {
   unread?: boolean;
@@ -53,10 +57,12 @@ function alertCommands(cli: Cli): void {
           alert.severity,
           alert.count,
           alert.readAt === null ? 'unread' : '',
-          alert.message,
           alert.id,
+          alert.message,
         ]);
-        for (const line of table(['when', 'severity', 'times', '', 'what', 'id'], rows, 90)) print(line);
+        for (const line of table(['when', 'severity', 'times', '', 'id', 'what'], rows, Number.POSITIVE_INFINITY))
+          print(line);
+        for (const { title, todo } of kindsOf(items)) print(`${title}: ${todo}`);
         print(`${count(total, 'alert')}, ${unreadCount} unread.`);
       });
     },

@@ -159,6 +159,9 @@ export interface Alert {
   kind: string;
   severity: 'info' | 'warning' | 'critical';
   message: string;
+  /** Its kind in plain words, and what to do about it. */
+  title: string | null;
+  todo: string | null;
   subject: { kind: string; id: string } | null;
   count: number;
   details: Record<string, unknown>;

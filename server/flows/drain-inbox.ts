@@ -13,7 +13,7 @@ import type { Connector } from '#connectors/kit/ports.ts';
 import { AssertionFault, StoreError } from '#core/errors.ts';
 import { type FoldedEvent, foldOrder } from '#core/order/fold.ts';
 import type { IncomingOrder } from '#core/order/order.ts';
-import { raiseAlert } from '#store/attention/alerts.ts';
+import { type Alert, raiseAlerts, resolveAlerts } from '#store/attention/alerts.ts';
 import {
   type ConnectionFacts,
   claimKeys,
@@ -26,7 +26,7 @@ import {
 } from '#store/inbox/claim.ts';
 import { type Settlement, settleRows, supersedeDead } from '#store/inbox/settle.ts';
 import { recordObservations } from '#store/listings/observations.ts';
-import { resolveAlerts, setConnectionState } from '#store/listings/states.ts';
+import { setConnectionState } from '#store/listings/states.ts';
 import { orderIdentity } from '#store/orders/write.ts';
 import type { Tx } from '#store/tx.ts';
 import type { FetchWork } from './fetch-order.ts';
@@ -405,15 +405,12 @@ export async function markUnauthorized(
   options: Pick<DrainOptions, 'ids' | 'clock'>,
 ): Promise<void> {
   if (!(await setConnectionState(tx, orgId, connectionId, 'unauthorized', reason, options.clock.now()))) return;
-  await raiseAlert(tx, orgId, {
-    id: options.ids.uuid(),
+  const alert: Alert = {
     kind: 'connection_unauthorized',
-    severity: 'critical',
     message: `${reason} Its numbers are no longer written and its orders no longer read. Connect it again.`,
     subject: { kind: 'connection', id: connectionId },
-    dedupeKey: `connection_unauthorized:${connectionId}`,
-    now: options.clock.now(),
-  });
+  };
+  await raiseAlerts(tx, orgId, [alert], { ids: options.ids, now: options.clock.now() });
 }
 
 /** Per number only the newest counts; the rest is superseded. */
@@ -467,8 +464,6 @@ async function closeAlerts(tx: Tx, rows: readonly RowRef[], now: number): Promis
   }
 }
 
-const deadLetterAlert = (id: string): string => `${DEAD_LETTER}:${id}`;
-
 /** Rows that failed: they wait again, or are dead and a person is told. @returns how many died */
 async function settleFailures(
   tx: Tx,
@@ -493,16 +488,13 @@ async function settleFailures(
     });
     if (retry.kind !== 'dead') continue;
     dead += 1;
-    await raiseAlert(tx, row.orgId, {
-      id: options.ids.uuid(),
+    const alert: Alert = {
       kind: DEAD_LETTER,
-      severity: 'critical',
       message: `An event of ${row.kind} ${row.externalId} (${row.topic}) could not be applied: ${message}. Later events of it are; look at the dead letter and retry or discard it.`,
       subject: { kind: 'dead_letter', id: row.id },
-      dedupeKey: deadLetterAlert(row.id),
       details: { connectionId: row.connectionId, code },
-      now,
-    });
+    };
+    await raiseAlerts(tx, row.orgId, [alert], { ids: options.ids, now });
   }
   await settleRows(tx, settlements);
   return dead;

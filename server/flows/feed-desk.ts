@@ -4,6 +4,8 @@
  */
 import type { BulkLimits, CallOptions } from '#connectors/kit/ports.ts';
 import { ConnectorError } from '#core/errors.ts';
+import { raiseAlerts } from '#store/attention/alerts.ts';
+import { type Refusal, tellRefused } from '#store/attention/rejected.ts';
 import { openDrifts } from '#store/drift/record.ts';
 import { type AttemptResult, type LaneHold, recordOutcomes } from '#store/listings/attempts.ts';
 import {
@@ -19,7 +21,7 @@ import {
   releaseTargets,
   sayOfTargets,
 } from '#store/listings/feeds.ts';
-import { type Alert, announce, type Finding, raiseAlerts } from '#store/listings/states.ts';
+import { announce, type Finding } from '#store/listings/states.ts';
 import { loadWork, type Work, type WorkTarget } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
 import type { LaneHealth } from './lane-health.ts';
@@ -33,7 +35,7 @@ export interface LaneFeedsOptions extends LaneOptions {
   /** The lane is dead or stopping: nothing more is begun. */
   stopped(): boolean;
   deadline<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T>;
-  find(targets: readonly WorkTarget[], findings: readonly Finding[], alerts?: readonly Alert[]): Promise<void>;
+  find(targets: readonly WorkTarget[], findings: readonly Finding[], refused?: readonly Refusal[]): Promise<void>;
 }
 
 /** Loaded, decided and booked so many at once. */
@@ -142,7 +144,7 @@ export class FeedDesk {
         if (results.length > 0) {
           await recordOutcomes(tx, hold, results, clock.now());
           await announce(tx, orgId, targetIds);
-          await raiseAlerts(tx, orgId, refusals(ids, results), clock.now());
+          await tellRefused(tx, orgId, connection.connectionId, refusals(results), { ids, now: clock.now() });
           await openDrifts(tx, orgId, refusedDrifts(results, clock.now()), { ids, now: clock.now() });
         }
         if (results.length < rowsAtOnce) {
@@ -161,19 +163,13 @@ export class FeedDesk {
     }
   }
 
-  async alert(kind: string, message: string, feedId: string): Promise<void> {
+  async alert(kind: 'feed_stuck' | 'feed_refused', message: string, feedId: string): Promise<void> {
     const { clock, ids, connection, log } = this.options;
     const { orgId, connectionId } = connection;
     log.warn({ ...connection, feedId, kind }, message);
-    const severity = 'warning' as const;
-    const subject = { subjectKind: 'connection', subjectId: connectionId };
+    const subject = { kind: 'connection', id: connectionId };
     await this.tx((tx) =>
-      raiseAlerts(
-        tx,
-        orgId,
-        [{ id: ids.uuid(), kind, severity, message, ...subject, details: { feedId } }],
-        clock.now(),
-      ),
+      raiseAlerts(tx, orgId, [{ kind, message, subject, details: { feedId } }], { ids, now: clock.now() }),
     );
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { BulkOutcome, BulkStatus, StockBulkPort } from '#connectors/kit/ports.ts';
 import { ConnectorError } from '#core/errors.ts';
+import { resolveAlerts } from '#store/attention/alerts.ts';
 import type { LaneHold } from '#store/listings/attempts.ts';
 import {
   changeFeed,
@@ -15,7 +16,6 @@ import {
   openFeedAttempts,
   rereadFeed,
 } from '#store/listings/feeds.ts';
-import { resolveAlerts } from '#store/listings/states.ts';
 import type { FeedDesk } from './feed-desk.ts';
 import { type FeedEnd, resultOfRow, unknownRow } from './feed-outcome.ts';
 

@@ -124,8 +124,8 @@ export class FeedMaker {
     const results = await this.#desk.tx((tx) =>
       recordReads(tx, connection.orgId, connection.connectionId, observed, context),
     );
-    const { findings, alerts, numbers } = afterReading(found, results, ids, context.now);
-    await this.#desk.options.find(targets, findings, alerts);
+    const { findings, refusals, numbers } = afterReading(found, results, context.now);
+    await this.#desk.options.find(targets, findings, refusals);
     for (const { targetId, value, verdict } of numbers) gathered.reads.set(targetId, { value, at: mono, verdict });
     for (const { vendorAt } of observed) gathered.readAt = Math.min(gathered.readAt ?? vendorAt, vendorAt);
   }

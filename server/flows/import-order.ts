@@ -15,7 +15,7 @@ import { type FoldedEvent, foldOrder } from '#core/order/fold.ts';
 import { type Application, completeMapping, decideImport, type UnmappedLine } from '#core/order/import.ts';
 import { contentOf, type IncomingOrder, type PreferredLocation } from '#core/order/order.ts';
 import { type Command, MAX_COMMANDS } from '#core/stock/movement.ts';
-import { raiseAlert, resolveAlert } from '#store/attention/alerts.ts';
+import { raiseAlerts, resolveAlerts } from '#store/attention/alerts.ts';
 import { getConnection } from '#store/connections/connections.ts';
 import type { ConnectionFacts, SequenceKey, WaitingRow } from '#store/inbox/claim.ts';
 import { postBatch } from '#store/ledger/post.ts';
@@ -197,8 +197,9 @@ const nowhere: PreferredLocation = () => null;
 /** Alerts of one kind from one connection in one batch; the orders themselves carry the whole list. */
 const MOST_ALERTS = 20;
 
-const unmappedKey = (connectionId: string, line: UnmappedLine): string =>
-  `order_unmapped:${connectionId}:${line.channelSku ?? line.title}`;
+/** What makes it one alert: the same SKU of a connection, in however many orders. */
+const unmappedOn = (connectionId: string, line: UnmappedLine): string =>
+  `${connectionId}:${line.channelSku ?? line.title}`;
 
 const reasons: Record<UnmappedLine['reason'], string> = {
   unknown: 'no listing of this connection has that SKU',
@@ -211,21 +212,18 @@ async function tellUnmapped(tx: Tx, applied: readonly Applied[], context: Import
   for (const [connectionId, group] of byConnection(applied)) {
     const lines = new Map<string, { line: UnmappedLine; application: Application }>();
     for (const { application } of group)
-      for (const line of application.unmapped) lines.set(unmappedKey(connectionId, line), { line, application });
-    for (const [dedupeKey, { line, application }] of [...lines]
+      for (const line of application.unmapped) lines.set(unmappedOn(connectionId, line), { line, application });
+    const alerts = [...lines]
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .slice(0, MOST_ALERTS)) {
-      await raiseAlert(tx, group[0]?.orgId ?? '', {
-        id: context.ids.uuid(),
-        kind: 'order_unmapped',
-        severity: 'warning',
+      .slice(0, MOST_ALERTS)
+      .map(([on, { line, application }]) => ({
+        kind: 'order_unmapped' as const,
         message: `Order ${application.order.number} has "${line.channelSku ?? line.title}", but ${reasons[line.reason]}. Its units are not booked; map it, and they will be.`,
         subject: { kind: 'order', id: application.order.id },
-        dedupeKey,
+        on,
         details: { channelSku: line.channelSku, reason: line.reason, connectionId },
-        now: context.now,
-      });
-    }
+      }));
+    await raiseAlerts(tx, group[0]?.orgId ?? '', alerts, context);
   }
 }
 
@@ -290,10 +288,10 @@ async function completeOrders(
     const still = new Set(application.unmapped.map((line) => line.externalId));
     for (const line of order.lines) {
       if (line.variantId === null && !still.has(line.externalId))
-        found.add(unmappedKey(connectionId, { ...line, reason: 'unknown' }));
+        found.add(unmappedOn(connectionId, { ...line, reason: 'unknown' }));
     }
   }
   await applyAll(tx, applied, context);
-  for (const key of found) await resolveAlert(tx, orgId, key, context.now);
+  await resolveAlerts(tx, orgId, 'order_unmapped', [...found], context.now);
   return applied.length;
 }

@@ -9,8 +9,9 @@
  *                   was none, ends it
  */
 import type { BudgetClass } from '#connectors/kit/ports.ts';
+import { raiseAlerts, resolveAlerts } from '#store/attention/alerts.ts';
 import { retryReads } from '#store/inbox/settle.ts';
-import { raiseAlerts, resolveAlerts, setConnectionState } from '#store/listings/states.ts';
+import { setConnectionState } from '#store/listings/states.ts';
 import type { LaneOptions } from './publisher-types.ts';
 
 /** Unreachable is said after this many calls in a row failed to get there. */
@@ -84,14 +85,11 @@ export class LaneHealth {
     if (this.#limits !== limitsToSay) return;
     log.warn({ ...connection, forMs }, 'The channel keeps limiting our calls.');
     const alert = {
-      id: ids.uuid(),
-      kind: 'connection_limited',
-      severity: 'warning' as const,
+      kind: 'connection_limited' as const,
       message: `The channel limits our calls again and again; the last time for ${Math.ceil(forMs / 1_000)} s. Numbers follow later than usual; nothing is lost.`,
-      subjectKind: 'connection',
-      subjectId: connectionId,
+      subject: { kind: 'connection', id: connectionId },
     };
-    await store.tenant(orgId, (tx) => raiseAlerts(tx, orgId, [alert], clock.now()));
+    await store.tenant(orgId, (tx) => raiseAlerts(tx, orgId, [alert], { ids, now: clock.now() }));
   }
 
   pause(forMs: number): void {
@@ -106,16 +104,13 @@ export class LaneHealth {
     if (this.#failures !== failuresToSay) return;
     log.warn({ ...connection, reason }, 'The channel cannot be reached.');
     const alert = {
-      id: ids.uuid(),
-      kind: 'connection_unreachable',
-      severity: 'warning' as const,
+      kind: 'connection_unreachable' as const,
       message: `The channel cannot be reached: ${reason}`,
-      subjectKind: 'connection',
-      subjectId: connectionId,
+      subject: { kind: 'connection', id: connectionId },
     };
     await store.tenant(orgId, async (tx) => {
       await setConnectionState(tx, orgId, connectionId, 'unreachable', reason, clock.now());
-      await raiseAlerts(tx, orgId, [alert], clock.now());
+      await raiseAlerts(tx, orgId, [alert], { ids, now: clock.now() });
     });
   }
 
@@ -160,16 +155,13 @@ export class LaneHealth {
     this.#refusals += 1;
     log.warn({ ...connection, reason }, 'The channel no longer accepts our authorisation.');
     const alert = {
-      id: ids.uuid(),
-      kind: 'connection_unauthorized',
-      severity: 'critical' as const,
+      kind: 'connection_unauthorized' as const,
       message: `The channel no longer accepts our authorisation: ${reason.replace(/\.$/, '')}. Nothing is published there until it is renewed; nothing is lost.`,
-      subjectKind: 'connection',
-      subjectId: connectionId,
+      subject: { kind: 'connection', id: connectionId },
     };
     await store.tenant(orgId, async (tx) => {
       const changed = await setConnectionState(tx, orgId, connectionId, 'unauthorized', reason, clock.now());
-      if (changed) await raiseAlerts(tx, orgId, [alert], clock.now());
+      if (changed) await raiseAlerts(tx, orgId, [alert], { ids, now: clock.now() });
     });
   }
 }

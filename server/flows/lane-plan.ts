@@ -3,13 +3,13 @@
  * reading comes to when nothing is to be sent. Pure.
  */
 import type { Manifest, StockReading } from '#connectors/kit/ports.ts';
-import type { Ids } from '#core/effects.ts';
 import { isUrgent } from '#core/stock/urgency.ts';
+import type { Refusal } from '#store/attention/rejected.ts';
 import type { DriftStepRow } from '#store/drift/decide.ts';
 import type { DriftDraft } from '#store/drift/record.ts';
 import type { AttemptDraft, AttemptResult } from '#store/listings/attempts.ts';
 import type { ReadObservation, ReadResult } from '#store/listings/observations.ts';
-import type { Alert, Finding } from '#store/listings/states.ts';
+import type { Finding } from '#store/listings/states.ts';
 import type { SweptOutcome } from '#store/listings/sweeps.ts';
 import type { Work, WorkTarget } from '#store/listings/work.ts';
 import type { DriftDecision, PlannedSend } from './lane-decision.ts';
@@ -136,7 +136,7 @@ export function sweptLooks(
 
 export interface ReadOutcome {
   findings: Finding[];
-  alerts: Alert[];
+  refusals: Refusal[];
   /** Targets with a number: decided again with it. */
   numbers: { targetId: string; value: number; verdict: string }[];
 }
@@ -144,14 +144,16 @@ export interface ReadOutcome {
 export function afterReading(
   found: readonly FoundReading[],
   results: ReadonlyMap<string, ReadResult>,
-  ids: Ids,
   /** When a write that was never applied is tried again: it may have been a cut. */
   againAt: number,
 ): ReadOutcome {
-  const outcome: ReadOutcome = { findings: [], alerts: [], numbers: [] };
+  const outcome: ReadOutcome = { findings: [], refusals: [], numbers: [] };
   const refused = (target: WorkTarget, reason: string, readDue: Finding['readDue'] = 'clear') => {
     outcome.findings.push({ ...note(target, { state: 'rejected', reason, handled: true }), readDue });
-    outcome.alerts.push(refusal(ids, target.id, `The channel refuses the number of ${target.stockKey}: ${reason}`));
+    outcome.refusals.push({
+      targetId: target.id,
+      message: `The channel refuses the number of ${target.stockKey}: ${reason}`,
+    });
   };
   for (const { target, reading } of found) {
     const result = results.get(target.id);
@@ -190,16 +192,6 @@ function note(target: WorkTarget, what: { state: string; reason: string; handled
   };
 }
 
-const refusal = (ids: Ids, targetId: string, message: string, details: unknown = {}): Alert => ({
-  id: ids.uuid(),
-  kind: 'listing_rejected',
-  severity: 'warning',
-  message,
-  subjectKind: 'target',
-  subjectId: targetId,
-  details,
-});
-
 /** Targets with a drift whose number is right by now. */
 export const drifting = (findings: readonly Finding[], targets: readonly WorkTarget[]): string[] =>
   findings
@@ -237,15 +229,14 @@ export function refusedDrifts(results: readonly AttemptResult[], now: number): D
     }));
 }
 
-export function refusals(ids: Ids, results: readonly AttemptResult[]): Alert[] {
+export function refusals(results: readonly AttemptResult[]): Refusal[] {
   return results
     .filter(({ outcome }) => outcome === 'rejected')
-    .map(({ targetId, reason, errorCode, value }) =>
-      refusal(ids, targetId, `The channel refuses this number: ${reason ?? 'no reason given'}`, {
-        code: errorCode,
-        value,
-      }),
-    );
+    .map(({ targetId, reason, errorCode, value }) => ({
+      targetId,
+      message: `The channel refuses this number: ${reason ?? 'no reason given'}`,
+      details: { code: errorCode, value },
+    }));
 }
 
 /** Too many rounds without an end: something moves faster than we look. It stays dirty and waits. */

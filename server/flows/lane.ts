@@ -1,19 +1,12 @@
 import { ConnectorError, StoreError } from '#core/errors.ts';
+import { type Refusal, settleRefused, tellRefused } from '#store/attention/rejected.ts';
 import { applyDriftSteps } from '#store/drift/decide.ts';
 import { endHealed, openDrifts, releaseToDrift } from '#store/drift/record.ts';
 import { type AttemptResult, type LaneHold, recordAttempts, recordOutcomes } from '#store/listings/attempts.ts';
 import { mayLeave, settlePauses } from '#store/listings/halts.ts';
 import { recordReads } from '#store/listings/observations.ts';
 import { recordShadow } from '#store/listings/shadow.ts';
-import {
-  type Alert,
-  announce,
-  type Finding,
-  raiseAlerts,
-  recordFindings,
-  resolveAlerts,
-  settleUnauthorized,
-} from '#store/listings/states.ts';
+import { announce, type Finding, recordFindings, settleUnauthorized } from '#store/listings/states.ts';
 import { tallySwept } from '#store/listings/sweeps.ts';
 import { anyTarget, loadWork, type Work, type WorkTarget } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
@@ -108,7 +101,7 @@ class ConnectionLane implements Lane {
       health: this.#health,
       stopped: () => this.#dead || this.#stopping.signal.aborted,
       deadline: (work) => this.#deadline(work),
-      find: (targets, findings, alerts) => this.#find(targets, findings, alerts),
+      find: (targets, findings, refused) => this.#find(targets, findings, refused),
     });
   }
 
@@ -350,20 +343,20 @@ class ConnectionLane implements Lane {
   async #find(
     targets: readonly WorkTarget[],
     findings: readonly Finding[],
-    alerts: readonly Alert[] = [],
+    refused: readonly Refusal[] = [],
   ): Promise<void> {
     if (findings.length === 0) return;
-    const { orgId } = this.connection;
+    const { orgId, connectionId } = this.connection;
     const now = this.#options.clock.now();
     const changed = visible(findings, targets);
     const right = findings.filter(({ state, targetId }) => state === 'in_sync' && changed.includes(targetId));
     const rightIds = right.map(({ targetId }) => targetId);
     await this.#tx(async (tx) => {
       await recordFindings(tx, orgId, findings, now);
-      await recordShadow(tx, orgId, this.connection.connectionId, findings, { now, ids: this.#options.ids });
+      await recordShadow(tx, orgId, connectionId, findings, { now, ids: this.#options.ids });
       await announce(tx, orgId, changed);
-      await raiseAlerts(tx, orgId, alerts, now);
-      if (rightIds.length > 0) await resolveAlerts(tx, orgId, 'listing_rejected', rightIds, now);
+      await tellRefused(tx, orgId, connectionId, refused, { now, ids: this.#options.ids });
+      await settleRefused(tx, orgId, connectionId, rightIds, now);
       await endHealed(tx, orgId, drifting(findings, targets), now);
     });
   }
@@ -415,8 +408,8 @@ class ConnectionLane implements Lane {
     await hooks?.afterReadRecord?.(targetIds);
     if (this.#dead) return;
     return async () => {
-      const { findings, alerts, numbers } = afterReading(found, results, ids, context.now + againMs);
-      await this.#find(targets, findings, alerts);
+      const { findings, refusals, numbers } = afterReading(found, results, context.now + againMs);
+      await this.#find(targets, findings, refusals);
       const reads = new Map(turn.reads);
       for (const { targetId, value, verdict } of numbers) reads.set(targetId, { value, at, verdict });
       await this.#again(
@@ -554,6 +547,7 @@ class ConnectionLane implements Lane {
 
   async #book(hold: LaneHold, rows: readonly SentRow[], results: readonly AttemptResult[]): Promise<void> {
     const { clock, metrics, ids } = this.#options;
+    const { connectionId } = this.connection;
     const now = clock.now();
     const targetIds = results.map(({ targetId }) => targetId);
     const right = results
@@ -562,8 +556,8 @@ class ConnectionLane implements Lane {
     const held = await this.#tx(async (tx) => {
       const still = await recordOutcomes(tx, hold, results, now);
       await announce(tx, hold.orgId, targetIds);
-      await raiseAlerts(tx, hold.orgId, refusals(ids, results), now);
-      if (right.length > 0) await resolveAlerts(tx, hold.orgId, 'listing_rejected', right, now);
+      await tellRefused(tx, hold.orgId, connectionId, refusals(results), { ids, now });
+      await settleRefused(tx, hold.orgId, connectionId, right, now);
       await endHealed(
         tx,
         hold.orgId,

@@ -5,7 +5,7 @@
  * Looked at when a connection is new, every hour, at start, after re-authorisation, and soon after a sweep had to find an order.
  * Shopify removes a subscription after repeated failures; nobody tells (documented).
  */
-import { raiseAlert, resolveAlert } from '#store/attention/alerts.ts';
+import { raiseAlerts, resolveAlerts } from '#store/attention/alerts.ts';
 import { readSilence, type Silence, webhookUrlOf } from '#store/connections/watches.ts';
 import type { Tx } from '#store/tx.ts';
 import type { IntakeOptions } from './intake.ts';
@@ -62,7 +62,9 @@ async function tell(
   expected: boolean,
 ): Promise<void> {
   const now = clock.now();
-  const alert = { severity: 'warning' as const, subject: { kind: 'connection', id: connectionId }, now };
+  const about = { subject: { kind: 'connection', id: connectionId }, details: { ...look } };
+  const raise = (kind: 'subscription_repaired' | 'subscription_silent', message: string) =>
+    raiseAlerts(tx, orgId, [{ ...about, kind, message }], { ids, now });
   const orders = look.silent?.orders.map(({ externalId }) => externalId) ?? [];
   const evidence =
     orders.length === 0
@@ -71,24 +73,15 @@ async function tell(
   if (look.state === 'repaired' && expected) {
     const what =
       look.created.length > 0 ? `made anew: ${look.created.join(', ')}` : `removed: ${look.removed.join(', ')}`;
-    await raiseAlert(tx, orgId, {
-      ...alert,
-      id: ids.uuid(),
-      kind: 'subscription_repaired',
-      message: `Events of this channel were not subscribed as they should be; ${what}.${evidence} Sweeps cover the time between.`,
-      dedupeKey: `subscription_repaired:${connectionId}`,
-      details: { ...look },
-    });
+    await raise(
+      'subscription_repaired',
+      `Events of this channel were not subscribed as they should be; ${what}.${evidence} Sweeps cover the time between.`,
+    );
   }
-  const key = `subscription_silent:${connectionId}`;
   if (look.state === 'right' && look.silent)
-    await raiseAlert(tx, orgId, {
-      ...alert,
-      id: ids.uuid(),
-      kind: 'subscription_silent',
-      message: `Everything is subscribed, yet no event of this channel arrives.${evidence} Check that ${look.url ?? 'the queue'} can be reached and its secret is right.`,
-      dedupeKey: key,
-      details: { ...look },
-    });
-  else if (!look.silent) await resolveAlert(tx, orgId, key, now);
+    await raise(
+      'subscription_silent',
+      `Everything is subscribed, yet no event of this channel arrives.${evidence} Check that ${look.url ?? 'the queue'} can be reached and its secret is right.`,
+    );
+  else if (!look.silent) await resolveAlerts(tx, orgId, 'subscription_silent', [connectionId], now);
 }

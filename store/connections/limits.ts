@@ -15,7 +15,7 @@ import {
   type ShareGrant,
   safety,
 } from '#core/limits/shares.ts';
-import { raiseAlerts, resolveAlerts } from '../listings/states.ts';
+import { raiseAlerts, resolveAlerts } from '../attention/alerts.ts';
 import type { Tx } from '../tx.ts';
 
 interface LimitsRow {
@@ -97,15 +97,12 @@ async function tellTight(
 ): Promise<void> {
   if (tight.length === 0) return resolveAlerts(tx, orgId, 'quota_nearly_used', [connectionId], now);
   const alert = {
-    id: ids.uuid(),
-    kind: 'quota_nearly_used',
-    severity: 'warning' as const,
+    kind: 'quota_nearly_used' as const,
     message: `More than 80 % of the channel’s quota is in use (${tight.join(', ')}): changes wait for their turn, cuts first.`,
-    subjectKind: 'connection',
-    subjectId: connectionId,
+    subject: { kind: 'connection', id: connectionId },
     details: { buckets: tight },
   };
-  await raiseAlerts(tx, orgId, [alert], now);
+  await raiseAlerts(tx, orgId, [alert], { ids, now });
 }
 
 export interface BudgetItem {

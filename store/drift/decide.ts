@@ -3,7 +3,8 @@
  *
  * A decision is taken once: it moves the row from a state that allows it, under its lock, or changes nothing.
  */
-import { announce, raiseAlerts } from '../listings/states.ts';
+import { raiseAlerts } from '../attention/alerts.ts';
+import { announce } from '../listings/states.ts';
 import type { Tx } from '../tx.ts';
 import { closeAlerts } from './record.ts';
 
@@ -43,16 +44,13 @@ export async function applyDriftSteps(
         orgId,
         [
           {
-            id: context.ids.uuid(),
             kind: step.flapping ? 'drift_flapping' : 'drift',
-            severity: 'warning',
             message: step.reason,
-            subjectKind: 'target',
-            subjectId: target_id,
+            subject: { kind: 'target', id: target_id },
             details: { driftId: id },
           },
         ],
-        context.now,
+        context,
       );
     else if (state === 'healing') await closeAlerts(tx, orgId, target_id, context.now);
   }
@@ -184,15 +182,12 @@ export async function refuseAdoption(
     orgId,
     [
       {
-        id: context.ids.uuid(),
         kind: 'drift',
-        severity: 'warning',
         message: `The channel's number of ${drift.sku} (${drift.observed ?? 'unknown'}) cannot be taken over: ${reason} Heal or dismiss it.`,
-        subjectKind: 'target',
-        subjectId: drift.targetId,
+        subject: { kind: 'target', id: drift.targetId },
         details: { driftId: drift.id },
       },
     ],
-    context.now,
+    context,
   );
 }

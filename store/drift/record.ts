@@ -6,7 +6,7 @@
 import type { Ids } from '#core/effects.ts';
 import { causeOf, type DriftCause } from '#core/stock/drift.ts';
 import type { Shown } from '#core/stock/observe.ts';
-import { resolveAlert } from '../attention/alerts.ts';
+import { resolveAlerts } from '../attention/alerts.ts';
 import { announce } from '../listings/states.ts';
 import type { Tx } from '../tx.ts';
 
@@ -206,8 +206,8 @@ export async function waitingSince(
 
 /** Nobody needs to decide about this number any more. */
 export async function closeAlerts(tx: Tx, orgId: string, targetId: string, now: number): Promise<void> {
-  await resolveAlert(tx, orgId, `drift:${targetId}`, now);
-  await resolveAlert(tx, orgId, `drift_flapping:${targetId}`, now);
+  await resolveAlerts(tx, orgId, 'drift', [targetId], now);
+  await resolveAlerts(tx, orgId, 'drift_flapping', [targetId], now);
 }
 
 /** Our number stands again. */

@@ -12,9 +12,9 @@
  * (`mayLeave`). So what can still go out after a halt has committed are calls already on the wire: `onTheWire` counts them.
  */
 import { audit } from '../access/audit.ts';
+import { raiseAlerts, resolveAlerts } from '../attention/alerts.ts';
 import type { Tx } from '../tx.ts';
 import type { LaneHold } from './attempts.ts';
-import { raiseAlerts, resolveAlerts } from './states.ts';
 
 /** Whose act it is, when. */
 export interface Acting {
@@ -248,15 +248,12 @@ export async function tellStop(
 ): Promise<void> {
   const whose = kind === 'pushes_stopped' ? 'of this organization ' : '';
   const alert = {
-    id: acting.ids.uuid(),
     kind,
-    severity: 'critical' as const,
     message: `All publishing ${whose}is stopped by ${acting.actor}${reason === null ? '' : `: ${reason}`}. Orders are taken in; nothing is written to any channel.`,
-    subjectKind: 'organization',
-    subjectId: orgId,
+    subject: { kind: 'organization', id: orgId },
     details: { actor: acting.actor, reason },
   };
-  await raiseAlerts(tx, orgId, [alert], acting.now);
+  await raiseAlerts(tx, orgId, [alert], acting);
   await audit(tx, orgId, { ...by(acting), action: 'pushes.stop', subject: orgId, details: { kind, reason } });
   await settleAll(tx, orgId, acting.now);
 }

@@ -1,5 +1,5 @@
 /**
- * States of targets: what a look at them came to when nothing was sent, alerts, and the events that tell a screen.
+ * States of targets: what a look at them came to when nothing was sent, and the events that tell a screen.
  */
 import type { Tx } from '../tx.ts';
 
@@ -79,58 +79,6 @@ export async function announce(tx: Tx, orgId: string, targetIds: readonly string
            group by l.id order by l.id`,
     },
     [orgId, targetIds],
-  );
-}
-
-export interface Alert {
-  id: string;
-  kind: string;
-  severity: 'info' | 'warning' | 'critical';
-  message: string;
-  subjectKind: string;
-  subjectId: string;
-  details?: unknown;
-}
-
-/** Raises an alert, or counts it once more while an equal one is open. */
-export async function raiseAlerts(tx: Tx, orgId: string, alerts: readonly Alert[], now: number): Promise<void> {
-  for (const alert of [...alerts].sort((a, b) => (a.subjectId < b.subjectId ? -1 : 1))) {
-    await tx.query(
-      `with raised as (
-         insert into alerts as a (org_id, id, kind, severity, message, subject_kind, subject_id, dedupe_key, details, created_at, last_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $3 || ':' || $7, $8, to_timestamp($9::float8 / 1000.0), to_timestamp($9::float8 / 1000.0))
-         on conflict (org_id, dedupe_key) where resolved_at is null do update set count = a.count + 1, last_at = excluded.last_at, message = excluded.message
-         returning id, count)
-       insert into events (org_id, type, key, version) select $1, 'alert', id::text, count from raised`,
-      [
-        orgId,
-        alert.id,
-        alert.kind,
-        alert.severity,
-        alert.message,
-        alert.subjectKind,
-        alert.subjectId,
-        JSON.stringify(alert.details ?? {}),
-        now,
-      ],
-    );
-  }
-}
-
-/** What an alert was about is right again. */
-export async function resolveAlerts(
-  tx: Tx,
-  orgId: string,
-  kind: string,
-  subjectIds: readonly string[],
-  now: number,
-): Promise<void> {
-  await tx.query(
-    {
-      name: 'alerts_resolve',
-      text: `update alerts set resolved_at = to_timestamp($4::float8 / 1000.0) where org_id = $1 and resolved_at is null and dedupe_key = any($3::text[]) and kind = $2`,
-    },
-    [orgId, kind, subjectIds.map((id) => `${kind}:${id}`), now],
   );
 }
 

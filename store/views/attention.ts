@@ -1,4 +1,5 @@
 /** What a person must look at: alerts and dead letters, as the API lists them. */
+import { alertKindFacts } from '../attention/kinds.ts';
 import type { Tx } from '../tx.ts';
 import { likeAnywhere } from './search.ts';
 
@@ -7,6 +8,9 @@ export interface AlertItem {
   kind: string;
   severity: 'info' | 'warning' | 'critical';
   message: string;
+  /** Its kind in plain words, and what to do about it; null for a kind this release does not know. */
+  title: string | null;
+  todo: string | null;
   subject: { kind: string; id: string } | null;
   count: number;
   details: Record<string, unknown>;
@@ -35,7 +39,7 @@ export async function readAlerts(
 ): Promise<{ items: AlertItem[]; count: number; unreadCount: number; next: [string, string] | null }> {
   const like = likeAnywhere(filter.search);
   const where = `org_id = $1 and (not $2 or read_at is null) and ($3::text is null or severity = $3) and ($4::text is null or message ilike $4 or subject_id ilike $4 or kind ilike $4)`;
-  const { rows } = await tx.query<AlertItem>(
+  const { rows } = await tx.query<Omit<AlertItem, 'title' | 'todo'>>(
     `select ${alertColumns} from alerts where ${where} and ($5::timestamptz is null or (created_at, id) < ($5::timestamptz, $6::uuid))
      order by created_at desc, id desc limit $7`,
     [
@@ -53,7 +57,11 @@ export async function readAlerts(
      from alerts where org_id = $1`,
     [orgId, filter.unread, filter.severity, like],
   );
-  const items = rows.slice(0, filter.limit);
+  const items = rows.slice(0, filter.limit).map((row) => ({
+    ...row,
+    title: alertKindFacts(row.kind)?.title ?? null,
+    todo: alertKindFacts(row.kind)?.todo ?? null,
+  }));
   const last = items.at(-1);
   return {
     items,

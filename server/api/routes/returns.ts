@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { HoldId } from '#core/ids.ts';
 import type { Disposition } from '#core/stock/disposition.ts';
 import type { Command } from '#core/stock/movement.ts';
-import { raiseAlert } from '#store/attention/alerts.ts';
+import { raiseAlerts } from '#store/attention/alerts.ts';
 import { findPlace } from '#store/catalog/lookup.ts';
 import { readItem } from '#store/views/inventory.ts';
 import type { Api } from '../app.ts';
@@ -135,17 +135,16 @@ export async function returnRoutes(app: Api, deps: ApiDeps): Promise<void> {
         ? 'waits in quarantine: decide what it is'
         : 'cannot be sold again; nothing was booked';
     const message = `${body.quantity} × ${body.sku} came back ${body.disposition.toLowerCase().replaceAll('_', ' ')}: ${what}.`;
-    const id = await deps.store.tenant(orgId, (tx) =>
-      raiseAlert(tx, orgId, {
-        id: deps.ids.uuid(),
-        kind,
-        severity,
-        message,
-        subject: { kind: 'sku', id: body.sku },
-        dedupeKey: `return:${body.returnOrderId ?? deps.ids.uuid()}`,
-        details: { quantity: body.quantity, disposition: body.disposition },
-        now: deps.clock.now(),
-      }),
+    const alert = {
+      kind,
+      severity,
+      message,
+      subject: { kind: 'sku', id: body.sku },
+      on: body.returnOrderId ?? deps.ids.uuid(),
+      details: { quantity: body.quantity, disposition: body.disposition },
+    } as const;
+    const [id = ''] = await deps.store.tenant(orgId, (tx) =>
+      raiseAlerts(tx, orgId, [alert], { ids: deps.ids, now: deps.clock.now() }),
     );
     return { id, kind, severity, message };
   }
