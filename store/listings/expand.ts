@@ -113,14 +113,20 @@ export async function expandDirty(tx: Tx, orgId: string): Promise<Expanded> {
     await tx.query(
       {
         name: 'expand_clear',
+        // Each mark by its key, then by its place in the table: joined, a plan made while the table was empty would walk all
+        // marks for every mark, and the ledger would wait for it.
         text: `
-      delete from dirty_variants d using (
-        select d.variant_id, d.version from dirty_variants d
-        join jsonb_array_elements($2::jsonb) m on d.variant_id = (m ->> 0)::uuid and d.version = (m ->> 1)::bigint
-        where d.org_id = $1 for update of d skip locked) done
-      where d.org_id = $1 and d.variant_id = done.variant_id and d.version = done.version`,
+      with seen as materialized (
+        select d.ctid from unnest($2::uuid[], $3::bigint[]) as m (variant_id, version)
+        cross join lateral (select ctid from dirty_variants
+          where org_id = $1 and variant_id = m.variant_id and version = m.version for update skip locked) d)
+      delete from dirty_variants where org_id = $1 and ctid = any (array(select ctid from seen))`,
       },
-      [orgId, JSON.stringify(row.variant_versions)],
+      [
+        orgId,
+        (row.variant_versions ?? []).map(([variantId]) => variantId),
+        (row.variant_versions ?? []).map(([, version]) => version),
+      ],
     );
   }
   if (row.policies > 0) {
