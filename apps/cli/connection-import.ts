@@ -10,7 +10,7 @@ import { undoKindOf } from '#server/flows/runs.ts';
 import type { CatalogReport } from '#store/catalog/channel-import.ts';
 import { type CatalogImportView, listCatalogImports, openImportOf } from '#store/catalog/channel-import-runs.ts';
 import type { UndoReport } from '#store/catalog/channel-undo.ts';
-import { createRun, type NewRun } from '#store/runs/runs.ts';
+import { createUndo } from '#store/runs/runs.ts';
 import { readConnections } from '#store/views/connections.ts';
 import { readRun } from '#store/views/runs.ts';
 import { type Cli, examples } from './cli.ts';
@@ -161,19 +161,10 @@ async function undoRun(session: Session, id: string, name: string): Promise<stri
     throw new CommandError('domain.not_undoable', 'It was made when the connection was linked: unlink it instead.');
   const undo = undoKindOf(run);
   if (undo.kind === 'refused') throw new CommandError('domain.nothing_to_do', undo.reason);
-  const inverse: NewRun = {
-    id: session.ids.uuid(),
-    kind: undo.undo,
-    connectionId: run.connectionId,
-    title: `Undo of the catalogue of ${name}`,
-    params: { kind: run.kind },
-    dryRun: false,
-    actor,
-    key: null,
-    inverseOf: id,
-    state: 'waiting',
-  };
-  return (await session.store.tenant(orgId, (tx) => createRun(tx, orgId, inverse, now))).id;
+  const inverse = { id: session.ids.uuid(), kind: undo.undo, actor, now };
+  return session.store.tenant(orgId, (tx) =>
+    createUndo(tx, orgId, inverse, { ...run, title: `the catalogue of ${name}` }),
+  );
 }
 
 /** Here, or, when a server was quicker, watching it do the work. */

@@ -1,7 +1,7 @@
 /** run: long work that is going on or has ended, stopping it, taking it back. */
 import { SingleBar } from 'cli-progress';
 import { undoKindOf } from '#server/flows/runs.ts';
-import { cancelRun, createRun } from '#store/runs/runs.ts';
+import { cancelRun, createUndo } from '#store/runs/runs.ts';
 import { type RunView, readRun, readRunItems, readRuns } from '#store/views/runs.ts';
 import { type Cli, examples } from './cli.ts';
 import { CommandError, count, type Exit, type Output, table, unknown } from './output.ts';
@@ -82,35 +82,18 @@ export function runCommands(cli: Cli): void {
       .argument('<id>')
       .description('take back what it changed, as a run of its own')
       .addHelpText('after', examples('run undo 01890000-0000-7000-8000-000000000000')),
-    async (session, { args, output }) => undo(session, args[0] ?? '', output),
+    async (session, { args, output }) => takeBack(session, args[0] ?? '', output),
   );
 }
 
-async function undo(session: Session, named: string, output: Output): Promise<Exit> {
+async function takeBack(session: Session, named: string, output: Output): Promise<Exit> {
   const { id: orgId } = session.organization();
   const found = await find(session, orgId, named);
   const kind = undoKindOf(found);
   if (kind.kind === 'refused') throw new CommandError('domain.nothing_to_do', kind.reason);
-  const made = await session.store.tenant(orgId, (tx) =>
-    createRun(
-      tx,
-      orgId,
-      {
-        id: session.ids.uuid(),
-        kind: kind.undo,
-        connectionId: found.connectionId,
-        title: `Undo of ${found.title}`,
-        params: { kind: found.kind },
-        dryRun: false,
-        actor,
-        key: null,
-        inverseOf: found.id,
-        state: 'waiting',
-      },
-      session.clock.now(),
-    ),
-  );
-  const ended = await followRun(session, orgId, made.id, output);
+  const undo = { id: session.ids.uuid(), kind: kind.undo, actor, now: session.clock.now() };
+  const made = await session.store.tenant(orgId, (tx) => createUndo(tx, orgId, undo, found));
+  const ended = await followRun(session, orgId, made, output);
   const { items } = await session.store.tenant(orgId, (tx) =>
     readRunItems(tx, orgId, ended.id, { limit: 50, after: null, outcome: 'failed' }),
   );

@@ -25,7 +25,7 @@ create table runs (
   -- Given by the caller: the same again is the same run.
   key text,
   cancel_requested_at timestamptz,
-  -- Who works on it, until when (its heartbeat), and how often it was taken up.
+  -- Who works on it, until when (its heartbeat; while receiving, the upload's), and how often it was taken up.
   holder uuid,
   lease_until timestamptz,
   taken integer not null default 0,
@@ -41,7 +41,7 @@ create table runs (
   foreign key (org_id, inverse_of) references runs (org_id, id)
 );
 create index runs_recent on runs (org_id, created_at desc, id desc);
-create index runs_open on runs (created_at) where state in ('waiting', 'running');
+create index runs_open on runs (created_at) where state in ('receiving', 'waiting', 'running');
 create unique index runs_one_inverse on runs (org_id, inverse_of) where inverse_of is not null and state not in ('failed', 'cancelled');
 call tenant_table('runs');
 
@@ -76,11 +76,11 @@ create table run_files (
 );
 call tenant_table('run_files', 'select, insert, delete');
 
--- Runs nobody works on: waiting, or left by a holder whose lease has run out. Oldest first.
+-- Runs nobody works on: waiting, or left by a holder (or an upload) whose lease has run out. Oldest first.
 create function system_open_runs(p_now timestamptz, p_limit integer) returns table (org_id uuid, id uuid, kind text)
   language sql stable as $$
   select r.org_id, r.id, r.kind from public.runs r
-  where r.state = 'waiting' or (r.state = 'running' and r.lease_until < p_now)
+  where r.state = 'waiting' or (r.state in ('running', 'receiving') and r.lease_until < p_now)
   order by r.created_at limit p_limit
 $$;
 call system_function('system_open_runs(timestamptz, integer)');

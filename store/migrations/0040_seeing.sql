@@ -49,9 +49,9 @@ begin
           select y.ctid from idempotency_keys y where y.org_id = org and y.created_at < p_before limit p_limit - gone for update skip locked));
       when 'events' then
         delete from events x where x.org_id = org and x.seq in (
-          select y.seq from events y where y.org_id = org and y.seq < coalesce(
-            (select e.seq from events e where e.org_id = org and e.at >= p_before order by e.seq limit 1), 9223372036854775807)
-          and y.at < p_before order by y.seq limit p_limit - gone for update skip locked);
+          select y.seq from (
+            -- Their numbers rise with time, nearly: the lowest ones are looked at, not all that are old.
+            select e.seq, e.at from events e where e.org_id = org order by e.seq limit p_limit - gone for update skip locked) y where y.at < p_before);
       when 'observations' then
         -- The newest of each target stays: it is what we know.
         delete from observations x where x.org_id = org and x.id in (
@@ -67,6 +67,19 @@ begin
       when 'import_files' then
         delete from import_files x where x.org_id = org and x.id in (
           select y.id from import_files y where y.org_id = org and y.created_at < p_before order by y.id limit p_limit - gone for update skip locked);
+      when 'catalog_pages' then
+        -- A channel's raw answers; what came of them stays, and so does what undoing needs (catalog_items).
+        delete from catalog_pages x where x.org_id = org and x.ctid = any (array(
+          select y.ctid from catalog_pages y where y.org_id = org and y.fetched_at < p_before limit p_limit - gone for update skip locked));
+      when 'run_files' then
+        delete from run_files x where x.org_id = org and x.ctid = any (array(
+          select y.ctid from run_files y join runs r on r.org_id = org and r.id = y.run_id and r.finished_at < p_before
+          where y.org_id = org limit p_limit - gone for update of y skip locked));
+      when 'run_items' then
+        -- The run itself stays, with its counts.
+        delete from run_items x where x.org_id = org and x.ctid = any (array(
+          select y.ctid from runs r join run_items y on y.org_id = org and y.run_id = r.id
+          where r.org_id = org and r.finished_at < p_before limit p_limit - gone for update of y skip locked));
       else
         raise exception 'nothing is known of pruning %', p_kind;
     end case;
@@ -79,6 +92,7 @@ end $$;
 call system_function('system_prune(text, timestamptz, integer)');
 
 -- The figures that are facts of the database, for /metrics and /api/health: any process tells the same. One row per figure and label.
+-- The count of ledger commands is the statistics' own: nothing is counted.
 create function system_figures(p_now timestamptz) returns table (org_id uuid, connection_id uuid, figure text, value double precision)
   language sql stable as $$
   select null::uuid, null::uuid, 'inbox_waiting', count(*)::float8 from public.inbox i where i.state = 'waiting'
@@ -92,24 +106,26 @@ create function system_figures(p_now timestamptz) returns table (org_id uuid, co
   union all
   select null, null, 'alerts_unread', count(*)::float8 from public.alerts a where a.read_at is null and a.resolved_at is null
   union all
-  select c.org_id, c.id, 'targets_waiting', (select count(*) from public.targets t where t.org_id = c.org_id and t.connection_id = c.id
-      and t.dirty_version > t.handled_version and t.variant_id is not null and not t.read_only)::float8
-    from public.connections c where c.deleted_at is null
+  select null, null, 'ledger_commands', pg_stat_get_tuples_inserted('public.ledger_effects'::regclass)::float8
   union all
-  select c.org_id, c.id, 'targets_oldest_seconds', coalesce((select greatest(0, extract(epoch from p_now - min(t.dirty_since))) from public.targets t
-      where t.org_id = c.org_id and t.connection_id = c.id and t.dirty_version > t.handled_version and t.variant_id is not null and not t.read_only), 0)::float8
-    from public.connections c where c.deleted_at is null
+  select null, null, 'runs_open', (select count(*) from public.catalog_imports i where i.finished_at is null)::float8
+      + (select count(*) from public.runs r where r.state in ('waiting', 'running'))::float8
   union all
-  select c.org_id, c.id, 'attempts_open', (select count(*) from public.attempts a where a.org_id = c.org_id and a.connection_id = c.id
-      and (a.outcome is null or a.outcome = 'unknown'))::float8 from public.connections c where c.deleted_at is null
-  union all
-  select c.org_id, c.id, 'orders_swept_seconds', extract(epoch from p_now - c.orders_swept_at)::float8
-    from public.connections c where c.deleted_at is null and c.orders_swept_at is not null
-  union all
-  select c.org_id, c.id, 'stock_swept_seconds', extract(epoch from p_now - c.stock_swept_at)::float8
-    from public.connections c where c.deleted_at is null and c.stock_swept_at is not null
-  union all
-  select c.org_id, c.id, 'connection_up', case when c.state = 'connected' then 1 else 0 end::float8
-    from public.connections c where c.deleted_at is null
+  select w.org_id, w.id, f.figure, f.value
+  from (
+    select c.org_id, c.id, c.state, c.orders_swept_at, c.stock_swept_at, t.waiting, t.oldest, (
+        select count(*) from public.attempts a where a.org_id = c.org_id and a.connection_id = c.id and (a.outcome is null or a.outcome = 'unknown')) as open
+    from public.connections c cross join lateral (
+      select count(*) as waiting, min(t.dirty_since) as oldest from public.targets t where t.org_id = c.org_id and t.connection_id = c.id
+        and t.dirty_version > t.handled_version and t.variant_id is not null and not t.read_only) t
+    where c.deleted_at is null) w
+  cross join lateral (values
+    ('targets_waiting', w.waiting::float8),
+    ('targets_oldest_seconds', coalesce(greatest(0, extract(epoch from p_now - w.oldest)), 0)::float8),
+    ('attempts_open', w.open::float8),
+    ('orders_swept_seconds', extract(epoch from p_now - w.orders_swept_at)::float8),
+    ('stock_swept_seconds', extract(epoch from p_now - w.stock_swept_at)::float8),
+    ('connection_up', case when w.state = 'connected' then 1 else 0 end::float8)) f (figure, value)
+  where f.value is not null
 $$;
 call system_function('system_figures(timestamptz)');

@@ -100,6 +100,33 @@ export async function createRun(
   return { id: known[0].id, isNew: false };
 }
 
+/** The run that takes another one back. @returns its id; the same one when there is one already */
+export async function createUndo(
+  tx: Tx,
+  orgId: string,
+  undo: { id: string; kind: string; actor: string; now: number },
+  of: { id: string; kind: string; title: string; connectionId: string | null },
+): Promise<string> {
+  const made = await createRun(
+    tx,
+    orgId,
+    {
+      id: undo.id,
+      kind: undo.kind,
+      connectionId: of.connectionId,
+      title: `Undo of ${of.title}`,
+      params: { kind: of.kind },
+      dryRun: false,
+      actor: undo.actor,
+      key: null,
+      inverseOf: of.id,
+      state: 'waiting',
+    },
+    undo.now,
+  );
+  return made.id;
+}
+
 /** Its file is complete. */
 export async function releaseRun(tx: Tx, orgId: string, id: string): Promise<void> {
   await tx.query(

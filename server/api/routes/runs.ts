@@ -1,6 +1,6 @@
 /** Runs: long work that is going on, what became of it, stopping it and taking it back. */
 import { z } from 'zod';
-import { cancelRun, createRun } from '#store/runs/runs.ts';
+import { cancelRun, createUndo } from '#store/runs/runs.ts';
 import { readRun, readRunItems, readRuns } from '#store/views/runs.ts';
 import { undoKindOf } from '../../flows/runs.ts';
 import type { Api } from '../app.ts';
@@ -139,27 +139,10 @@ export async function runRoutes(app: Api, deps: ApiDeps): Promise<void> {
       const run = await one(orgId, request.params.id);
       const kind = undoKindOf(run);
       if (kind.kind === 'refused') throw new Problem(409, 'domain.nothing_to_do', kind.reason);
-      const made = await deps.store.tenant(orgId, (tx) =>
-        createRun(
-          tx,
-          orgId,
-          {
-            id: deps.ids.uuid(),
-            kind: kind.undo,
-            connectionId: run.connectionId,
-            title: `Undo of ${run.title}`,
-            params: { kind: run.kind },
-            dryRun: false,
-            actor,
-            key: null,
-            inverseOf: run.id,
-            state: 'waiting',
-          },
-          deps.clock.now(),
-        ),
-      );
+      const undo = { id: deps.ids.uuid(), kind: kind.undo, actor, now: deps.clock.now() };
+      const made = await deps.store.tenant(orgId, (tx) => createUndo(tx, orgId, undo, run));
       deps.runs.wake();
-      return reply.code(202).send(await one(orgId, made.id));
+      return reply.code(202).send(await one(orgId, made));
     },
   );
 }
