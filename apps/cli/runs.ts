@@ -119,7 +119,11 @@ export async function followRun(session: Session, orgId: string, id: string, out
     if (found === null) throw unknown(`run ${id}`);
     return found;
   };
-  const cancel = () => void session.store.tenant(orgId, (tx) => cancelRun(tx, orgId, id, session.clock.now()));
+  // A second Ctrl-C ends the command at once; the next runner ends the run.
+  const cancel = () =>
+    void session.store
+      .tenant(orgId, (tx) => cancelRun(tx, orgId, id, session.clock.now()))
+      .catch(() => output.note('It could not be cancelled; see syncstate run list'));
   process.once('SIGINT', cancel);
   const bar = progress(output);
   try {
@@ -135,7 +139,8 @@ export async function followRun(session: Session, orgId: string, id: string, out
         await here;
         return found;
       }
-      if (isOver && found.state === 'stuck') await runs.execute(orgId, id);
+      // Whoever had it was stopped, or died.
+      if (isOver && ['waiting', 'stuck'].includes(found.state)) await runs.execute(orgId, id);
       await session.clock.sleep(isOver ? 300 : 50);
     }
   } finally {

@@ -11,7 +11,11 @@
  * A run whose upload died is `receiving` without a sign of life: it ends as failed, and its key is free again.
  *
  * Cancel is seen by the heartbeat and between steps: what was done stays done (undo takes it back).
- * A failure that time heals (no database, a lost race) leaves the run to the next runner; any other ends it, with its words.
+ * A failure that time heals (no database, a lost race, a channel that is away) leaves the run to the next runner, after a
+ * pause; any other ends it, with its words. A runner that stops gives its runs back: the next one goes on at once. A run
+ * whose holders die one after the other without a step between is given up: it would end every process.
+ *
+ * A runner executes a few runs at once, of one organization fewer than that: nobody's long file holds up all others.
  */
 
 import type { Clock, Ids } from '#core/effects.ts';
@@ -22,6 +26,7 @@ import {
   giveUpUpload,
   type HeldRun,
   holdRun,
+  leaveRun,
   openRuns,
   type Step,
   takeRun,
@@ -81,6 +86,8 @@ export interface RunnerOptions {
   mapped(orgId: string, connectionId: string): Promise<void>;
   leaseMs?: number;
   pollMs?: number;
+  /** Runs in work at once. */
+  atOnce?: number;
 }
 
 export interface Runner {
@@ -100,9 +107,25 @@ const passing = new Set(['store.unavailable', 'store.conflict', 'connector.unava
 
 class Stopped extends Error {}
 
+/** Runs in work at once, and of one organization. Each takes up to three database connections. */
+const defaultAtOnce = 4;
+const ofOneAtOnce = 2;
+const longestPauseMs = 30_000;
+const deathsAtMost = 5;
+
+const cancelledWords = 'Cancelled; what was done until then stays done.';
+const deathWords =
+  'Its worker died five times at the same place; it was given up. What was done until then stays done.';
+
+type End = Parameters<typeof finishRun>[2];
+/** How it went here: ended; left, and when it may be taken up again; or somebody else has it. */
+type Outcome = { end: Omit<End, 'now'> } | { leave: Parameters<typeof leaveRun>[2] } | 'lost';
+
 export function createRunner(options: RunnerOptions): Runner {
-  const { store, clock, ids, log, kinds, leaseMs = defaultLeaseMs, pollMs = 1_000 } = options;
+  const { store, clock, ids, log, kinds, leaseMs = defaultLeaseMs, pollMs = 1_000, atOnce = defaultAtOnce } = options;
   const stopping = new AbortController();
+  /** What is in work here: the organization by run. */
+  const working = new Map<string, string>();
   let loop: Promise<void> | null = null;
   let woken = false;
   let wakeUp: (() => void) | null = null;
@@ -111,6 +134,24 @@ export function createRunner(options: RunnerOptions): Runner {
     const holder = ids.uuid();
     const run = await store.tenant(orgId, (tx) => takeRun(tx, orgId, id, { holder, now: clock.now(), forMs: leaseMs }));
     if (run === null) return store.tenant(orgId, (tx) => giveUpUpload(tx, orgId, id, clock.now()));
+    const outcome = run.cancelRequested
+      ? ended('cancelled', cancelledWords)
+      : run.deaths >= deathsAtMost
+        ? ended('failed', deathWords)
+        : await held(run);
+    if (outcome === 'lost') return true;
+    if ('leave' in outcome) {
+      await store.tenant(orgId, (tx) => leaveRun(tx, run, outcome.leave), { idempotent: true });
+      return true;
+    }
+    const end = { ...outcome.end, now: clock.now() };
+    const isOurs = await store.tenant(orgId, (tx) => finishRun(tx, run, end), { idempotent: true });
+    if (isOurs) log.info({ orgId, runId: id, kind: run.kind, state: end.state }, 'A run ended.');
+    return true;
+  }
+
+  /** Works on it while its lease is kept. */
+  async function held(run: HeldRun): Promise<Outcome> {
     const over = new AbortController();
     let cancelled = false;
     const beat = heartbeat(run, over.signal, (heard) => {
@@ -119,20 +160,14 @@ export function createRunner(options: RunnerOptions): Runner {
     });
     const halt = () => over.abort();
     stopping.signal.addEventListener('abort', halt);
-    let end: Parameters<typeof finishRun>[2] | null;
+    if (stopping.signal.aborted) halt();
     try {
-      end = await work(run, over.signal, () => cancelled);
+      return await work(run, over.signal, () => cancelled);
     } finally {
       stopping.signal.removeEventListener('abort', halt);
       over.abort();
       await beat;
     }
-    if (end !== null) {
-      const settled = end;
-      await store.tenant(orgId, (tx) => finishRun(tx, run, settled), { idempotent: true });
-      log.info({ orgId, runId: id, kind: run.kind, state: settled.state }, 'A run ended.');
-    }
-    return true;
   }
 
   async function heartbeat(run: HeldRun, signal: AbortSignal, told: (heard: 'cancel' | 'lost') => void): Promise<void> {
@@ -147,23 +182,8 @@ export function createRunner(options: RunnerOptions): Runner {
     }
   }
 
-  /** Null: the run stays open for the next runner. */
-  async function work(
-    run: HeldRun,
-    signal: AbortSignal,
-    cancelled: () => boolean,
-  ): Promise<Parameters<typeof finishRun>[2] | null> {
+  async function work(run: HeldRun, signal: AbortSignal, cancelled: () => boolean): Promise<Outcome> {
     const kind = kinds[run.kind];
-    const ended = (
-      state: 'done' | 'failed' | 'cancelled',
-      message: string | null,
-      errorFile: string | null = null,
-    ) => ({
-      state,
-      message,
-      errorFile,
-      now: clock.now(),
-    });
     if (!kind) return ended('failed', `This release does not know runs of the kind "${run.kind}".`);
     try {
       const { message, errorFile } = await kind.execute({
@@ -181,35 +201,61 @@ export function createRunner(options: RunnerOptions): Runner {
       });
       return ended('done', message, errorFile);
     } catch (error) {
-      if (cancelled()) return ended('cancelled', 'Cancelled; what was done until then stays done.');
-      if (error instanceof Stopped || signal.aborted) return null;
-      if (error instanceof StoreError && error.code === 'store.mismatch') return null;
+      if (cancelled()) return ended('cancelled', cancelledWords);
+      if (stopping.signal.aborted) return { leave: null };
+      if (error instanceof Stopped || signal.aborted) return 'lost';
+      if (error instanceof StoreError && error.code === 'store.mismatch') return 'lost';
       const code = error instanceof CodedError ? error.code : (error as { code?: unknown }).code;
       log.error({ orgId: run.orgId, runId: run.id, kind: run.kind, err: error }, 'A run failed.');
-      if (typeof code === 'string' && passing.has(code)) return null;
-      return ended('failed', error instanceof Error ? error.message : String(error));
+      const words = inWords(error);
+      if (typeof code === 'string' && passing.has(code))
+        return { leave: { until: clock.now() + Math.min(leaseMs, longestPauseMs), why: `Waits: ${words}` } };
+      return ended('failed', words);
     }
+  }
+
+  /** Begins what there is room for. @returns what became of each: whether it was ours */
+  async function takeUp(): Promise<Promise<boolean>[]> {
+    if (working.size >= atOnce || stopping.signal.aborted) return [];
+    const open = await store.system((tx) => openRuns(tx, clock.now(), 50));
+    return open.flatMap(({ orgId, id, kind }) => {
+      const ofOne = [...working.values()].filter((other) => other === orgId).length;
+      if (!kinds[kind] || working.has(id) || working.size >= atOnce || ofOne >= ofOneAtOnce) return [];
+      working.set(id, orgId);
+      return [execute(orgId, id).finally(() => working.delete(id))];
+    });
   }
 
   async function drain(): Promise<void> {
-    for (let round = 0; round < 1_000 && !stopping.signal.aborted; round += 1) {
-      const open = (await store.system((tx) => openRuns(tx, clock.now(), 50))).filter(({ kind }) => kinds[kind]);
-      let any = false;
-      for (const { orgId, id } of open) if (!stopping.signal.aborted && (await execute(orgId, id))) any = true;
-      if (!any) return;
-    }
+    for (let round = 0; round < 1_000 && !stopping.signal.aborted; round += 1)
+      if (!(await Promise.all(await takeUp())).some(Boolean)) return;
   }
 
   async function keepRunning(): Promise<void> {
+    const begun = new Set<Promise<void>>();
+    const failed = (error: unknown) => log.error({ err: error }, 'Runs; they go on at the next look.');
     while (!stopping.signal.aborted) {
       woken = false;
-      await drain().catch((error: unknown) => log.error({ err: error }, 'Runs; they go on at the next look.'));
+      const runs = await takeUp().catch((error: unknown) => {
+        failed(error);
+        return [];
+      });
+      for (const run of runs) {
+        const ended: Promise<void> = run.then(wake, failed).finally(() => begun.delete(ended));
+        begun.add(ended);
+      }
       if (woken || stopping.signal.aborted) continue;
       const idle = new AbortController();
       wakeUp = () => idle.abort();
       await clock.sleep(pollMs, idle.signal);
       wakeUp = null;
     }
+    await Promise.all(begun);
+  }
+
+  function wake(): void {
+    woken = true;
+    wakeUp?.();
   }
 
   return {
@@ -221,11 +267,16 @@ export function createRunner(options: RunnerOptions): Runner {
       wakeUp?.();
       await loop;
     },
-    wake() {
-      woken = true;
-      wakeUp?.();
-    },
+    wake,
     execute,
     drain,
   };
 }
+
+const ended = (state: End['state'], message: string | null, errorFile: string | null = null): Outcome => ({
+  end: { state, message, errorFile },
+});
+
+/** As the database can hold it and a page can show it. */
+const inWords = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).replaceAll('\0', '').toWellFormed().slice(0, 2_000);

@@ -34,6 +34,10 @@ export interface HeldRun {
   mark: unknown;
   inverseOf: string | null;
   holder: string;
+  /** Somebody asked to stop it before it was taken up again. */
+  cancelRequested: boolean;
+  /** Holders in a row that were never heard of again, without a step between. */
+  deaths: number;
 }
 
 export interface RunItem {
@@ -144,9 +148,11 @@ export async function takeRun(
   lease: { holder: string; now: number; forMs: number },
 ): Promise<HeldRun | null> {
   const { rows } = await tx.query<Omit<HeldRun, 'orgId' | 'holder'>>(
-    `update runs set state = 'running', holder = $3, lease_until = $5, taken = taken + 1, started_at = coalesce(started_at, $4), version = version + 1
+    `update runs set state = 'running', holder = $3, lease_until = $5, taken = taken + 1, message = null,
+       deaths = deaths + case when state = 'running' and holder is not null then 1 else 0 end, started_at = coalesce(started_at, $4), version = version + 1
      where org_id = $1 and id = $2 and (state = 'waiting' or (state = 'running' and lease_until < $4))
-     returning id, kind, connection_id as "connectionId", params, dry_run as "dryRun", actor, mark, inverse_of as "inverseOf"`,
+     returning id, kind, connection_id as "connectionId", params, dry_run as "dryRun", actor, mark, inverse_of as "inverseOf",
+       cancel_requested_at is not null as "cancelRequested", deaths`,
     [orgId, id, lease.holder, new Date(lease.now), new Date(lease.now + lease.forMs)],
   );
   if (!rows[0]) return null;
@@ -173,7 +179,7 @@ export async function advanceRun(tx: Tx, run: HeldRun, step: Step): Promise<void
   const { rows } = await tx.query(
     `update runs set succeeded = succeeded + $4, failed = failed + $5, unchanged = unchanged + $6,
        mark = case when $9::int is not null then (case jsonb_typeof(mark) when 'array' then mark else '[]' end) || to_jsonb($9::int) else $7 end,
-       total = coalesce($8, total), version = version + 1
+       total = coalesce($8, total), deaths = 0, version = version + 1
      where org_id = $1 and id = $2 and holder = $3 and state = 'running' returning 1`,
     [
       run.orgId,
@@ -215,6 +221,20 @@ async function addItems(tx: Tx, run: HeldRun, items: readonly RunItem[]): Promis
   );
 }
 
+/**
+ * Gives up the lease of a run that has not ended.
+ * @param wait null: the next runner takes it up at once; else not before then, and why
+ */
+export async function leaveRun(tx: Tx, run: HeldRun, wait: { until: number; why: string } | null): Promise<void> {
+  const { rowCount } = await tx.query(
+    `update runs set state = case when $4::timestamptz is null then 'waiting' else state end, lease_until = $4, holder = null,
+       message = $5, version = version + 1
+     where org_id = $1 and id = $2 and holder = $3 and state = 'running'`,
+    [run.orgId, run.id, run.holder, wait === null ? null : new Date(wait.until), wait?.why ?? null],
+  );
+  if (rowCount > 0) await announceRun(tx, run.orgId, run.id);
+}
+
 /** @returns false when the lease is gone. */
 export async function finishRun(
   tx: Tx,
@@ -245,7 +265,9 @@ export async function cancelRun(tx: Tx, orgId: string, id: string, now: number):
        cancel_requested_at = case when state in ('receiving', 'waiting', 'running') then coalesce(cancel_requested_at, $3) else cancel_requested_at end,
        state = case when state in ('receiving', 'waiting') then 'cancelled' else state end,
        finished_at = case when state in ('receiving', 'waiting') then $3 else finished_at end,
-       message = case when state in ('receiving', 'waiting') then 'Cancelled before it began.' else message end,
+       message = case when state in ('receiving', 'waiting') then
+         case when started_at is null then 'Cancelled before it began.' else 'Cancelled; what was done until then stays done.' end
+         else message end,
        version = version + 1
      where org_id = $1 and id = $2 returning state, state in ('running') or finished_at = $3 as open`,
     [orgId, id, new Date(now)],
@@ -266,7 +288,7 @@ async function announceRun(tx: Tx, orgId: string, id: string): Promise<void> {
   );
 }
 
-/** Runs without a worker: `system_open_runs`. */
+/** Runs without a worker, each organization's in turn: `system_open_runs`. */
 export async function openRuns(
   tx: Tx,
   now: number,

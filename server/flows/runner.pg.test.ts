@@ -1,0 +1,165 @@
+/** The runner with kinds made for the purpose: long ones, failing ones, ones that end their process (P10). */
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { context, makeWorld, testIds, testStore, type World } from '#store/ledger/ledger.testing.ts';
+import { cancelRun, createRun, takeRun } from '#store/runs/runs.ts';
+import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
+import type { Store } from '#store/tx.ts';
+import { readRun } from '#store/views/runs.ts';
+import { createRunner, type RunKind, type Runner } from './runs.ts';
+
+let database: TestDatabase;
+let store: Store;
+let a: World;
+let b: World;
+let now = context.now;
+const clock = {
+  now: () => now,
+  monotonicMs: () => performance.now(),
+  sleep: (ms: number, signal?: AbortSignal) =>
+    new Promise<void>((done) => {
+      const timer = setTimeout(done, Math.min(ms, 20));
+      signal?.addEventListener('abort', () => {
+        clearTimeout(timer);
+        done();
+      });
+    }),
+};
+
+beforeAll(async () => {
+  database = await testDatabase();
+  store = testStore(database.appUrl);
+});
+afterAll(async () => {
+  await store.end();
+  await database.drop();
+});
+beforeEach(async () => {
+  await database.owner.query('truncate runs cascade');
+  a = await makeWorld(database.owner, 1);
+  b = await makeWorld(database.owner, 1);
+});
+
+const runner = (kinds: Record<string, RunKind>): Runner =>
+  createRunner({
+    store,
+    clock,
+    ids: testIds,
+    log: { info() {}, warn() {}, error() {} },
+    kinds,
+    wake() {},
+    mapped: async () => {},
+  });
+
+async function make(world: World, kind: string): Promise<string> {
+  const run = { id: testIds.uuid(), kind, connectionId: null, title: kind, params: {}, dryRun: false };
+  const more = { actor: 'test', key: null, inverseOf: null, state: 'waiting' as const };
+  now += 1;
+  await store.tenant(world.orgId, (tx) => createRun(tx, world.orgId, { ...run, ...more }, now));
+  return run.id;
+}
+
+async function view(world: World, id: string) {
+  const found = await store.tenant(world.orgId, (tx) => readRun(tx, world.orgId, id, now));
+  if (found === null) throw new Error('no run');
+  return found;
+}
+
+async function until(is: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 1_000; tries += 1) {
+    if (await is()) return;
+    await new Promise((done) => setTimeout(done, 10));
+  }
+  throw new Error('it never came to it');
+}
+
+const atOnce: RunKind = { execute: async () => ({ message: null, errorFile: null }) };
+/** Steps for ever, until it is told to stop. */
+const endless: RunKind = {
+  async execute({ run, store: own, advance }) {
+    const step = { succeeded: 1, failed: 0, unchanged: 0, items: [] };
+    for (;;) {
+      await own.tenant(run.orgId, (tx) => advance(tx, step));
+      await new Promise((done) => setTimeout(done, 5));
+    }
+  },
+};
+const failing = (code: string, message = code): RunKind => ({
+  async execute() {
+    throw Object.assign(new Error(message), { code });
+  },
+});
+
+test('one organization’s many long runs hold up no other organization’s run', async () => {
+  const long = [];
+  for (let n = 0; n < 60; n += 1) long.push(await make(a, 'long'));
+  const short = await make(b, 'short');
+  const running = runner({ long: endless, short: atOnce });
+  running.start();
+  try {
+    await until(async () => (await view(b, short)).state === 'done');
+    expect((await view(a, long[0] ?? '')).state).toBe('running');
+    expect((await view(a, long[59] ?? '')).state).toBe('waiting');
+  } finally {
+    await running.stop();
+  }
+}, 30_000);
+
+test('a runner that stops gives its runs back: the next one goes on at once, where it was', async () => {
+  const id = await make(a, 'long');
+  const first = runner({ long: endless });
+  first.start();
+  await until(async () => (await view(a, id)).done > 2);
+  const begun = performance.now();
+  await first.stop();
+  expect(performance.now() - begun).toBeLessThan(2_000);
+  const left = await view(a, id);
+  expect(left).toMatchObject({ state: 'waiting', taken: 1 });
+  await runner({ long: atOnce }).drain();
+  expect(await view(a, id)).toMatchObject({ state: 'done', taken: 2, done: left.done });
+});
+
+test('a run that was to be cancelled when its holder died never takes another step', async () => {
+  const id = await make(a, 'long');
+  await store.tenant(a.orgId, (tx) => takeRun(tx, a.orgId, id, { holder: testIds.uuid(), now, forMs: 30_000 }));
+  await store.tenant(a.orgId, (tx) => cancelRun(tx, a.orgId, id, now));
+  now += 31_000;
+  await runner({ long: endless }).drain();
+  expect(await view(a, id)).toMatchObject({ state: 'cancelled', done: 0 });
+});
+
+test('a run whose channel never answers says so while it waits, and can be cancelled', async () => {
+  const id = await make(a, 'away');
+  const running = runner({ away: failing('connector.unavailable', 'The shop does not answer.') });
+  await running.drain();
+  expect(await view(a, id)).toMatchObject({ state: 'running', message: 'Waits: The shop does not answer.', taken: 1 });
+  await running.drain();
+  expect((await view(a, id)).taken).toBe(1);
+  await store.tenant(a.orgId, (tx) => cancelRun(tx, a.orgId, id, now));
+  now += 31_000;
+  await running.drain();
+  expect((await view(a, id)).state).toBe('cancelled');
+});
+
+test('a reason that no database can hold ends the run all the same', async () => {
+  const id = await make(a, 'odd');
+  await runner({ odd: failing('import.unreadable', 'Found: s\0ku \uD800') }).drain();
+  expect(await view(a, id)).toMatchObject({ state: 'failed', message: 'Found: sku \uFFFD' });
+});
+
+test('a run that ends its process five times in a row at the same place is given up, one that only waits for its channel is not', async () => {
+  const deadly = await make(a, 'deadly');
+  const away = await make(b, 'away');
+  const running = runner({ deadly: atOnce, away: failing('connector.rate_limited') });
+  for (let time = 1; time <= 5; time += 1) {
+    await store.tenant(a.orgId, (tx) => takeRun(tx, a.orgId, deadly, { holder: testIds.uuid(), now, forMs: 30_000 }));
+    await running.execute(b.orgId, away);
+    now += 31_000;
+  }
+  await running.execute(b.orgId, away);
+  expect((await view(b, away)).state).toBe('running');
+  await running.drain();
+  expect(await view(a, deadly)).toMatchObject({
+    state: 'failed',
+    message: 'Its worker died five times at the same place; it was given up. What was done until then stays done.',
+  });
+});
