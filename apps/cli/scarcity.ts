@@ -94,11 +94,12 @@ export function windowCommands(cli: Cli): void {
           one.samples,
           ms(one.p50Ms),
           ms(one.p99Ms),
+          one.p50OursMs === null ? '' : `${one.p50OursMs} / ${one.p99OursMs} ms`,
           one.canOversell === 0 ? '0' : `${one.canOversell} (${one.sku})`,
           one.overOffered,
         ]);
         for (const line of table(
-          ['channel', 'sales of a day', 'half within', '99 % within', 'can oversell', 'too many now'],
+          ['channel', 'sales of a day', 'half within', '99 % within', 'of it ours', 'can oversell', 'too many now'],
           rows,
         ))
           print(line);

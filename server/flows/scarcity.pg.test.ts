@@ -235,6 +235,9 @@ test('the window of a channel is measured from the sale to its corrected number,
   expect(windows.map(({ connection, ...window }) => [connection, window])).toMatchObject([
     ['amazon', { samples: 0, p50Ms: null, p99Ms: null, canOversell: 0, sku: null, overOffered: 0 }],
     ['shop-a', { samples: 0, p50Ms: null, p99Ms: null, canOversell: 0, sku: null, overOffered: 0 }],
-    ['shop-b', { samples: 3, p50Ms: 60, p99Ms: 80, canOversell: 5, sku: 'MUG', overOffered: 0 }],
+    [
+      'shop-b',
+      { samples: 3, p50Ms: 60, p99Ms: 80, p50OursMs: 55, p99OursMs: 75, canOversell: 5, sku: 'MUG', overOffered: 0 },
+    ],
   ]);
 });
