@@ -22,7 +22,12 @@ export interface ProductUndo {
   variantId: string;
   /** null: the product was new. */
   before: { title: string; barcode: string | null; components: { variantId: string; units: number }[] } | null;
-  after: { title: string | null; barcode: string | null };
+  /** What the file wrote; null: it left that alone. */
+  after: {
+    title: string | null;
+    barcode: string | null;
+    components: { variantId: string; units: number }[] | null;
+  };
 }
 
 export function productSteps(
@@ -72,7 +77,7 @@ async function products(
     const was = before.get(row.sku);
     if (!was || was.components.length === 0) continue;
     await setComponents(tx, orgId, was.id, [], new Date(clock.now()));
-    outcomes[place] = outcomeOf(row, was.id, was);
+    outcomes[place] = outcomeOf(row, was.id, was, []);
   }
   return { outcomes, mapped };
 }
@@ -97,13 +102,18 @@ async function merge(
   };
 }
 
-function outcomeOf(row: ProductRow, variantId: string | undefined, before: Product | undefined): RowOutcome {
+function outcomeOf(
+  row: ProductRow,
+  variantId: string | undefined,
+  before: Product | undefined,
+  components: Product['components'] | null = null,
+): RowOutcome {
   const about = { row: row.row, subject: row.sku };
   if (variantId === undefined) return { ...about, outcome: 'unchanged' };
   const undo: ProductUndo = {
     variantId,
     before: before ? { title: before.title, barcode: before.barcode, components: before.components } : null,
-    after: { title: row.title, barcode: row.barcode },
+    after: { title: row.title === '' ? null : row.title, barcode: row.barcode, components },
   };
   return { ...about, outcome: 'done', undo };
 }
@@ -141,7 +151,7 @@ async function bundle(
     const set = await setComponents(tx, orgId, variantId, components, new Date(clock.now()));
     const outcome = merged.outcomes[place];
     if (set === 'has_stock') refuse(row, 'has stock of its own; count it to 0 first');
-    else if (set === 'changed') outcomes.push(outcomeOf(row, variantId, before.get(row.sku)));
+    else if (set === 'changed') outcomes.push(outcomeOf(row, variantId, before.get(row.sku), components));
     else if (outcome) outcomes.push(outcome);
   }
   return { outcomes, mapped: merged.mapped };

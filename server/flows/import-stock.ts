@@ -11,7 +11,12 @@ import { failedRow, type ImportStep, type RowOutcome, type StepContext, type Sto
 /** Rows in one transaction: large enough that its commit costs little, short enough to hold up no live event. */
 const rowsPerStep = 1_000;
 
-interface LocatedRow extends StockRow {
+/** A record that counts several places is several rows of one number: the first is 0. */
+interface CountedRow extends StockRow {
+  turn: number;
+}
+
+interface LocatedRow extends CountedRow {
   variantId: VariantId;
   locationId: LocationId;
 }
@@ -22,14 +27,19 @@ export function stockSteps(
   context: StepContext,
 ): { unreadable: RowOutcome[]; steps: ImportStep[] } {
   const unreadable: RowOutcome[] = [];
-  const bySku = new Map<string, StockRow[]>();
+  const bySku = new Map<string, CountedRow[]>();
+  let before = 0;
+  let turn = 0;
   for (const row of rows) {
+    turn = row.row === before ? turn + 1 : 0;
+    before = row.row;
     const checked = checkStockRow(row, mode);
     if (!checked.ok) unreadable.push(failedRow(checked.error, row.values.sku ?? ''));
     else {
       const same = bySku.get(checked.value.sku);
-      if (same) same.push(checked.value);
-      else bySku.set(checked.value.sku, [checked.value]);
+      const counted = { ...checked.value, turn };
+      if (same) same.push(counted);
+      else bySku.set(counted.sku, [counted]);
     }
   }
   const steps: ImportStep[] = [];
@@ -38,8 +48,8 @@ export function stockSteps(
   return { unreadable, steps };
 }
 
-function* partsOf(groups: Iterable<StockRow[]>): Generator<StockRow[]> {
-  let part: StockRow[] = [];
+function* partsOf(groups: Iterable<CountedRow[]>): Generator<CountedRow[]> {
+  let part: CountedRow[] = [];
   for (const group of groups) {
     if (part.length > 0 && part.length + group.length > rowsPerStep) {
       yield part;
@@ -52,7 +62,7 @@ function* partsOf(groups: Iterable<StockRow[]>): Generator<StockRow[]> {
 
 async function applyStock(
   tx: Tx,
-  rows: readonly StockRow[],
+  rows: readonly CountedRow[],
   mode: StockMode,
   context: StepContext,
 ): Promise<{ outcomes: RowOutcome[] }> {
@@ -65,7 +75,12 @@ async function applyStock(
   return { outcomes };
 }
 
-async function locate(tx: Tx, orgId: string, rows: readonly StockRow[], outcomes: RowOutcome[]): Promise<LocatedRow[]> {
+async function locate(
+  tx: Tx,
+  orgId: string,
+  rows: readonly CountedRow[],
+  outcomes: RowOutcome[],
+): Promise<LocatedRow[]> {
   const variants = await findVariants(tx, orgId, [...new Set(rows.map(({ sku }) => sku))]);
   const locations = await findLocations(tx, orgId);
   return rows.flatMap((row) => {
@@ -121,7 +136,7 @@ async function postRows(
 
 function toCommand(row: LocatedRow, mode: StockMode, key: string, now: number): Command | null {
   const common = {
-    key: `${key}:${row.row}`,
+    key: `${key}:${row.row}${row.turn === 0 ? '' : `.${row.turn}`}`,
     businessAt: now,
     reason: mode === 'set' ? 'import_count' : 'import',
     variantId: row.variantId,

@@ -54,13 +54,13 @@ const kinds = {
 };
 
 /** @param dieAt the transaction (counted from 1) at which this process dies: before its commit, or right after it */
-function runner(dieAt: { tx: number; after: boolean } | null = null): Runner {
+function runner(dieAt: { tx: number; after: boolean } | null = null, on: Store = store): Runner {
   let count = 0;
   const dying: Store = {
     ...bound(store),
-    async tenant<T>(orgId: string, fn: (tx: Tx) => Promise<T>) {
+    async tenant<T>(orgId: string, fn: (tx: Tx) => Promise<T>, more?: { idempotent?: boolean }) {
       count += 1;
-      if (dieAt === null || count < dieAt.tx) return store.tenant(orgId, fn);
+      if (dieAt === null || count < dieAt.tx) return on.tenant(orgId, fn, more);
       if (dieAt.after && count === dieAt.tx) await store.tenant(orgId, fn);
       throw Object.assign(new Error('killed'), { code: 'store.unavailable' });
     },
@@ -186,6 +186,32 @@ test('killed before or after the commit of any of its steps, a run is taken up a
       expect(found.errorFile).toMatch(/^\/api\/imports\/files\//);
     }
 }, 120_000);
+
+test('steps whose commits nobody answered are tried again and counted once, in an import and in its undo', async () => {
+  await products(450);
+  /** Every transaction that may be repeated is committed, and then tried again as if its answer had been lost. */
+  const forgetful: Store = {
+    ...bound(store),
+    async tenant<T>(orgId: string, fn: (tx: Tx) => Promise<T>, more?: { idempotent?: boolean }) {
+      const first = await store.tenant(orgId, fn, more);
+      return more?.idempotent ? store.tenant(orgId, fn, more) : first;
+    },
+  };
+  const taken = async (id: string) => {
+    for (let round = 0; round < 8; round += 1) {
+      await runner(null, round < 6 ? forgetful : store).execute(world.orgId, id);
+      now += 60_000;
+    }
+    const { state, total, succeeded, failed } = await view(id);
+    return { state, total, succeeded, failed };
+  };
+  const id = await make('import-stock', stockCsv(450, 3));
+  expect(await taken(id)).toEqual({ state: 'done', total: 450, succeeded: 441, failed: 9 });
+  expect(await movements()).toBe(441);
+  expect(await taken(await undo(id, 'import-stock'))).toEqual({ state: 'done', total: 441, succeeded: 441, failed: 0 });
+  expect(await movements()).toBe(882);
+  expect(await sellable()).toEqual({});
+}, 30_000);
 
 test('a run left by a dead holder is stuck until its lease has run out, then one of two runners has it', async () => {
   await products(1);

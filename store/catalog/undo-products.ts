@@ -8,28 +8,60 @@ interface Fields {
   components: { variantId: string; units: number }[];
 }
 
-/**
- * @param before null: the product was new, and goes when nothing refers to it
- * @param after what the file wrote; null = it wrote nothing
- * @returns null: done; else why not
- */
+interface Written {
+  variantId: string;
+  /** null: the product was new, and goes when nothing refers to it. */
+  before: Fields | null;
+  /** What the file wrote; null: it left that alone. */
+  after: { [Field in keyof Fields]: Fields[Field] | null };
+}
+
+const changedSince = 'was changed since, or is gone';
+/** Order of parts and of keys does not matter. */
+const same = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b);
+const canonical = (value: unknown): string =>
+  JSON.stringify(
+    Array.isArray(value) ? value.map(({ variantId, units }) => `${variantId}:${units}`).toSorted() : value,
+  );
+
+/** What the file wrote becomes what it was, all or nothing; what others wrote stays. @returns null: done; else why not */
 export async function takeBackProduct(
   tx: Tx,
   orgId: string,
-  variantId: string,
-  before: Fields | null,
-  after: { title: string | null; barcode: string | null },
+  { variantId, before, after }: Written,
   now: Date,
 ): Promise<string | null> {
   if (before === null) return remove(tx, orgId, variantId);
-  const { rowCount } = await tx.query(
-    `update variants set title = $3, barcode = $4, updated_at = $7 where org_id = $1 and id = $2
-       and ($5::text is null or $5 = '' or title = $5) and ($6::text is null or barcode is not distinct from $6)`,
-    [orgId, variantId, before.title, before.barcode, after.title, after.barcode, now],
+  const found = await readFields(tx, orgId, variantId);
+  if (found === null) return changedSince;
+  const wrote = (field: keyof Fields): boolean => after[field] != null && !same(after[field], before[field]);
+  const fields = (['title', 'barcode', 'components'] as const).filter(wrote);
+  if (fields.some((field) => !same(found[field], after[field]) && !same(found[field], before[field])))
+    return changedSince;
+  if (fields.includes('components')) {
+    const set = await setComponents(tx, orgId, variantId, before.components, now);
+    if (set === 'has_stock') return 'has stock of its own by now; it cannot be a bundle again';
+  }
+  const { title, barcode } = { ...found, ...Object.fromEntries(fields.map((field) => [field, before[field]])) };
+  await tx.query('update variants set title = $3, barcode = $4, updated_at = $5 where org_id = $1 and id = $2', [
+    orgId,
+    variantId,
+    title,
+    barcode,
+    now,
+  ]);
+  return null;
+}
+
+async function readFields(tx: Tx, orgId: string, variantId: string): Promise<Fields | null> {
+  const { rows } = await tx.query<Fields>(
+    `select title, barcode, coalesce((
+       select jsonb_agg(jsonb_build_object('variantId', b.component_id, 'units', b.units))
+       from bundle_components b where b.org_id = v.org_id and b.variant_id = v.id and b.valid_to is null), '[]') as components
+     from variants v where org_id = $1 and id = $2 for no key update`,
+    [orgId, variantId],
   );
-  if (rowCount === 0) return 'was changed since, or is gone';
-  const set = await setComponents(tx, orgId, variantId, before.components, now);
-  return set === 'has_stock' ? 'has stock of its own by now; it cannot be a bundle again' : null;
+  return rows[0] ?? null;
 }
 
 /** Goes with its own bundle rows; anything else that refers to it keeps it. */

@@ -48,6 +48,7 @@ export interface RunItem {
   field: string | null;
   value: string | null;
   reason: string | null;
+  /** What an inverse run needs; null: nothing to take back. */
   undo: unknown;
 }
 
@@ -173,14 +174,16 @@ export async function holdRun(tx: Tx, run: HeldRun, leaseUntil: number): Promise
 
 /**
  * What a step came to, in the step's own transaction.
- * @throws StoreError store.mismatch when the lease is gone: the step is rolled back
+ * @throws StoreError store.mismatch when the lease is gone, or the step is done already (its commit's answer was lost): it is
+ *   rolled back
  */
 export async function advanceRun(tx: Tx, run: HeldRun, step: Step): Promise<void> {
   const { rows } = await tx.query(
     `update runs set succeeded = succeeded + $4, failed = failed + $5, unchanged = unchanged + $6,
        mark = case when $9::int is not null then (case jsonb_typeof(mark) when 'array' then mark else '[]' end) || to_jsonb($9::int) else $7 end,
        total = coalesce($8, total), deaths = 0, version = version + 1
-     where org_id = $1 and id = $2 and holder = $3 and state = 'running' returning 1`,
+     where org_id = $1 and id = $2 and holder = $3 and state = 'running'
+       and ($7::jsonb = 'null' or mark <> $7) and ($9::int is null or not mark @> to_jsonb($9::int)) returning 1`,
     [
       run.orgId,
       run.id,
@@ -193,7 +196,8 @@ export async function advanceRun(tx: Tx, run: HeldRun, step: Step): Promise<void
       step.markAlso ?? null,
     ],
   );
-  if (rows.length === 0) throw new StoreError('store.mismatch', 'another process works on this run now');
+  if (rows.length === 0)
+    throw new StoreError('store.mismatch', 'another process works on this run now, or this step is done');
   await addItems(tx, run, step.items);
   await announceRun(tx, run.orgId, run.id);
 }
@@ -203,9 +207,19 @@ async function addItems(tx: Tx, run: HeldRun, items: readonly RunItem[]): Promis
   await tx.query(
     {
       name: 'run_items_add',
-      text: `insert into run_items (org_id, run_id, item, outcome, subject, field, value, reason, undo)
-       select $1, $2, * from unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::jsonb[])
-       on conflict (org_id, run_id, item) do nothing`,
+      // A record may say several things: it failed if any of them did, and all that were done can be taken back.
+      text: `insert into run_items as had (org_id, run_id, item, outcome, subject, field, value, reason, undo)
+       select $1, $2, item, case when bool_or(outcome = 'failed') then 'failed' else 'done' end, min(subject),
+         (array_agg(field order by outcome desc))[1], (array_agg(value order by outcome desc))[1],
+         (array_agg(reason order by outcome desc))[1], jsonb_agg(undo) filter (where undo is not null)
+       from unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::jsonb[])
+         as told (item, outcome, subject, field, value, reason, undo)
+       group by item
+       on conflict (org_id, run_id, item) do update set
+         outcome = case when 'failed' in (had.outcome, excluded.outcome) then 'failed' else 'done' end,
+         field = coalesce(had.field, excluded.field), value = coalesce(had.value, excluded.value),
+         reason = coalesce(had.reason, excluded.reason),
+         undo = nullif(coalesce(had.undo, '[]') || coalesce(excluded.undo, '[]'), '[]')`,
     },
     [
       run.orgId,
@@ -345,17 +359,17 @@ export async function readRunFile(tx: Tx, orgId: string, runId: string, part: nu
   return rows[0]?.content ?? null;
 }
 
-/** Items that changed something, last first, from below `before`: what an inverse run takes back. */
+/** Items that changed something (`undo`: each change), last first, from below `before`: what an inverse run takes back. */
 export async function readUndo(
   tx: Tx,
   orgId: string,
   runId: string,
   before: number | null,
   limit: number,
-): Promise<{ item: number; subject: string; undo: unknown }[]> {
-  const { rows } = await tx.query<{ item: number; subject: string; undo: unknown }>(
-    `select item, subject, undo from run_items
-     where org_id = $1 and run_id = $2 and outcome = 'done' and ($3::int is null or item < $3) order by item desc limit $4`,
+): Promise<{ item: number; subject: string; undo: unknown[] }[]> {
+  const { rows } = await tx.query<{ item: number; subject: string; undo: unknown[] }>(
+    `select item, subject, case jsonb_typeof(undo) when 'array' then undo else jsonb_build_array(undo) end as undo from run_items
+     where org_id = $1 and run_id = $2 and undo is not null and ($3::int is null or item < $3) order by item desc limit $4`,
     [orgId, runId, before, limit],
   );
   return rows;
@@ -375,10 +389,10 @@ export async function readFailed(
   return rows;
 }
 
-/** Items that changed something. */
+/** Items that changed something and can be taken back. */
 export async function countDone(tx: Tx, orgId: string, runId: string): Promise<number> {
   const { rows } = await tx.query<{ n: number }>(
-    `select count(*)::int as n from run_items where org_id = $1 and run_id = $2 and outcome = 'done'`,
+    `select count(*)::int as n from run_items where org_id = $1 and run_id = $2 and undo is not null`,
     [orgId, runId],
   );
   return rows[0]?.n ?? 0;

@@ -5,6 +5,8 @@
  *   products   title, barcode and parts as they were; refused where somebody changed them since; a product that was new goes
  *              when nothing refers to it
  *   mapping    the listing stands for what it stood for; refused where it was mapped anew since
+ *
+ * An undoing that was cancelled may be asked for again: what it took back stays so, once (the effect keys are of the import's).
  */
 import { OrgId } from '#core/ids.ts';
 import type { Command } from '#core/stock/movement.ts';
@@ -22,7 +24,8 @@ const itemsPerStep = 200;
 interface Item {
   item: number;
   subject: string;
-  undo: unknown;
+  /** Each change of it. */
+  undo: unknown[];
 }
 /** Null: taken back; else why not. */
 type Refusal = string | null;
@@ -45,6 +48,7 @@ export function undoImport(options: { compareAndSetOf(platform: string): boolean
           run.orgId,
           async (tx) => {
             const items = await readUndo(tx, run.orgId, of, before, itemsPerStep);
+            if (items.length === 0 && before !== null) return null;
             const refusals = await takeBack(tx, context, kind, items, options);
             const refused = items.flatMap((item, place) => failed(item, refusals[place] ?? null));
             const mark = items.at(-1)?.item ?? before;
@@ -74,49 +78,61 @@ async function takeBack(
   items: readonly Item[],
   options: { compareAndSetOf(platform: string): boolean },
 ): Promise<Refusal[]> {
-  const { run, clock, ids } = context;
+  const { run, clock } = context;
   if (kind === 'import-stock') return stockBack(tx, context, items);
   const refusals: Refusal[] = [];
   for (const { undo } of items) {
-    if (kind === 'import-products') {
-      const { variantId, before, after } = undo as ProductUndo;
-      refusals.push(await takeBackProduct(tx, run.orgId, variantId, before, after, new Date(clock.now())));
-    } else {
-      const { before, after, ...mapping } = undo as MappingUndo;
-      const now = await currentMapping(tx, run.orgId, mapping.listingId);
-      if (now === undefined) refusals.push('the listing is gone');
-      else if (now !== after) refusals.push('was mapped anew since');
-      else {
-        const step = { orgId: run.orgId, actor: run.actor, key: '', clock, ids, ...options };
-        refusals.push(await map(tx, step, { ...mapping, before: after, after: before }));
-      }
-    }
+    const reasons: Refusal[] = [];
+    for (const change of undo.toReversed())
+      reasons.push(
+        kind === 'import-products'
+          ? await takeBackProduct(tx, run.orgId, change as ProductUndo, new Date(clock.now()))
+          : await mappingBack(tx, context, change as MappingUndo, options),
+      );
+    refusals.push(reasons.find((reason) => reason !== null) ?? null);
   }
   return refusals;
 }
 
+async function mappingBack(
+  tx: Tx,
+  { run, clock, ids }: RunContext,
+  { before, after, ...mapping }: MappingUndo,
+  options: { compareAndSetOf(platform: string): boolean },
+): Promise<Refusal> {
+  const now = await currentMapping(tx, run.orgId, mapping.listingId);
+  if (now === undefined) return 'the listing is gone';
+  if (now === before) return null;
+  if (now !== after) return 'was mapped anew since';
+  const step = { orgId: run.orgId, actor: run.actor, key: '', clock, ids, ...options };
+  return map(tx, step, { ...mapping, before: after, after: before });
+}
+
 async function stockBack(tx: Tx, { run, clock, ids }: RunContext, items: readonly Item[]): Promise<Refusal[]> {
-  const commands = items.map(({ item, undo }): Command | null => {
-    const { variantId, locationId, units } = undo as StockUndo;
-    if (units === 0) return null;
-    const common = { key: `run:${run.id}:${item}`, businessAt: clock.now(), reason: 'import_undone' };
-    return {
-      ...common,
-      kind: 'adjust',
-      variantId: variantId as Command extends { variantId: infer V } ? V : never,
-      locationId: locationId as Command extends { locationId: infer L } ? L : never,
-      change: -units,
-      fact: false,
-    } as Command;
-  });
-  const real = commands.filter((command) => command !== null);
-  const posted =
-    real.length === 0 ? [] : await post(tx, OrgId(run.orgId), real, { actor: run.actor, now: clock.now(), ids });
-  let next = 0;
-  return commands.map((command) => {
-    const answer = command === null ? null : posted[next++];
-    if (answer?.kind !== 'insufficient') return null;
+  const commands = items.flatMap(({ item, undo }, place) =>
+    (undo as StockUndo[]).toReversed().flatMap(({ variantId, locationId, units }, turn) => {
+      if (units === 0) return [];
+      const command = {
+        kind: 'adjust',
+        key: `undo:${run.inverseOf}:${item}${turn === 0 ? '' : `.${turn}`}`,
+        businessAt: clock.now(),
+        reason: 'import_undone',
+        variantId,
+        locationId,
+        change: -units,
+        fact: false,
+      } as Command;
+      return [{ place, command }];
+    }),
+  );
+  const refusals = items.map((): Refusal => null);
+  if (commands.length === 0) return refusals;
+  const all = commands.map(({ command }) => command);
+  const posted = await post(tx, OrgId(run.orgId), all, { actor: run.actor, now: clock.now(), ids });
+  for (const [at, answer] of posted.entries()) {
+    if (answer.kind !== 'insufficient') continue;
     const missing = answer.missing.reduce((sum, entry) => sum + entry.missing, 0);
-    return `${missing} of its units are sold, held or moved by now`;
-  });
+    refusals[commands[at]?.place ?? 0] = `${missing} of its units are sold, held or moved by now`;
+  }
+  return refusals;
 }
