@@ -11,6 +11,7 @@
  */
 import type { Connector } from '#connectors/kit/ports.ts';
 import { AssertionFault, StoreError } from '#core/errors.ts';
+import { type Failure, retryOf } from '#core/failure/retry.ts';
 import { type FoldedEvent, foldOrder } from '#core/order/fold.ts';
 import type { IncomingOrder } from '#core/order/order.ts';
 import { type Alert, raiseAlerts, resolveAlerts } from '#store/attention/alerts.ts';
@@ -29,9 +30,9 @@ import { recordObservations } from '#store/listings/observations.ts';
 import { setConnectionState } from '#store/listings/states.ts';
 import { orderIdentity } from '#store/orders/write.ts';
 import type { Tx } from '#store/tx.ts';
+import { failureOf } from './failure.ts';
 import type { FetchWork } from './fetch-order.ts';
 import { importOrders, type OrderGroup, type OrderOutcome } from './import-order.ts';
-import { failureOf, retryOf } from './inbox-retry.ts';
 import type { IntakeOptions } from './intake.ts';
 import { createPulse, type Pulse } from './pulse.ts';
 import { split } from './receive-event.ts';
@@ -254,7 +255,7 @@ async function applyKeys(tx: Tx, keys: readonly SequenceKey[], options: DrainOpt
   }
   await applyStock(tx, stock, batch, options, now);
   await settleFailures(tx, failures, options);
-  await settleRows(tx, batch.settlements);
+  await settleRows(tx, batch.settlements, now);
   await closeAlerts(tx, [...closed, ...healed(rows, batch.settlements)], now);
   options.metrics?.applied?.('dead', failures.length);
   await options.hooks?.beforeCommit?.(keys.length);
@@ -470,34 +471,47 @@ async function settleFailures(
   failures: readonly { row: WaitingRow; error: unknown }[],
   options: DrainOptions,
 ): Promise<number> {
-  const now = options.clock.now();
-  const settlements: Settlement[] = [];
-  let dead = 0;
-  for (const { row, error } of failures) {
-    const retry = retryOf(error, row, { now, retryMs: options.retryMs ?? 1_000, chance: options.random.next() });
-    const { code, message } = failureOf(error);
-    settlements.push({
+  const { clock, random, retryMs = 1_000 } = options;
+  const now = clock.now();
+  const judged = failures.map(({ row, error }) => {
+    const failure = failureOf(error);
+    return { row, failure, retry: retryOf(failure, row, { now, retryMs, chance: random.next() }) };
+  });
+  const settlements = judged.map(
+    ({ row, failure, retry }): Settlement => ({
       orgId: row.orgId,
       id: row.id,
       state: retry.kind === 'dead' ? 'dead' : 'waiting',
       at: retry.kind === 'dead' ? now : retry.at,
       attempts: retry.attempts,
       repeats: retry.repeats,
-      errorCode: code,
-      error: message,
-    });
-    if (retry.kind !== 'dead') continue;
-    dead += 1;
-    const alert: Alert = {
+      failingSince: retry.failingSince,
+      errorCode: failure.code,
+      error: failure.message,
+    }),
+  );
+  await settleRows(tx, settlements, now);
+  const dead = judged.filter(({ retry }) => retry.kind === 'dead');
+  for (const [orgId, group] of Map.groupBy(dead, ({ row }) => row.orgId)) await tellDead(tx, orgId, group, options);
+  return dead.length;
+}
+
+/** A person is told of each row that died. */
+export async function tellDead(
+  tx: Tx,
+  orgId: string,
+  dead: readonly { row: WaitingRow; failure: Failure }[],
+  { ids, clock }: Pick<DrainOptions, 'ids' | 'clock'>,
+): Promise<void> {
+  const alerts = dead.map(
+    ({ row, failure }): Alert => ({
       kind: DEAD_LETTER,
-      message: `An event of ${row.kind} ${row.externalId} (${row.topic}) could not be applied: ${message}. Later events of it are; look at the dead letter and retry or discard it.`,
+      message: `An event of ${row.kind} ${row.externalId} (${row.topic}) could not be applied: ${failure.message}. Later events of it are; look at the dead letter and retry or discard it.`,
       subject: { kind: 'dead_letter', id: row.id },
-      details: { connectionId: row.connectionId, code },
-    };
-    await raiseAlerts(tx, row.orgId, [alert], { ids: options.ids, now });
-  }
-  await settleRows(tx, settlements);
-  return dead;
+      details: { connectionId: row.connectionId, code: failure.code },
+    }),
+  );
+  await raiseAlerts(tx, orgId, alerts, { ids, now: clock.now() });
 }
 
 /** Of a key that failed alone: the row whose version would be applied next; all when none holds a version. */

@@ -9,17 +9,21 @@
  *
  *   connection_pause, listing_pause → resumed, unless the pause was prolonged meanwhile
  *
- * A row stays until it was served; a failure puts it off, so that one bad row never stops the others.
+ * A row stays until it was served; a failure puts it off, so that one bad row never stops the others; one that fails for
+ * good (core/failure/retry.ts) is a dead letter.
  */
 import type { Clock, Ids } from '#core/effects.ts';
+import { type Failure, retryOf } from '#core/failure/retry.ts';
 import type { HoldId, OrgId } from '#core/ids.ts';
+import { raiseAlerts } from '#store/attention/alerts.ts';
 import { serveFreshness } from '#store/catalog/freshness.ts';
 import { post } from '#store/ledger/post.ts';
 import { endPause } from '#store/listings/halts.ts';
 import { settleStockSweep, sweepLookMs } from '#store/listings/sweeps.ts';
-import { clearDue, type DueRow, dueNow, postponeDue } from '#store/listings/system.ts';
-import type { Store } from '#store/tx.ts';
+import { clearDue, type DueRow, dueNow, failDue, failedDue, postponeDue } from '#store/listings/system.ts';
+import type { Store, Tx } from '#store/tx.ts';
 import { serveDrift } from './drift.ts';
+import { failureOf } from './failure.ts';
 import type { ConnectionRef, FlowLog } from './publisher-types.ts';
 
 const atOnce = 200;
@@ -42,16 +46,44 @@ export async function serveDue(options: DueOptions): Promise<number> {
     try {
       await serve(options, row);
     } catch (error) {
-      log.error(
-        { ...row, error: error instanceof Error ? error.message : String(error) },
-        'A due row could not be served; it is put off.',
-      );
-      await store.tenant(row.orgId, (tx) =>
-        postponeDue(tx, row.orgId, row.kind, row.subjectId, clock.now() + putOffMs),
-      );
+      await putOff(options, row, error);
     }
   }
   return rows.length;
+}
+
+/** By the table of failures (core/failure/retry.ts); one that failed for good is a dead letter. */
+async function putOff({ store, clock, ids, log }: DueOptions, row: DueRow, error: unknown): Promise<void> {
+  const failure = failureOf(error);
+  const now = clock.now();
+  const isDead = await store.tenant(row.orgId, async (tx) => {
+    const before = await failedDue(tx, row.orgId, row.kind, row.subjectId);
+    if (before === null) return false;
+    const retry = retryOf(failure, before, { now, retryMs: putOffMs / 2, chance: 0.5 });
+    const { attempts, repeats, failingSince } = retry;
+    const until = retry.kind === 'dead' ? null : retry.at;
+    const failed = { attempts, repeats, failingSince, code: failure.code, error: failure.message, until, now };
+    await failDue(tx, row.orgId, row, failed);
+    if (until === null) await tellDeadDue(tx, row, failure, { ids, now });
+    return until === null;
+  });
+  log.error({ ...row, ...failure, dead: isDead }, 'A due row could not be served.');
+}
+
+async function tellDeadDue(
+  tx: Tx,
+  { orgId, kind, subjectId }: DueRow,
+  { code, message }: Failure,
+  raising: { ids: Ids; now: number },
+): Promise<void> {
+  const id = `due:${kind}:${subjectId}`;
+  const alert = {
+    kind: 'dead_letter' as const,
+    message: `What was due for ${kind.replaceAll('_', ' ')} ${subjectId} failed again and again: ${message}. It waits for a person: look at the dead letter and retry or discard it.`,
+    subject: { kind: 'dead_letter', id },
+    details: { code },
+  };
+  await raiseAlerts(tx, orgId, [alert], raising);
 }
 
 async function serve(options: DueOptions, row: DueRow): Promise<void> {

@@ -9,11 +9,12 @@
  */
 import { createHash } from 'node:crypto';
 import { ConnectorError } from '#core/errors.ts';
+import { retryOf } from '#core/failure/retry.ts';
 import type { SequenceKey, WaitingRow } from '#store/inbox/claim.ts';
 import { insertDeliveries, type NewDelivery } from '#store/inbox/insert.ts';
 import { type Settlement, settleRows } from '#store/inbox/settle.ts';
-import { markUnauthorized } from './drain-inbox.ts';
-import { failureOf, retryOf } from './inbox-retry.ts';
+import { markUnauthorized, tellDead } from './drain-inbox.ts';
+import { failureOf } from './failure.ts';
 import type { IntakeOptions } from './intake.ts';
 import type { ConnectionRef } from './publisher-types.ts';
 import { correlationsOf, tracing } from './tracing.ts';
@@ -84,6 +85,7 @@ export function createFetcher(options: FetcherOptions) {
       await settleRows(
         tx,
         work.rows.map((row) => answered(row, work.known, body !== null)),
+        clock.now(),
       );
     });
     if (body !== null) options.onStored();
@@ -143,6 +145,7 @@ export function createFetcher(options: FetcherOptions) {
         settleRows(
           tx,
           rows.map((row): Settlement => ({ orgId: row.orgId, id: row.id, state: 'waiting', at })),
+          at,
         ),
       );
       return;
@@ -161,17 +164,21 @@ export function createFetcher(options: FetcherOptions) {
       if (error instanceof ConnectorError && error.code === 'connector.unauthorized') {
         await markUnauthorized(tx, key.orgId, key.connectionId, 'The channel refuses our access.', options);
       }
-      await settleRows(
+      const settlements = rows.map((row) => again(row, error));
+      await settleRows(tx, settlements, clock.now());
+      const dead = rows.filter(({ id }) => settlements.some((one) => one.id === id && one.state === 'dead'));
+      await tellDead(
         tx,
-        rows.map((row) => again(row, error)),
+        key.orgId,
+        dead.map((row) => ({ row, failure })),
+        options,
       );
     });
   }
 
-  /** A read never kills the row: what is unreadable today is asked for again, at longest every five minutes, ten times. */
   function again(row: WaitingRow, error: unknown): Settlement {
     const now = clock.now();
-    const retry = retryOf(error, row, { now, retryMs, chance: random.next() });
+    const retry = retryOf(failureOf(error), row, { now, retryMs, chance: random.next() });
     const { code, message } = failureOf(error);
     const base = {
       orgId: row.orgId,
@@ -180,6 +187,7 @@ export function createFetcher(options: FetcherOptions) {
       repeats: retry.repeats,
       errorCode: code,
       error: message,
+      failingSince: retry.failingSince,
     };
     return retry.kind === 'dead' ? { ...base, state: 'dead', at: now } : { ...base, state: 'waiting', at: retry.at };
   }

@@ -6,7 +6,7 @@ import type { QueueMessage } from '#connectors/kit/ports.ts';
 import { ConnectorError } from '#core/errors.ts';
 import { listLiveConnections } from '#store/connections/sweeps.ts';
 import { markUnauthorized } from './drain-inbox.ts';
-import { failureOf } from './inbox-retry.ts';
+import { failureOf } from './failure.ts';
 import type { IntakeOptions } from './intake.ts';
 import type { ConnectionRef } from './publisher-types.ts';
 import type { Delivery, Received } from './receive-event.ts';

@@ -20,8 +20,8 @@ import {
 import { askWatch } from '#store/connections/watches.ts';
 import { knownVersions } from '#store/orders/load.ts';
 import { markUnauthorized } from './drain-inbox.ts';
+import { failureOf } from './failure.ts';
 import { completeUnmapped, contentHashOf } from './import-order.ts';
-import { failureOf } from './inbox-retry.ts';
 import type { IntakeOptions } from './intake.ts';
 import type { ConnectionRef, OpenedConnection } from './publisher-types.ts';
 import type { Delivery, Received } from './receive-event.ts';

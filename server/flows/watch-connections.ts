@@ -16,7 +16,7 @@ import {
   takeWatch,
   type WatchKind,
 } from '#store/connections/watches.ts';
-import { failureOf } from './inbox-retry.ts';
+import { failureOf } from './failure.ts';
 import type { IntakeOptions } from './intake.ts';
 import type { ConnectionRef, OpenedConnection } from './publisher-types.ts';
 

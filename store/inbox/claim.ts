@@ -21,6 +21,8 @@ export interface WaitingRow extends SequenceKey {
   attempts: number;
   repeats: number;
   error: string | null;
+  /** Unix ms of the first failure of this series. */
+  failingSince: number | null;
   /** A read was asked for on its behalf, and until `nextAt` someone may be at it. */
   fetching: boolean;
   nextAt: number;
@@ -85,7 +87,7 @@ export async function loadWaiting(tx: Tx, keys: readonly SequenceKey[]): Promise
     `select i.* from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) as k (org_id, connection_id, kind, external_id)
         cross join lateral (
           select w.org_id as "orgId", w.id, w.connection_id as "connectionId", w.kind, w.external_id as "externalId", w.topic, w.source, w.body,
-            w.received_at as "receivedAt", w.attempts, w.repeats, w.error, w.fetching, w.next_at as "nextAt", w.correlation_id as "correlationId", w.state
+            w.received_at as "receivedAt", w.attempts, w.repeats, w.error, extract(epoch from w.failing_since)::float8 * 1000 as "failingSince", w.fetching, w.next_at as "nextAt", w.correlation_id as "correlationId", w.state
           from inbox w
           where w.org_id is not distinct from k.org_id and w.connection_id = k.connection_id and w.kind = k.kind and w.external_id = k.external_id and w.state in ('waiting', 'dead')
           order by w.received_at, w.id limit ${ROWS_PER_KEY}) i where i.state = 'waiting'`,

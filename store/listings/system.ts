@@ -63,9 +63,62 @@ export async function postponeDue(
   ifDueBy = until,
 ): Promise<void> {
   await tx.query(
-    `update due set due_at = to_timestamp($4::float8 / 1000.0)
+    `update due set due_at = to_timestamp($4::float8 / 1000.0), attempts = 0, repeats = 0, failing_since = null, error_code = null, error = null
      where org_id = $1 and kind = $2 and subject_id = $3 and due_at <= to_timestamp($5::float8 / 1000.0)`,
     [orgId, kind, subjectId, until, ifDueBy],
+  );
+}
+
+export interface FailedDue {
+  attempts: number;
+  repeats: number;
+  error: string | null;
+  failingSince: number | null;
+}
+
+/** How often the row has failed so far; a row that was served begins anew. */
+export async function failedDue(tx: Tx, orgId: string, kind: string, subjectId: string): Promise<FailedDue | null> {
+  const { rows } = await tx.query<FailedDue>(
+    `select attempts, repeats, error, extract(epoch from failing_since)::float8 * 1000 as "failingSince"
+     from due where org_id = $1 and kind = $2 and subject_id = $3 for update`,
+    [orgId, kind, subjectId],
+  );
+  return rows[0] ?? null;
+}
+
+/** It failed once more: put off to `until` (null: for good, until a person or whoever makes it due anew says otherwise). */
+export async function failDue(
+  tx: Tx,
+  orgId: string,
+  row: { kind: string; subjectId: string },
+  failed: {
+    attempts: number;
+    repeats: number;
+    failingSince: number;
+    code: string;
+    error: string;
+    until: number | null;
+    now: number;
+  },
+): Promise<void> {
+  await tx.query(
+    `update due set due_at = case when $9::float8 is null then 'infinity' else to_timestamp($9 / 1000.0) end,
+       attempts = $4, repeats = $5, failing_since = to_timestamp($6::float8 / 1000.0), error_code = $7, error = $8,
+       failures = case when jsonb_array_length(failures) >= 10 then failures - 1 else coalesce(failures, '[]') end
+         || jsonb_build_object('at', to_timestamp($10::float8 / 1000.0), 'code', $7::text, 'error', left($8::text, 500))
+     where org_id = $1 and kind = $2 and subject_id = $3`,
+    [
+      orgId,
+      row.kind,
+      row.subjectId,
+      failed.attempts,
+      failed.repeats,
+      failed.failingSince,
+      failed.code,
+      failed.error,
+      failed.until,
+      failed.now,
+    ],
   );
 }
 
