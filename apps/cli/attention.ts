@@ -1,16 +1,8 @@
-/** alerts, dead-letters: what a person must know, and what waits for one. */
+/** alerts: what a person must know. */
 import { type Command, Option } from 'commander';
 import { alertKindFacts } from '#store/attention/kinds.ts';
 import type { Tx } from '#store/tx.ts';
-import {
-  type AlertItem,
-  type DeadLetter,
-  discardDeadLetter,
-  markAlertRead,
-  readAlerts,
-  readDeadLetters,
-  retryDeadLetter,
-} from '#store/views/attention.ts';
+import { type AlertItem, markAlertRead, readAlerts } from '#store/views/attention.ts';
 import { type Cli, examples, type Invocation } from './cli.ts';
 import { count, table, unknown, usage } from './output.ts';
 import type { Session } from './session.ts';
@@ -18,7 +10,6 @@ import { isUuid, wholeNumber } from './values.ts';
 
 export function attentionCommands(cli: Cli): void {
   alertCommands(cli);
-  deadLetterCommands(cli);
 }
 
 const kindsOf = (items: readonly AlertItem[]) =>
@@ -87,61 +78,6 @@ function alertCommands(cli: Cli): void {
         all,
         act: (tx, orgId, id) => markAlertRead(tx, orgId, id, session.clock.now()),
       }),
-  );
-}
-
-function deadLetterCommands(cli: Cli): void {
-  const dead = cli.program
-    .command('dead-letters')
-    .description('events that could not be applied and wait for a person');
-  cli.withSession<ListOptions>(
-    limitOption(dead.command('list'))
-      .description('dead letters, newest first, with why')
-      .addHelpText('after', examples('dead-letters list', 'dead-letters list --json')),
-    async (session, { options, output }) => {
-      const { id } = session.organization();
-      const { items, next } = await session.store.tenant(id, (tx) =>
-        readDeadLetters(tx, id, { search: null, limit: options.limit, after: null }),
-      );
-      output.result({ items, more: next !== null }, (print) => {
-        const rows = items.map((letter) => [
-          letter.receivedAt.slice(0, 19),
-          letter.topic,
-          letter.externalId,
-          letter.attempts,
-          letter.reason ?? letter.errorCode,
-          letter.id,
-        ]);
-        for (const line of table(['received', 'topic', 'about', 'tries', 'why', 'id'], rows, 80)) print(line);
-        if (items.length === 0) print('None: everything that came in is applied.');
-        if (next !== null) print('There are more: --limit');
-      });
-    },
-  );
-  const all = async (session: Session, orgId: string): Promise<string[]> => {
-    const { items } = await session.store.tenant(orgId, (tx) =>
-      readDeadLetters(tx, orgId, { search: null, limit: 1_000, after: null }),
-    );
-    return items.map(({ id }: DeadLetter) => id);
-  };
-  cli.withSession<{ all?: boolean }>(
-    dead
-      .command('retry')
-      .argument('[id...]')
-      .option('--all', 'all of them')
-      .description('try again; a running server does it at once')
-      .addHelpText('after', examples('dead-letters retry 0192f1c2-…', 'dead-letters retry --all')),
-    (session, invocation) =>
-      decide(session, invocation, { what: 'dead letter', done: 'retried', all, act: retryDeadLetter }),
-  );
-  cli.withSession<{ all?: boolean }>(
-    dead
-      .command('discard')
-      .argument('[id...]')
-      .option('--all', 'all of them')
-      .description('give up on them: they stay stored and are never applied'),
-    (session, invocation) =>
-      decide(session, invocation, { what: 'dead letter', done: 'discarded', all, act: discardDeadLetter }),
   );
 }
 

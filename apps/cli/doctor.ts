@@ -8,8 +8,9 @@ import { type Config, ConfigError } from '#server/config.ts';
 import { listConnections } from '#store/connections/connections.ts';
 import { readFitness } from '#store/fitness.ts';
 import { verify } from '#store/ledger/verify.ts';
-import { readAlerts, readDeadLetters } from '#store/views/attention.ts';
+import { readAlerts } from '#store/views/attention.ts';
 import { readConnections } from '#store/views/connections.ts';
+import { readDeadLetters } from '#store/views/letters.ts';
 import { readSuspects } from '#store/views/suspects.ts';
 import { type Cli, describe, examples } from './cli.ts';
 import { bad, type Finding, good, judgeFitness, judgeStart, judgeSuspect } from './diagnosis.ts';
@@ -188,7 +189,7 @@ async function checkOrganization(session: Session, { id, slug }: { id: string; s
   const { connections, alerts, dead } = await store.tenant(id, async (tx) => ({
     connections: await readConnections(tx, id, null),
     alerts: await readAlerts(tx, id, { unread: true, severity: 'critical', search: null, limit: 1, after: null }),
-    dead: await readDeadLetters(tx, id, { search: null, limit: 100, after: null }),
+    dead: await readDeadLetters(tx, id, { limit: 100, after: null }),
   }));
   const verdict = await store.readOnly(id, (tx) => verify(tx, id));
   const suspects = await store.tenant(id, (tx) => readSuspects(tx, id, ['shopify']));

@@ -10,6 +10,7 @@ import { explainCommands } from './explain.ts';
 import { feedCommands } from './feeds.ts';
 import { fileCommands } from './files.ts';
 import { freshnessCommands } from './freshness.ts';
+import { letterCommands } from './letters.ts';
 import { maintenanceCommands } from './maintenance.ts';
 import { operationCommands } from './operation.ts';
 import type { Streams } from './output.ts';
@@ -45,6 +46,7 @@ export function createSyncState(version: string, streams: Streams): ParsedCli {
   statusCommands(cli);
   traceCommands(cli);
   attentionCommands(cli);
+  letterCommands(cli);
   simulateCommands(cli);
   benchCommands(cli);
   return cli;

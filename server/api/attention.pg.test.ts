@@ -214,7 +214,7 @@ test('what cannot be applied becomes a dead letter with its bytes; retried it is
       connectionId: string;
     }[];
   }
-  const dead = () => demo.ok<Dead>('/api/dead-letters');
+  const dead = () => demo.ok<Dead>('/api/dead-letters?kind=event');
   await demo.until(async () => (await dead()).items.length === 1, 15_000);
   const [letter] = (await dead()).items;
   expect(letter).toMatchObject({

@@ -40,7 +40,7 @@ export interface DueOptions {
 
 /** Serves what is due now. @returns how many rows. */
 export async function serveDue(options: DueOptions): Promise<number> {
-  const { store, clock, log } = options;
+  const { store, clock } = options;
   const rows = await store.system((tx) => dueNow(tx, clock.now(), atOnce));
   for (const row of rows) {
     try {

@@ -1,4 +1,4 @@
-/** What a person must look at: alerts and dead letters, as the API lists them. */
+/** Alerts, as the API lists them. */
 import { alertKindFacts } from '../attention/kinds.ts';
 import type { Tx } from '../tx.ts';
 import { likeAnywhere } from './search.ts';
@@ -76,58 +76,6 @@ export async function markAlertRead(tx: Tx, orgId: string, id: string, now: numb
   const { rowCount } = await tx.query(
     'update alerts set read_at = coalesce(read_at, $3) where org_id = $1 and id = $2',
     [orgId, id, new Date(now)],
-  );
-  return rowCount === 1;
-}
-
-export interface DeadLetter {
-  id: string;
-  connectionId: string;
-  kind: string;
-  externalId: string;
-  topic: string;
-  source: string;
-  reason: string | null;
-  errorCode: string | null;
-  attempts: number;
-  payload: string;
-  receivedAt: string;
-  deadAt: string | null;
-}
-
-export async function readDeadLetters(
-  tx: Tx,
-  orgId: string,
-  page: { limit: number; search: string | null; after: [string, string] | null },
-): Promise<{ items: DeadLetter[]; next: [string, string] | null }> {
-  const { rows } = await tx.query<DeadLetter & { body: Buffer }>(
-    `select id, connection_id as "connectionId", kind, external_id as "externalId", topic, source, error as reason, error_code as "errorCode", attempts, body,
-       ${stamp('received_at')} as "receivedAt", ${stamp('done_at')} as "deadAt"
-     from inbox where org_id = $1 and state = 'dead' and ($2::timestamptz is null or (received_at, id) < ($2::timestamptz, $3::uuid))
-       and ($5::text is null or external_id ilike $5 or topic ilike $5 or error ilike $5)
-     order by received_at desc, id desc limit $4`,
-    [orgId, page.after?.[0] ?? null, page.after?.[1] ?? null, page.limit + 1, likeAnywhere(page.search)],
-  );
-  const items = rows.slice(0, page.limit).map(({ body, ...row }) => ({ ...row, payload: body.toString('utf8') }));
-  const last = items.at(-1);
-  return { items, next: rows.length > page.limit && last ? [last.receivedAt, last.id] : null };
-}
-
-/** Back to waiting, now. False when it is not a dead letter of this organization. */
-export async function retryDeadLetter(tx: Tx, orgId: string, id: string): Promise<boolean> {
-  const { rowCount } = await tx.query(
-    `update inbox set state = 'waiting', attempts = 0, next_at = clock_timestamp(), error = null, error_code = null, done_at = null
-     where org_id = $1 and id = $2 and state = 'dead'`,
-    [orgId, id],
-  );
-  return rowCount === 1;
-}
-
-/** Given up by a person: stays stored, is never applied. */
-export async function discardDeadLetter(tx: Tx, orgId: string, id: string): Promise<boolean> {
-  const { rowCount } = await tx.query(
-    `update inbox set state = 'superseded', done_at = clock_timestamp() where org_id = $1 and id = $2 and state = 'dead'`,
-    [orgId, id],
   );
   return rowCount === 1;
 }

@@ -1,12 +1,6 @@
-/** Alerts and dead letters: what a person must know, and what waits for one. */
+/** Alerts: what a person must know. */
 import { z } from 'zod';
-import {
-  discardDeadLetter,
-  markAlertRead,
-  readAlerts,
-  readDeadLetters,
-  retryDeadLetter,
-} from '#store/views/attention.ts';
+import { markAlertRead, readAlerts } from '#store/views/attention.ts';
 import type { Api } from '../app.ts';
 import type { ApiDeps } from '../deps.ts';
 import { notFound } from '../problem.ts';
@@ -17,7 +11,7 @@ const severity = z.enum(['info', 'warning', 'critical']);
 const byId = z.object({ id: text(100) });
 const isUuid = (id: string) => z.uuid().safeParse(id).success;
 
-export async function attentionRoutes(app: Api, deps: ApiDeps): Promise<void> {
+export async function alertRoutes(app: Api, deps: ApiDeps): Promise<void> {
   const list = async (
     orgId: string,
     filter: { unread: boolean; severity: string | null },
@@ -55,41 +49,4 @@ export async function attentionRoutes(app: Api, deps: ApiDeps): Promise<void> {
       throw notFound(`alert ${id}`);
     return { ok: true, id };
   });
-
-  app.get(
-    '/api/dead-letters',
-    { schema: { summary: 'Events that could not be applied, newest first', querystring: page } },
-    async (request) => {
-      const { orgId } = callerOf(request);
-      const { limit, search } = request.query;
-      const after = timeCursor('dead-letters', request.query.cursor);
-      const found = await deps.store.tenant(orgId, (tx) =>
-        readDeadLetters(tx, orgId, { limit, search: search ?? null, after }),
-      );
-      return { items: found.items, nextCursor: encodeCursor('dead-letters', found.next) };
-    },
-  );
-  app.post(
-    '/api/dead-letters/:id/retry',
-    { schema: { summary: 'Try again now', params: byId } },
-    async (request, reply) => {
-      const { orgId } = callerOf(request);
-      const { id } = request.params;
-      if (!isUuid(id) || !(await deps.store.tenant(orgId, (tx) => retryDeadLetter(tx, orgId, id))))
-        throw notFound(`dead letter ${id}`);
-      deps.wake();
-      return reply.code(202).send({ ok: true, id });
-    },
-  );
-  app.post(
-    '/api/dead-letters/:id/discard',
-    { schema: { summary: 'Give up on it: it stays stored and is never applied', params: byId } },
-    async (request) => {
-      const { orgId } = callerOf(request);
-      const { id } = request.params;
-      if (!isUuid(id) || !(await deps.store.tenant(orgId, (tx) => discardDeadLetter(tx, orgId, id))))
-        throw notFound(`dead letter ${id}`);
-      return { ok: true, id };
-    },
-  );
 }

@@ -1,7 +1,7 @@
 /** Every route, in one list. */
 import type { Api } from '../app.ts';
 import type { ApiDeps } from '../deps.ts';
-import { attentionRoutes } from './attention.ts';
+import { alertRoutes } from './attention.ts';
 import { bulkRoutes } from './bulk.ts';
 import { catalogImportRoutes } from './catalog-imports.ts';
 import { connectionRoutes } from './connections.ts';
@@ -12,6 +12,7 @@ import { feedRoutes } from './feeds.ts';
 import { freshnessRoutes } from './freshness.ts';
 import { healthRoutes } from './health.ts';
 import { importRoutes } from './imports.ts';
+import { letterRoutes } from './letters.ts';
 import { operationRoutes } from './operation.ts';
 import { orderRoutes } from './orders.ts';
 import { policyRoutes } from './policies.ts';
@@ -40,7 +41,8 @@ export const routes: ((app: Api, deps: ApiDeps) => Promise<void>)[] = [
   freshnessRoutes,
   watchRoutes,
   feedRoutes,
-  attentionRoutes,
+  alertRoutes,
+  letterRoutes,
   eventRoutes,
   returnRoutes,
   traceRoutes,

@@ -126,11 +126,15 @@ function decodeCursor<T extends readonly string[]>(
 
 const inTime = z.iso.datetime().refine((stamp) => !stamp.startsWith('0000'));
 const timeAndId = z.tuple([inTime, z.uuid()]);
+const timeAndText = z.tuple([inTime, text(300)]);
 const name = z.tuple([text(1_000)]);
 
 /** Where a list in order of time goes on: [time, id]; null at its beginning. */
 export const timeCursor = (list: string, cursor: string | undefined): [string, string] | null =>
   decodeCursor(list, cursor, timeAndId);
+/** The same where ids are no UUIDs. */
+export const timeTextCursor = (list: string, cursor: string | undefined): [string, string] | null =>
+  decodeCursor(list, cursor, timeAndText);
 /** Where a list in order of a name goes on; null at its beginning. */
 export const nameCursor = (list: string, cursor: string | undefined): string | null =>
   decodeCursor(list, cursor, name)?.[0] ?? null;
