@@ -55,7 +55,7 @@ export const noFilter: LetterFilter = { class: null, kind: null, connectionId: n
 
 const stamp = (column: string) => `to_char(${column} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 
-/** The four sources with the same columns; `$1` is the organization. A payload is read as escaped text: any bytes will do. */
+/** The four sources with the same columns; `$1` is the organization. A payload is searched as escaped text, whatever its bytes. */
 const letters = `
   select i.id::text as id, 'event' as kind, i.connection_id as connection, i.external_id as about, i.topic, i.source, i.error as reason,
     i.error_code as code, i.attempts, i.failures, i.body, length(i.body) as bytes, i.original_body is not null as edited, i.received_at as at,
