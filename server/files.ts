@@ -5,6 +5,8 @@
  *
  * Called by the bulk routes, the import runs and `syncstate import`, so that all read the same file alike.
  */
+import { Readable } from 'node:stream';
+import { setImmediate as otherWork } from 'node:timers/promises';
 import { parse } from 'csv-parse';
 import {
   type FileFormat,
@@ -29,24 +31,48 @@ import { Problem } from './api/problem.ts';
 const maxRows = { call: 100_000, run: 250_000 };
 
 const maxColumns = 2_000;
+/** Characters of one record; and signs that may begin a cell or a value, in a whole file: what reading costs follows from them. */
+const maxRecord = 2_000_000;
+const maxSigns = { text: 20_000_000, json: 8_000_000 };
 
 const tooMany = (most: number) => new Problem(413, 'api.too_large', `At most ${most} rows in one file.`);
 const unreadable = (detail: string) => new Problem(400, 'import.unreadable', detail);
 
+/** Refuses a file that is small as bytes and huge as cells. */
+function weigh(text: string, signs: RegExp, most: number): void {
+  let found = 0;
+  signs.lastIndex = 0;
+  while (signs.test(text)) if (++found > most) throw new Problem(413, 'api.too_large', 'The file has too many cells.');
+}
+
+const chunkLength = 262_144;
+
+/** A long text in pieces; other work of the process goes on between them. */
+async function* pieces(text: string): AsyncGenerator<string> {
+  for (let at = 0; at < text.length; at += chunkLength) {
+    yield text.slice(at, at + chunkLength);
+    await otherWork();
+  }
+}
+
 /** CSV text → records, the header first. Comma, semicolon or tab (whichever the header has most of); quotes, line breaks in quotes, BOM. */
 async function* csvRecords(text: string, most: number): AsyncGenerator<string[]> {
-  const header = text.slice(0, 4_096).split(/\r?\n/, 1)[0] ?? '';
+  weigh(text, /[,;\t\n\r]/g, maxSigns.text);
+  const header = text.slice(0, 16_384).split(/[\r\n]/, 1)[0] ?? '';
   const delimiter = [',', ';', '\t'].reduce(
     (best, sign) => (header.split(sign).length > header.split(best).length ? sign : best),
     ',',
   );
-  const parser = parse(text, {
+  const parser = parse({
     bom: true,
+    max_record_size: maxRecord,
     delimiter,
     relax_column_count: true,
     skip_empty_lines: true,
     relax_quotes: false,
   });
+  const source = Readable.from(pieces(text));
+  source.pipe(parser);
   let row = 0;
   try {
     for await (const record of parser as AsyncIterable<string[]>) {
@@ -60,6 +86,8 @@ async function* csvRecords(text: string, most: number): AsyncGenerator<string[]>
     throw unreadable(
       `The CSV cannot be read near record ${row + 1}: ${error instanceof Error ? error.message : String(error)}`,
     );
+  } finally {
+    source.destroy();
   }
 }
 
@@ -71,16 +99,16 @@ export async function readCsv(
 ): Promise<RawRow[]> {
   const records: string[][] = [];
   for await (const record of csvRecords(text, maxRows.call)) records.push(record);
-  return ownRows(records, columns, required);
+  return ownRows(records[0], numbered(records), columns, required);
 }
 
-/** Records, the header first → rows. */
+/** Records behind a header → rows. */
 function ownRows(
-  records: readonly (readonly string[])[],
+  header: readonly string[] | undefined,
+  records: readonly FileRecord[],
   columns: Readonly<Record<string, string>>,
   required: readonly string[],
 ): RawRow[] {
-  const [header, ...others] = records;
   if (!header) throw unreadable('The file is empty.');
   const names = header.map((title) => columnOf(columns, title));
   const missing = required.filter((name) => !names.includes(name));
@@ -88,16 +116,17 @@ function ownRows(
     throw unreadable(
       `The header must name the column ${missing.join(' and ')}. Found: ${header.slice(0, 20).join(', ').slice(0, 500)}`,
     );
-  return others.map((record, index) =>
+  return records.map(({ row, cells }) =>
     collectRow(
-      index + 2,
-      names.map((name, place) => [name, record[place] ?? ''] as const),
+      row,
+      names.map((name, place) => [name, cells[place] ?? ''] as const),
     ),
   );
 }
 
 /** JSON text → rows: an array of objects, or { rows: […] } / { items: […] }. Row 2 is the first, as if a header stood above. */
 export function readJson(text: string, columns: Readonly<Record<string, string>>, most = maxRows.call): RawRow[] {
+  weigh(text, /[,[{]/g, maxSigns.json);
   let body: unknown;
   try {
     body = JSON.parse(text.replace(/^\uFEFF/, ''));
@@ -172,11 +201,7 @@ export async function readImport(
   const { columns, required } = ours[kind];
   const isZip = content.subarray(0, 4).equals(Buffer.from('PK\u0003\u0004'));
   if (format === 'xlsx' || (format === 'auto' && isZip))
-    return fromRecords(
-      await (await import('./spreadsheet.ts')).readSpreadsheet(content, maxRows.run, maxColumns),
-      kind,
-      'xlsx',
-    );
+    return fromSheet(await (await import('./spreadsheet.ts')).readSpreadsheet(content, maxRows.run, maxColumns), kind);
   if (isZip) throw unreadable('This is a workbook (.xlsx), not text.');
   const text = decode(content);
   if (format === 'json' || (format === 'auto' && /^\s*[[{]/.test(text.slice(0, 1_000)))) {
@@ -186,14 +211,18 @@ export async function readImport(
   const named = format === 'auto' || format === 'csv' ? null : formatNamed(format);
   const vendor = named ?? (format === 'auto' ? recogniseFormat(headerOf(text)) : null);
   if (vendor?.dialect === 'tab') {
-    const records = [...tabRecords(text)];
-    if (records.length > maxRows.run + 1) throw tooMany(maxRows.run);
+    weigh(text, /[\t\n\r]/g, maxSigns.text);
+    const records: FileRecord[] = [];
+    for (const record of tabRecords(text)) {
+      if (records.length > maxRows.run) throw tooMany(maxRows.run);
+      records.push(record);
+    }
     return fromVendor(vendor, records[0]?.cells ?? [], records.slice(1), kind);
   }
   const records: string[][] = [];
   for await (const record of csvRecords(text, maxRows.run)) records.push(record);
   if (vendor) return fromVendor(vendor, records[0] ?? [], numbered(records), kind);
-  const rows = ownRows(records, columns, required);
+  const rows = ownRows(records[0], numbered(records), columns, required);
   return { format: 'csv', rows, errors: [], total: rows.length, source: null };
 }
 
@@ -206,10 +235,12 @@ const headerOf = (text: string): string[] => {
 const numbered = (records: readonly (readonly string[])[]): FileRecord[] =>
   records.slice(1).map((cells, index) => ({ row: index + 2, cells }));
 
-function fromRecords(records: readonly string[][], kind: keyof typeof ours, format: 'xlsx'): ReadFile {
-  const vendor = recogniseFormat(records[0] ?? []);
-  if (vendor) return { ...fromVendor(vendor, records[0] ?? [], numbered(records), kind), format };
-  const rows = ownRows(records, ours[kind].columns, ours[kind].required);
+/** A workbook's records have the numbers of its own rows. */
+function fromSheet([header, ...records]: readonly FileRecord[], kind: keyof typeof ours): ReadFile {
+  const format = 'xlsx';
+  const vendor = recogniseFormat(header?.cells ?? []);
+  if (vendor) return { ...fromVendor(vendor, header?.cells ?? [], records, kind), format };
+  const rows = ownRows(header?.cells, records, ours[kind].columns, ours[kind].required);
   return { format, rows, errors: [], total: rows.length, source: null };
 }
 

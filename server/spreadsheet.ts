@@ -3,30 +3,37 @@
  * keeps its digits; a formula counts with the value it last showed; a date is its day.
  *
  * A workbook is a zip: a small file may unpack to any size. It is unpacked once, counting, and given up beyond the limit,
- * before the library that reads it holds any of it.
+ * before the library that reads it holds any of it. A sheet's cells say themselves where they stand, and the library fills all
+ * places before them: a cell far out makes a file of a thousand bytes larger than any memory, so their addresses are weighed, too.
  */
 import { readSheet } from 'read-excel-file/node';
 import yauzl from 'yauzl';
+import type { FileRecord } from '#core/catalog/formats/index.ts';
 import { Problem } from './api/problem.ts';
 
 /** Bytes of all parts together, unpacked. */
 const maxUnpacked = 256 * 1_048_576;
 const maxParts = 2_000;
+/** Of a sheet as Excel has it; and places of the rectangle that holds all cells. */
+const maxRow = 1_048_576;
+const maxPlaces = 20_000_000;
 
 const unreadable = (detail: string) => new Problem(400, 'import.unreadable', detail);
 
-/** @returns the header first. Throws Problem import.unreadable or api.too_large. */
-export async function readSpreadsheet(content: Buffer, maxRows: number, maxColumns: number): Promise<string[][]> {
-  await weigh(content);
+/** @returns the header first, each with its row in the sheet; empty rows are left out. Throws Problem import.unreadable or api.too_large. */
+export async function readSpreadsheet(content: Buffer, maxRows: number, maxColumns: number): Promise<FileRecord[]> {
+  await weigh(content, maxColumns);
   let rows: unknown[][];
   try {
     rows = await readSheet(content, { parseNumber: (text: string) => text, trim: false });
   } catch (error) {
     throw unreadable(`The workbook cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   }
-  if (rows.length > maxRows + 1) throw new Problem(413, 'api.too_large', `At most ${maxRows} rows in one file.`);
-  if (rows.some((row) => row.length > maxColumns)) throw unreadable(`A row has more than ${maxColumns} columns.`);
-  return rows.filter((row) => row.some((cell) => cell !== null)).map((row) => row.map(textOf));
+  const records = rows.flatMap((cells, place) =>
+    cells.some((cell) => cell !== null) ? [{ row: place + 1, cells: cells.map(textOf) }] : [],
+  );
+  if (records.length > maxRows + 1) throw new Problem(413, 'api.too_large', `At most ${maxRows} rows in one file.`);
+  return records;
 }
 
 function textOf(cell: unknown): string {
@@ -34,8 +41,33 @@ function textOf(cell: unknown): string {
   return cell instanceof Date ? cell.toISOString().slice(0, 10) : String(cell);
 }
 
-/** Unpacks every part to nowhere; throws when they are too many or too large together. */
-function weigh(content: Buffer): Promise<void> {
+/** Follows the addresses of a part's cells and rows (`r="B12"`, `r="12"`) through its pieces. */
+function addressScale(maxColumns: number): (chunk: Buffer) => void {
+  let rest = '';
+  let lastRow = 1;
+  let lastColumn = 1;
+  return (chunk) => {
+    const text = rest + chunk.toString('latin1');
+    for (const [, address = ''] of text.matchAll(/\sr\s*=\s*["']([^"'<>]{0,64})/g)) {
+      const [, letters = '', digits = ''] = /^([^\d.-]*)(.*)$/s.exec(address) ?? [];
+      const column = [...letters].reduce((sum, letter) => sum * 26 + letter.charCodeAt(0) - 64, 0);
+      if (address.includes('&') || column > maxColumns || Number(digits) > maxRow)
+        throw new Problem(413, 'api.too_large', `A cell stands at ${address}; at most ${maxColumns} columns are read.`);
+      lastRow = Math.max(lastRow, Number(digits) || 1);
+      lastColumn = Math.max(lastColumn, column);
+    }
+    if (lastRow * lastColumn > maxPlaces)
+      throw new Problem(
+        413,
+        'api.too_large',
+        `The sheet spans ${lastRow} rows and ${lastColumn} columns: too many cells.`,
+      );
+    rest = text.slice(-80);
+  };
+}
+
+/** Unpacks every part to nowhere; throws when they are too many or too large together, or their cells stand too far out. */
+function weigh(content: Buffer, maxColumns: number): Promise<void> {
   const tooLarge = new Problem(413, 'api.too_large', 'The workbook is too large when unpacked.');
   return new Promise((resolve, reject) => {
     const fail = (error: unknown) =>
@@ -55,9 +87,15 @@ function weigh(content: Buffer): Promise<void> {
         if (parts > maxParts || bytes + entry.uncompressedSize > maxUnpacked) return fail(tooLarge);
         zip.openReadStream(entry, (failed, stream) => {
           if (failed) return fail(failed);
+          const look = addressScale(maxColumns);
           stream.on('data', (chunk: Buffer) => {
             bytes += chunk.length;
-            if (bytes > maxUnpacked) stream.destroy(tooLarge);
+            try {
+              if (bytes > maxUnpacked) throw tooLarge;
+              look(chunk);
+            } catch (error) {
+              stream.destroy(error as Error);
+            }
           });
           stream.on('error', fail);
           stream.on('end', () => zip.readEntry());

@@ -26,7 +26,10 @@ export const decode = (bytes: Uint8Array): string => new TextDecoder(encodingOf(
 /** A tab-separated report: lines of any ending, cells never quoted. The first record is the header, row 1; empty lines count but are left out. */
 export function* tabRecords(text: string): Generator<FileRecord> {
   let row = 0;
-  for (const line of text.split(/\r\n|\n|\r/)) {
+  let start = 0;
+  for (const ending of text.matchAll(/\r\n|\n|\r|$/g)) {
+    const line = text.slice(start, ending.index);
+    start = ending.index + ending[0].length;
     row += 1;
     if (line.trim() !== '') yield { row, cells: line.split('\t') };
   }

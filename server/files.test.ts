@@ -1,0 +1,93 @@
+/** Reading files: hostile ones cost little, and every record has the number that its owner sees. */
+import { expect, test } from 'vitest';
+import { readImport } from './files.ts';
+import { zip } from './testing/workbook.ts';
+
+const main = 'http://schemas.openxmlformats.org/spreadsheetml/2006/main';
+const office = 'http://schemas.openxmlformats.org/officeDocument/2006/relationships';
+const text = (at: string, value: string) => `<c r="${at}" t="inlineStr"><is><t>${value}</t></is></c>`;
+const header = `<row r="1">${text('A1', 'sku')}${text('B1', 'quantity')}</row>`;
+
+function sheet(rows: string, before = ''): Buffer {
+  const parts = {
+    'xl/workbook.xml': `<workbook xmlns="${main}" xmlns:r="${office}"><sheets><sheet name="S" sheetId="1" r:id="r1"/></sheets></workbook>`,
+    'xl/_rels/workbook.xml.rels': `<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="${office}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>`,
+    'xl/worksheets/sheet1.xml': `<?xml version="1.0"?>${before}<worksheet xmlns="${main}"><sheetData>${rows}</sheetData></worksheet>`,
+  };
+  return zip(Object.fromEntries(Object.entries(parts).map(([name, content]) => [name, Buffer.from(content)])));
+}
+
+test('a workbook of a thousand bytes whose cells stand far out is refused before it takes memory or time', async () => {
+  const far = [
+    '<row r="2"><c r="ZZZZZZ2"><v>1</v></c></row>',
+    `<row r="2"><c r='ZZZZZ2'><v>1</v></c></row>`,
+    '<row r="2"><c r="&#90;ZZZZ2"><v>1</v></c></row>',
+    '<row r="2"><c r="~~~~2"><v>1</v></c></row>',
+    '<row r="99999999999"><c><v>1</v></c></row>',
+    '<row r="1e9"/><row r="1000000001"><c r="A1000000001"><v>1</v></c></row>',
+    `<row r="2"><c r="BXX2"><v>1</v></c></row><row r="1048576"><c r="A1048576"><v>1</v></c></row>`,
+  ];
+  const begun = performance.now();
+  for (const rows of far)
+    await expect(readImport(sheet(header + rows), 'stock'), rows).rejects.toMatchObject({ code: 'api.too_large' });
+  expect(performance.now() - begun).toBeLessThan(3_000);
+});
+
+test('entities of a workbook are not expanded', async () => {
+  const laughs = `<!DOCTYPE x [<!ENTITY a "haha"><!ENTITY b "&a;&a;&a;">]>`;
+  const { rows } = await readImport(
+    sheet(`${header}<row r="2">${text('A2', '&b;')}<c r="B2"><v>1</v></c></row>`, laughs),
+    'stock',
+  );
+  expect(rows).toEqual([{ row: 2, values: { sku: '&b;', quantity: '1' } }]);
+});
+
+test('rows of a workbook have the numbers that the spreadsheet shows, whatever is empty above or between', async () => {
+  const rows = `<row r="2">${text('A2', 'sku')}${text('B2', 'quantity')}</row><row r="3"/><row r="5">${text('A5', 'S-5')}<c r="B5"><v>7</v></c></row><row r="9">${text('A9', 'S-9')}<c r="B9"><v>1</v></c></row>`;
+  expect((await readImport(sheet(rows), 'stock')).rows).toEqual([
+    { row: 5, values: { sku: 'S-5', quantity: '7' } },
+    { row: 9, values: { sku: 'S-9', quantity: '1' } },
+  ]);
+});
+
+test('a file that is small as bytes and huge as cells is refused before it is taken apart', async () => {
+  const files = {
+    objects: `[${'{},'.repeat(4_100_000)}{}]`,
+    keys: `{${Array.from({ length: 60_000 }, (_, n) => `"${n}":{}`).join(',')},"x":[${'1,'.repeat(8_000_000)}1]}`,
+    commas: `sku,quantity\n${','.repeat(20_000_001)}`,
+    lines: `item-name\tseller-sku\tasin1\n${'a\n'.repeat(260_000)}`,
+    tabs: `item-name\tseller-sku\tasin1\n${'\t'.repeat(20_000_001)}`,
+  };
+  for (const [name, content] of Object.entries(files))
+    await expect(readImport(Buffer.from(content), 'stock'), name).rejects.toMatchObject({ code: 'api.too_large' });
+  const record = readImport(Buffer.from(`sku,quantity\n"${'a'.repeat(3_000_000)}`), 'stock');
+  await expect(record).rejects.toMatchObject({ code: 'import.unreadable' });
+});
+
+test('while a large CSV is read the process does its other work', async () => {
+  const csv = Buffer.from(`sku,title,quantity\n${`SKU,${'t'.repeat(90)},5\n`.repeat(60_000)}`);
+  let others = 0;
+  let isRead = false;
+  const other = () => {
+    others += 1;
+    if (!isRead) setImmediate(other);
+  };
+  setImmediate(other);
+  const { rows } = await readImport(csv, 'stock');
+  isRead = true;
+  expect(rows).toHaveLength(60_000);
+  expect(rows.at(-1)).toEqual({ row: 60_001, values: { sku: 'SKU', quantity: '5' } });
+  expect(others).toBeGreaterThan(15);
+});
+
+test('the header alone says what parts the cells, whatever ends its line and whatever stands in the rows', async () => {
+  const expected = [
+    { row: 2, values: { sku: '0012', title: 'a; b; c, d' } },
+    { row: 3, values: { sku: 'S 2', title: 'x\ty\tz\tz\tz' } },
+  ];
+  const csv = (end: string) => ['sku,title', '0012,"a; b; c, d"', 'S 2,x\ty\tz\tz\tz', ''].join(end);
+  for (const content of [csv('\r'), csv('\n'), csv('\r\n')])
+    expect((await readImport(Buffer.from(content), 'products')).rows).toEqual(expected);
+  const wide = Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from(csv('\r\n'), 'utf16le')]);
+  expect((await readImport(wide, 'products')).rows).toEqual(expected);
+});
