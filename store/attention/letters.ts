@@ -112,6 +112,7 @@ export interface EditableEvent {
 
 /** The dead event, locked until the transaction ends; null when it is none (any more). */
 export async function lockDeadEvent(tx: Tx, orgId: string, id: string): Promise<EditableEvent | null> {
+  if (letterRef(id)?.kind !== 'event') return null;
   const { rows } = await tx.query<EditableEvent>(
     `select c.platform, i.kind, i.external_id as "externalId", i.topic, i.source from inbox i join connections c on c.org_id = $1 and c.id = i.connection_id
      where i.org_id = $1 and i.id = $2 and i.state = 'dead' for update of i`,

@@ -46,13 +46,13 @@ export async function returnRoutes(app: Api, deps: ApiDeps): Promise<void> {
         summary: 'Units came back: book them by disposition',
         body: z.object({
           sku,
-          quantity: units,
+          quantity: units.max(1_000_000),
           disposition: z
             .string()
             .transform((text) => text.trim().toUpperCase().replaceAll(' ', '_'))
             .pipe(z.enum(dispositions)),
           returnOrderId: text(200).min(1).optional(),
-          orderId: text(200).optional(),
+          orderId: text(100).optional(),
           reason: text(500).optional(),
           returnedAt: z.iso.datetime({ offset: true }).optional(),
           location: locationCode.optional(),

@@ -25,16 +25,21 @@ import { callerOf } from './stock.ts';
 const maxBody = 5 * 1_048_576;
 
 const reported = z.object({
-  orderId: z.union([text(200).min(1), z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).transform(String)]),
+  orderId: z.union([text(100).min(1), z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).transform(String)]),
   items: z
     .array(z.object({ sku, quantity: units.max(1_000_000) }))
     .min(1)
     .max(200),
 });
 
+/** As the other routes read JSON: a key that would change what all objects have is refused. */
 function jsonOf(body: unknown): unknown {
   try {
-    return JSON.parse(Buffer.isBuffer(body) ? body.toString('utf8') : '');
+    return JSON.parse(Buffer.isBuffer(body) ? body.toString('utf8') : '', (key, value: unknown) => {
+      if (key === '__proto__' || (key === 'constructor' && Object.hasOwn(Object(value), 'prototype')))
+        throw new SyntaxError(key);
+      return value;
+    });
   } catch {
     throw new Problem(400, 'api.invalid', 'The body is not readable JSON.');
   }
