@@ -10,6 +10,7 @@ import { startHelper } from './kit/child.ts';
 import { met, round, until } from './kit/figures.ts';
 import type { LoadAnswer, LoadQuestion, Post } from './kit/load.ts';
 import { type Market, openMarket } from './kit/market.ts';
+import { countingStatements, takeStatements } from './kit/product.ts';
 import type { BenchResult } from './run.ts';
 
 const skus = 1_000;
@@ -22,6 +23,7 @@ export async function run(): Promise<BenchResult> {
     const posts = await sell(market, orders);
     const receive = await bareSeconds(posts);
     const marks = await Promise.all(market.shopNames.map((name) => market.calls(name)));
+    if (countingStatements()) await takeStatements(market.product.owner);
     const cpuBefore = market.product.cpu();
     const from = performance.now();
     const load = await letLoose(market.product.url, posts);
@@ -53,7 +55,13 @@ export async function run(): Promise<BenchResult> {
           is: met(perSecond >= bar),
         },
       ],
-      settings: { ...(await market.settings()), deliveries: posts.length, statuses: load.statuses, calls: counts },
+      settings: {
+        ...(await market.settings()),
+        deliveries: posts.length,
+        statuses: load.statuses,
+        calls: counts,
+        ...(countingStatements() && { statements: await takeStatements(market.product.owner) }),
+      },
     };
   } finally {
     await market.close();

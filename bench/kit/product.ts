@@ -44,8 +44,27 @@ export async function freePort(): Promise<number> {
 const stopped = (child: ChildProcess) =>
   new Promise<void>((resolve) => (child.exitCode === null ? child.once('exit', () => resolve()) : resolve()));
 
+/** BENCH_STATEMENTS=1: the database counts what it runs (pg_stat_statements); it costs a little itself. */
+export const countingStatements = (): boolean => process.env.BENCH_STATEMENTS === '1';
+
+/** The counter must be there when the database starts: a first start makes the cluster and writes it down. */
+async function letStatementsBeCounted(dataDir: string): Promise<void> {
+  const { owner, stop } = await launch({ dataDir });
+  await owner.query(`alter system set shared_preload_libraries = 'pg_stat_statements'`);
+  await owner.query('alter system set pg_stat_statements.track_planning = on');
+  await owner.query('create extension if not exists pg_stat_statements');
+  await stop();
+}
+
 /** @param options.dataDir kept by the caller; default: a folder of its own that goes with it */
 export async function startProduct(options: { env?: Record<string, string>; dataDir?: string } = {}): Promise<Product> {
+  if (!countingStatements() || options.dataDir !== undefined) return launch(options);
+  const dataDir = mkdtempSync(join(tmpdir(), 'syncstate-bench-'));
+  await letStatementsBeCounted(dataDir);
+  return launch({ ...options, dataDir });
+}
+
+async function launch(options: { env?: Record<string, string>; dataDir?: string } = {}): Promise<Product> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'syncstate-bench-'));
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
@@ -92,6 +111,30 @@ export async function startProduct(options: { env?: Record<string, string>; data
       if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+export interface StatementTotal {
+  statement: string;
+  calls: number;
+  ms: number;
+  /** How often it was planned anew, and for how long. */
+  plans: number;
+  planMs: number;
+  rows: number;
+  /** 8 KiB pages touched in memory or read. */
+  pages: number;
+}
+
+/** What ran since the last call, dearest first. */
+export async function takeStatements(owner: pg.Pool, most = 40): Promise<StatementTotal[]> {
+  const { rows } = await owner.query<StatementTotal>(
+    `select regexp_replace(left(query, 110), '\\s+', ' ', 'g') as statement, calls::int, round(total_exec_time)::int as ms, plans::int, round(total_plan_time)::int as "planMs", rows::int,
+       (shared_blks_hit + shared_blks_read)::int as pages
+     from pg_stat_statements order by total_exec_time + total_plan_time desc limit $1`,
+    [most],
+  );
+  await owner.query('select pg_stat_statements_reset()');
+  return rows;
 }
 
 export async function databaseSettings(owner: pg.Pool): Promise<Record<string, unknown>> {

@@ -290,3 +290,57 @@ test('orders of three organizations are one transaction, not one for each', asyn
   await intake.drain();
   expect(commits).toEqual([3]);
 });
+
+test('a stock notice waits behind orders of its connection that are due, another worker’s too; at most five seconds', async () => {
+  let release = () => {};
+  const gate = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let held = false;
+  const slow = await setting(['A'], {
+    hooks: {
+      beforePost: () => {
+        held = true;
+        return gate;
+      },
+    },
+  });
+  const other = await makeConnection(db.owner, db.store, slow.org);
+  await slow.org.stock('A', 20);
+  const level = (item: number) =>
+    JSON.stringify({
+      inventory_item_id: item,
+      location_id: 1,
+      available: 9,
+      updated_at: new Date(at()).toISOString().replace('.000', ''),
+    });
+  const fast = takeIn(db.store);
+  await fast.webhook(slow.connection, 'inventory_levels/update', level(1));
+  await slow.intake.receive(deliveryOf(slow.connection, order('1', at(), [line('A', 2)])));
+  const first = slow.intake.drain();
+  await until(async () => held);
+  await fast.webhook(slow.connection, 'inventory_levels/update', level(2));
+  await fast.webhook(other, 'inventory_levels/update', level(3));
+  const waiting = async () =>
+    (
+      await see.all(
+        `select split_part(external_id, 'InventoryItem/', 2) as item from inbox
+         where org_id = $1 and kind = 'stock' and state = 'waiting' order by id`,
+        [slow.org.orgId],
+      )
+    ).map(({ item }) => String(item).split('/')[0]);
+  const before = await waiting();
+  await fast.intake.drain();
+  const behind = await waiting();
+  await db.owner.query(
+    `update inbox set next_at = next_at - interval '6 s' where org_id = $1 and kind = 'stock' and state = 'waiting' and id =
+       (select id from inbox where org_id = $1 and kind = 'stock' order by id limit 1)`,
+    [slow.org.orgId],
+  );
+  await fast.intake.drain();
+  const overdue = await waiting();
+  release();
+  await first;
+  await fast.intake.drain();
+  expect([before.length, behind.length, overdue.length, (await waiting()).length]).toEqual([3, 2, 1, 0]);
+});

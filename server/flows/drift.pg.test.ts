@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { decideDrift } from '#store/drift/decide.ts';
 import { readDrift, readDrifts } from '#store/drift/read.ts';
+import { explainDrifts } from '#store/drift/record.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import { serveDrift } from './drift.ts';
 import { failures, publishingStage, type Stage } from './publishing.testing.ts';
@@ -141,6 +142,51 @@ describe('causes', () => {
     const { items } = await db.store.tenant(stage.orgId, (tx) => readDrifts(tx, stage.orgId, everything));
     const shown = await db.store.tenant(stage.orgId, (tx) => readDrift(tx, stage.orgId, items[0]?.id ?? ''));
     expect(shown?.evidence.explained).toEqual([{ externalId: 'order-1', units: -2, source: 'sweep' }]);
+  });
+
+  test('orders that explain many numbers cost as many statements as for one; two of one number make one lost order', async () => {
+    const { shop } = await inStep();
+    await stage.variant('BOWL');
+    const { rows } = await db.owner.query<{ id: string }>(
+      `insert into targets (org_id, id, connection_id, stock_key, channel_location, variant_id)
+       select t.org_id, gen_random_uuid(), t.connection_id, 'more-' || n, t.channel_location, t.variant_id
+       from targets t, generate_series(1, 30) n where t.org_id = $1 and t.stock_key = $2 and t.channel_location = $3 returning id`,
+      [stage.orgId, shop.item('CUP'), shop.main],
+    );
+    const found = (targetId: string, order: string, units = -1) => ({
+      targetId,
+      units,
+      order,
+      swept: true,
+      observed: 9,
+      observedAt: stage.clock.now(),
+    });
+    const statements = (explanations: ReturnType<typeof found>[]) =>
+      db.store.tenant(stage.orgId, async (tx) => {
+        let count = 0;
+        const query: typeof tx.query = (...asked) => {
+          count += 1;
+          return tx.query(...asked);
+        };
+        await explainDrifts({ query, run: (built) => tx.run(built) }, stage.orgId, explanations, {
+          ids: { uuid: () => crypto.randomUUID() },
+          now: stage.clock.now(),
+        });
+        return count;
+      });
+    const [one, ...others] = rows.map(({ id }) => id);
+    const single = await statements([found(one ?? '', 'order-1')]);
+    expect(await statements(others.map((id, n) => found(id, `order-${n + 2}`)))).toBe(single);
+    await statements([found(one ?? '', 'order-40'), found(others[0] ?? '', 'order-41')]);
+    const kept = await db.owner.query<{ told: number; drifts: number }>(
+      `select jsonb_array_length(explained) as told, count(*)::int as drifts from drifts
+       where org_id = $1 and cause = 'lost_order' and state = 'explained' and units = -1 group by 1 order by 1`,
+      [stage.orgId],
+    );
+    expect(kept.rows).toEqual([
+      { told: 1, drifts: 28 },
+      { told: 2, drifts: 2 },
+    ]);
   });
 
   test('an order that was only slower than its number leaves no drift', async () => {

@@ -194,7 +194,7 @@ class ConnectionLane implements Lane {
       }),
     );
     if (this.#dead || !work.connection) return false;
-    this.#askForOrders(work.connection.unseen);
+    this.#askForOrders(work.connection.askOrders);
     this.#health.told(work.connection.state);
     if (work.connection.state === 'unauthorized') {
       await this.#tx((tx) => settleUnauthorized(tx, hold.orgId, hold.connectionId, clock.now()));
@@ -253,8 +253,8 @@ class ConnectionLane implements Lane {
     else await this.#health.notReached(error instanceof Error ? error.message : 'The read failed.');
   }
 
-  #askForOrders(unseen: boolean): void {
-    if (!unseen) return;
+  #askForOrders(ask: boolean): void {
+    if (!ask) return;
     const mono = this.#options.clock.monotonicMs();
     if (mono - this.#askedSweepAt < sweepAskMs) return;
     this.#askedSweepAt = mono;
@@ -288,6 +288,7 @@ class ConnectionLane implements Lane {
     const work = await this.#tx((tx) =>
       loadWork(tx, connection.orgId, connection.connectionId, clock.now(), { kind: 'ids', ids }),
     );
+    this.#askForOrders(work.connection?.askOrders ?? false);
     if (work.connection && work.connection.state !== 'unauthorized')
       await this.#handle(work, { ...turn, round: turn.round + 1 });
   }
@@ -404,7 +405,6 @@ class ConnectionLane implements Lane {
       return seen;
     });
     tellRead(this.#options, found, results);
-    if ([...results.values()].some(({ gap }) => gap > 0)) this.#askForOrders(true);
     await hooks?.afterReadRecord?.(targetIds);
     if (this.#dead) return;
     return async () => {

@@ -52,7 +52,7 @@ export async function applyDriftSteps(
         ],
         context,
       );
-    else if (state === 'healing') await closeAlerts(tx, orgId, target_id, context.now);
+    else if (state === 'healing') await closeAlerts(tx, orgId, [target_id], context.now);
   }
 }
 
@@ -102,7 +102,7 @@ export async function decideDrift(
        on conflict (org_id, kind, subject_id) do update set due_at = excluded.due_at`,
       [orgId, id, by.now],
     );
-  await closeAlerts(tx, orgId, target, by.now);
+  await closeAlerts(tx, orgId, [target], by.now);
   await announce(tx, orgId, [target]);
   return { kind: 'done', state };
 }
@@ -160,7 +160,7 @@ export async function endAdopted(tx: Tx, orgId: string, drift: Adoptable, now: n
      where org_id = $1 and id = $2`,
     [orgId, drift.targetId, Math.max(0, drift.units), now],
   );
-  await closeAlerts(tx, orgId, drift.targetId, now);
+  await closeAlerts(tx, orgId, [drift.targetId], now);
   return true;
 }
 

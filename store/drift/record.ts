@@ -204,10 +204,10 @@ export async function waitingSince(
   return rows[0] ? { ...rows[0], seenAt: rows[0].seenAt.getTime() } : null;
 }
 
-/** Nobody needs to decide about this number any more. */
-export async function closeAlerts(tx: Tx, orgId: string, targetId: string, now: number): Promise<void> {
-  await resolveAlerts(tx, orgId, 'drift', [targetId], now);
-  await resolveAlerts(tx, orgId, 'drift_flapping', [targetId], now);
+/** Nobody needs to decide about these numbers any more. */
+export async function closeAlerts(tx: Tx, orgId: string, targetIds: readonly string[], now: number): Promise<void> {
+  await resolveAlerts(tx, orgId, 'drift', targetIds, now);
+  await resolveAlerts(tx, orgId, 'drift_flapping', targetIds, now);
 }
 
 /** Our number stands again. */
@@ -234,6 +234,35 @@ export interface Explanation {
   observedAt: number;
 }
 
+/** One explanation per target at a time: each may change which drift the next one is about. */
+function turnsOf(found: readonly Explanation[]): Explanation[][] {
+  const turns: Explanation[][] = [];
+  const had = new Map<string, number>();
+  for (const one of found) {
+    const turn = had.get(one.targetId) ?? 0;
+    had.set(one.targetId, turn + 1);
+    const others = turns[turn];
+    if (others) others.push(one);
+    else turns[turn] = [one];
+  }
+  return turns;
+}
+
+const entryOf = ({ order, units, swept }: Explanation) => [
+  { externalId: order, units, source: swept ? 'sweep' : 'event' },
+];
+
+interface Explained {
+  /** Which of the turn's explanations, from 0. */
+  n: number;
+  id: string;
+  ended: boolean;
+  units: number;
+  /** By all that explained it so far. */
+  told: number;
+  swept: boolean;
+}
+
 /**
  * Imported orders say why numbers were other than expected. A drift that stands is explained by them; of a gap that was only
  * presumed sales, one that a sweep had to find is kept as a lost order.
@@ -244,84 +273,114 @@ export async function explainDrifts(
   found: readonly Explanation[],
   context: { ids: Ids; now: number },
 ): Promise<void> {
-  for (const one of found) {
-    const entry = JSON.stringify([{ externalId: one.order, units: one.units, source: one.swept ? 'sweep' : 'event' }]);
-    const { rows } = await tx.query<{
-      id: string;
-      state: string;
-      ended: boolean;
-      units: number;
-      told: number;
-      swept: boolean;
-    }>(
-      `update drifts d set explained = d.explained || $3::jsonb
-       where d.org_id = $1 and d.id = (select id from drifts o where o.org_id = $1 and o.target_id = $2 and sign(o.units) = sign($4::int)
-         and o.cause <> 'rejected_write' and (o.ended_at is null or o.settled_at is null) order by o.ended_at nulls first, o.found_at desc limit 1)
-       returning id, state, ended_at is not null as ended, units,
-         (select sum((e->>'units')::int) from jsonb_array_elements(explained) e)::int as told,
-         exists (select from jsonb_array_elements(explained) e where e->>'source' = 'sweep') as swept`,
-      [orgId, one.targetId, entry, one.units],
+  for (const turn of turnsOf(found)) {
+    const told = await addExplanations(tx, orgId, turn);
+    const known = new Set(told.map(({ n }) => n));
+    await keepLostOrders(
+      tx,
+      orgId,
+      turn.filter((one, n) => !known.has(n) && one.swept && one.units < 0),
+      context,
     );
-    const row = rows[0];
-    if (!row) {
-      if (one.swept && one.units < 0) await keepLostOrder(tx, orgId, one, entry, context);
-      continue;
-    }
-    if (Math.abs(row.told) < Math.abs(row.units)) continue;
-    if (!row.swept) await tx.query('delete from drifts where org_id = $1 and id = $2', [orgId, row.id]);
-    else
-      await tx.query(
-        `update drifts set cause = 'lost_order', state = case when ended_at is null and state <> 'healing' then 'explained' else state end,
-           ended_at = coalesce(ended_at, case when state <> 'healing' then to_timestamp($3::float8 / 1000.0) end)
-         where org_id = $1 and id = $2`,
-        [orgId, row.id, context.now],
-      );
-    if (!row.ended) await lookAgain(tx, orgId, one.targetId, context.now);
+    await endExplained(
+      tx,
+      orgId,
+      turn,
+      told.filter(({ told: units, units: all }) => Math.abs(units) >= Math.abs(all)),
+      context.now,
+    );
   }
 }
 
-/** Nothing stands in the way of our number any more. */
-async function lookAgain(tx: Tx, orgId: string, targetId: string, now: number): Promise<void> {
+async function addExplanations(tx: Tx, orgId: string, turn: readonly Explanation[]): Promise<Explained[]> {
+  const rows = turn.map((one, n) => ({ n, targetId: one.targetId, units: one.units, entry: entryOf(one) }));
+  const { rows: told } = await tx.query<Explained>(
+    {
+      name: 'drifts_explain',
+      text: `
+    with r as (select * from jsonb_to_recordset($2::jsonb) as r(n int, "targetId" uuid, units int, entry jsonb)),
+    meant as materialized (
+      select r.n, r.entry, d.id from r cross join lateral (
+        select o.id from drifts o where o.org_id = $1 and o.target_id = r."targetId" and sign(o.units) = sign(r.units)
+          and o.cause <> 'rejected_write' and (o.ended_at is null or o.settled_at is null)
+        order by o.ended_at nulls first, o.found_at desc limit 1) d)
+    update drifts d set explained = d.explained || m.entry from meant m where d.org_id = $1 and d.id = m.id
+    returning m.n, d.id, d.ended_at is not null as ended, d.units,
+      (select sum((e->>'units')::int) from jsonb_array_elements(d.explained) e)::int as told,
+      exists (select from jsonb_array_elements(d.explained) e where e->>'source' = 'sweep') as swept`,
+    },
+    [orgId, JSON.stringify(rows)],
+  );
+  return told;
+}
+
+/** What orders that came by themselves explain was no drift; what a sweep had to find stays as a lost order. */
+async function endExplained(
+  tx: Tx,
+  orgId: string,
+  turn: readonly Explanation[],
+  whole: readonly Explained[],
+  now: number,
+): Promise<void> {
+  if (whole.length === 0) return;
+  const idsOf = (swept: boolean) => whole.filter((row) => row.swept === swept).map(({ id }) => id);
+  await tx.query('delete from drifts where org_id = $1 and id = any($2)', [orgId, idsOf(false)]);
+  await tx.query(
+    `update drifts set cause = 'lost_order', state = case when ended_at is null and state <> 'healing' then 'explained' else state end,
+       ended_at = coalesce(ended_at, case when state <> 'healing' then to_timestamp($3::float8 / 1000.0) end)
+     where org_id = $1 and id = any($2)`,
+    [orgId, idsOf(true), now],
+  );
+  const stood = whole.filter(({ ended }) => !ended).map(({ n }) => turn[n]?.targetId ?? '');
+  await lookAgain(tx, orgId, stood, now);
+}
+
+/** Nothing stands in the way of our numbers any more. */
+async function lookAgain(tx: Tx, orgId: string, targetIds: readonly string[], now: number): Promise<void> {
+  if (targetIds.length === 0) return;
   await tx.query(
     `update targets set dirty_version = dirty_version + 1, dirty_since = coalesce(dirty_since, to_timestamp($3::float8 / 1000.0)), version = version + 1
-     where org_id = $1 and id = $2`,
-    [orgId, targetId, now],
+     where org_id = $1 and id = any($2)`,
+    [orgId, targetIds, now],
   );
-  await closeAlerts(tx, orgId, targetId, now);
+  await closeAlerts(tx, orgId, targetIds, now);
 }
 
 /** How long its own event may still take until an order counts as lost. */
 const lateMs = 120_000;
 
-async function keepLostOrder(
+async function keepLostOrders(
   tx: Tx,
   orgId: string,
-  one: Explanation,
-  entry: string,
+  lost: readonly Explanation[],
   { ids, now }: { ids: Ids; now: number },
 ): Promise<void> {
-  const id = ids.uuid();
+  if (lost.length === 0) return;
+  const rows = lost.map((one) => ({
+    id: ids.uuid(),
+    targetId: one.targetId,
+    units: one.units,
+    expected: one.observed === null ? null : one.observed - one.units,
+    observed: one.observed,
+    observedAt: one.observedAt,
+    entry: entryOf(one),
+  }));
   await tx.query(
-    `insert into drifts (org_id, id, target_id, connection_id, variant_id, cause, units, base, base_at, expected, observed, observed_at, desired, explained,
-       state, found_at, last_at, ended_at)
-     select $1, $2, t.id, t.connection_id, t.variant_id, 'lost_order', $4, t.base, t.base_at, $5, $6, to_timestamp($7::float8 / 1000.0), t.desired, $8::jsonb,
-       'explained', n.at, n.at, n.at
-     from targets t, (select to_timestamp($9::float8 / 1000.0) as at) n where t.org_id = $1 and t.id = $3`,
-    [
-      orgId,
-      id,
-      one.targetId,
-      one.units,
-      one.observed === null ? null : one.observed - one.units,
-      one.observed,
-      one.observedAt,
-      entry,
-      now,
-    ],
-  );
-  await tx.query(
-    `insert into due (org_id, kind, subject_id, due_at) values ($1, 'drift', $2, to_timestamp($3::float8 / 1000.0))`,
-    [orgId, id, now + lateMs],
+    {
+      name: 'drifts_lost',
+      text: `
+    with r as (select * from jsonb_to_recordset($2::jsonb)
+      as r(id uuid, "targetId" uuid, units int, expected int, observed int, "observedAt" float8, entry jsonb)),
+    n as (select to_timestamp($3::float8 / 1000.0) as at),
+    kept as (
+      insert into drifts (org_id, id, target_id, connection_id, variant_id, cause, units, base, base_at, expected, observed, observed_at, desired, explained,
+        state, found_at, last_at, ended_at)
+      select $1, r.id, t.id, t.connection_id, t.variant_id, 'lost_order', r.units, t.base, t.base_at, r.expected, r.observed,
+        to_timestamp(r."observedAt" / 1000.0), t.desired, r.entry, 'explained', n.at, n.at, n.at
+      from r cross join n join targets t on t.org_id = $1 and t.id = r."targetId" order by r.id)
+    insert into due (org_id, kind, subject_id, due_at) select $1, 'drift', r.id, to_timestamp($4::float8 / 1000.0) from r order by r.id`,
+    },
+    [orgId, JSON.stringify(rows), now, now + lateMs],
   );
 }
 

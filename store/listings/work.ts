@@ -118,8 +118,11 @@ export interface Work {
     shadow: boolean;
     settings: Record<string, unknown>;
     priority: number;
-    /** Somewhere on it sales are presumed that no imported order explains yet. */
-    unseen: boolean;
+    /**
+     * Somewhere on it sales are presumed that no imported order explains yet, and their orders should be asked for: none of its
+     * orders come in by themselves just now, or a gap stands for longer than they would take.
+     */
+    askOrders: boolean;
   } | null;
   targets: WorkTarget[];
   listings: WorkListing[];
@@ -134,6 +137,9 @@ export type WorkPolicy = PolicyFields & { lastUnits: number | null; drift: Drift
 export type Pick =
   | { kind: 'claim'; limit: number; exclude: readonly string[]; urgentOnly: boolean; openWrites: boolean }
   | { kind: 'ids'; ids: readonly string[] };
+
+/** While a connection's orders come in by themselves, a gap waits so long for its own. */
+const lateOrderMs = 10_000;
 
 /** The pause or the lost authorisation that stopped it still stands; judged by its cause, whoever set or ended that. */
 export const notStopped = `not (t.state = 'unauthorized' and c.state = 'unauthorized')
@@ -190,6 +196,9 @@ const idsSql = `picked as materialized (select id from targets where org_id = $1
 const loadSql = (pick: string) => `
   with n as (select to_timestamp($3::float8 / 1000.0) as at),
   c as materialized (select *, pushes_halted($1, $2) as halted from connections where org_id = $1 and id = $2 and deleted_at is null),
+  -- Looked at only when there is a gap.
+  orders_flow as (select exists (select from inbox i, n where i.org_id = $1 and i.connection_id = $2 and i.received_at > n.at - interval '1 s'
+    and i.kind = 'order' and i.source in ('webhook', 'queue')) as flowing),
   ${pick},
   k as (select distinct t.stock_key from targets t join picked p on p.id = t.id where t.org_id = $1),
   ts as (select t.*, exists (select from picked p where p.id = t.id) as picked from targets t join k on k.stock_key = t.stock_key where t.org_id = $1 and t.connection_id = $2),
@@ -204,7 +213,8 @@ const loadSql = (pick: string) => `
     where v.is_bundle)
   select
     (select jsonb_build_object('id', c.id, 'state', c.state, 'paused', c.halted is not null, 'shadow', c.shadow_at is not null, 'settings', c.settings, 'priority', c.priority,
-      'unseen', exists (select from targets t where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0)) from c) as connection,
+      'askOrders', exists (select from targets t where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0
+        and (t.unseen_at <= (select at from n) - interval '${lateOrderMs} ms' or (select not flowing from orders_flow)))) from c) as connection,
     coalesce((select jsonb_agg(jsonb_build_object('id', t.id, 'picked', t.picked, 'stockKey', t.stock_key, 'channelLocation', t.channel_location,
       'variantId', t.variant_id, 'expected', t.expected, 'expectedHigh', t.expected_high, 'unknown', t.unknown, 'base', t.base, 'unseen', t.unseen,
       'unseenReleased', t.unseen > 0 and coalesce(date_trunc('second', (select orders_read_to from c)) > t.unseen_at, false),
