@@ -111,13 +111,14 @@ function pick(connections: readonly NamedConnection[], named: string | null): Na
 /** @returns why it was refused, or null. */
 export async function map(
   tx: Tx,
-  { orgId, clock, ids, compareAndSetOf }: StepContext,
+  { orgId, clock, ids, dryRun, compareAndSetOf }: StepContext,
   wanted: MappingUndo,
 ): Promise<string | null> {
   if (wanted.before === wanted.after) return null;
   const result = await mapListing(tx, orgId, wanted.listingId, wanted.after, {
     ids,
     now: clock.now(),
+    isTrial: dryRun,
     compareAndSet: compareAndSetOf?.(wanted.platform) ?? false,
   });
   if (result.kind === 'refused') return result.reason;

@@ -1,6 +1,7 @@
 /**
  * Product rows → steps: first plain products, then bundles, whose parts may stand anywhere in the file. Of several rows of
  * one SKU the last one counts; the others change nothing. Unmapped listings of the same SKU become mapped in the same step.
+ * In a dry run nothing is left of the steps before: a step of bundles first makes those of their parts that the file brings.
  */
 import { checkProductRow, type ProductRow, type RawRow } from '#core/catalog/import-rows.ts';
 import {
@@ -52,9 +53,24 @@ export function productSteps(
     unreadable,
     steps: [
       ...chunks(plain, productsPerStep).map((part) => step(part, (tx) => products(tx, part, context))),
-      ...chunks(bundles, bundlesPerStep).map((part) => step(part, (tx) => bundle(tx, part, becomesBundle, context))),
+      ...chunks(bundles, bundlesPerStep).map((part) =>
+        step(part, async (tx) => {
+          if (context.dryRun) await products(tx, partsOf(part, last, isBundle), context);
+          return bundle(tx, part, becomesBundle, context);
+        }),
+      ),
     ],
   };
+}
+
+/** The file's own rows of what these bundles hold. */
+function partsOf(
+  bundles: readonly ProductRow[],
+  last: ReadonlyMap<string, ProductRow>,
+  isBundle: (row: ProductRow) => boolean,
+): ProductRow[] {
+  const skus = new Set(bundles.flatMap(({ components }) => (components ?? []).map(({ sku }) => sku)));
+  return [...skus].flatMap((sku) => last.get(sku) ?? []).filter((row) => !isBundle(row));
 }
 
 const step = (rows: readonly ProductRow[], apply: ImportStep['apply']): ImportStep => ({ rows: rows.length, apply });

@@ -61,6 +61,8 @@ export interface StepContext {
   orgId: string;
   actor: string;
   key: string;
+  /** What is done is taken back, step by step. */
+  dryRun: boolean;
   clock: Clock;
   ids: Ids;
   /** Channels whose numbers are written from a number they must still have; for mappings. */
@@ -68,18 +70,20 @@ export interface StepContext {
 }
 
 /**
- * Rows that cannot be read, and the steps of all others. `whole`: steps build on each other, and a dry run must do them all in
- * one transaction; else they touch different SKUs, and several may be done at once.
+ * Rows that cannot be read, and the steps of all others:
+ *   apart     they touch different SKUs; several may be done at once
+ *   in order  later ones need earlier ones, unless it is a dry run: then each brings what it needs
+ *   whole     they build on each other: a dry run must do them all in one transaction
  */
 export function stepsOf(
   kind: ImportKind,
   rows: readonly RawRow[],
   mode: StockMode,
   context: StepContext,
-): { unreadable: RowOutcome[]; steps: ImportStep[]; whole: boolean } {
-  if (kind === 'stock') return { ...stockSteps(rows, mode, context), whole: false };
-  if (kind === 'products') return { ...productSteps(rows, context), whole: true };
-  return { ...mappingSteps(rows, context), whole: true };
+): { unreadable: RowOutcome[]; steps: ImportStep[]; done: 'apart' | 'in order' | 'whole' } {
+  if (kind === 'stock') return { ...stockSteps(rows, mode, context), done: 'apart' };
+  if (kind === 'products') return { ...productSteps(rows, context), done: 'in order' };
+  return { ...mappingSteps(rows, context), done: 'whole' };
 }
 
 export const failedRow = ({ row, field, value, reason }: RowError, subject: string): RowOutcome => ({
@@ -127,7 +131,7 @@ async function importRows(
   mode: StockMode,
   options: ImportOptions,
 ): Promise<ImportResult> {
-  const { unreadable, steps, whole } = stepsOf(kind, rows, mode, { ...options, clock: deps.clock, ids: deps.ids });
+  const { unreadable, steps, done } = stepsOf(kind, rows, mode, { ...options, clock: deps.clock, ids: deps.ids });
   const outcomes = [...unreadable];
   const mapped = new Set<string>();
   const apply = async (tx: Tx, part: readonly ImportStep[]) => {
@@ -135,7 +139,7 @@ async function importRows(
     for (const step of part) found.push(await step.apply(tx));
     return found;
   };
-  for (const part of whole && options.dryRun ? [steps] : steps.map((step) => [step])) {
+  for (const part of done === 'whole' && options.dryRun ? [steps] : steps.map((step) => [step])) {
     const found = await deps.store.tenant(
       options.orgId,
       (tx) => (options.dryRun ? tryOut(tx, () => apply(tx, part)) : apply(tx, part)),

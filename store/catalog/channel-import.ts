@@ -208,7 +208,7 @@ export async function lockListings(
   const { rows } = await tx.query<ListingBefore>(
     `select id, external_id as "externalId", variant_external_id as "variantExternalId", stock_key as "stockKey", variant_id as "variantId",
        channel_sku as "channelSku", title, fulfilled_by as "fulfilledBy", not_writable as "notWritable"
-     from listings where org_id = $1 and connection_id = $2 and stock_key = any ($3) order by id for update`,
+     from listings where org_id = $1 and connection_id = $2 and stock_key = any ($3) order by id for no key update`,
     [orgId, connectionId, [...new Set(stockKeys)]],
   );
   return rows;

@@ -53,7 +53,7 @@ export async function findListings(tx: Tx, orgId: string, wanted: readonly Wante
 /** What the listing stands for now; null: nothing; undefined: there is no such listing. */
 export async function currentMapping(tx: Tx, orgId: string, listingId: string): Promise<string | null | undefined> {
   const { rows } = await tx.query<{ variantId: string | null }>(
-    'select variant_id as "variantId" from listings where org_id = $1 and id = $2 for update',
+    'select variant_id as "variantId" from listings where org_id = $1 and id = $2 for no key update',
     [orgId, listingId],
   );
   return rows[0]?.variantId;

@@ -27,6 +27,8 @@ export interface ListingContext {
   now: number;
   /** The connector's `manifest.stock.compareAndSet`. */
   compareAndSet: boolean;
+  /** It will be taken back: numbers and marks that live work waits for are left alone. */
+  isTrial?: boolean;
 }
 
 export type ListingResult =
@@ -117,7 +119,7 @@ async function listingsByStockKeys(
   const { rows } = await tx.query<ListingRow>(
     `select l.id, l.external_id, l.variant_external_id, l.stock_key, l.variant_id, v.sku from listings l
      left join variants v on v.org_id = l.org_id and v.id = l.variant_id
-     where l.org_id = $1 and l.connection_id = $2 and l.stock_key = any($3) order by l.id for update of l`,
+     where l.org_id = $1 and l.connection_id = $2 and l.stock_key = any($3) order by l.id for no key update of l`,
     [orgId, connectionId, [...new Set(stockKeys)]],
   );
   return rows;
@@ -182,7 +184,7 @@ export async function mapListing(
   context: ListingContext,
 ): Promise<{ kind: 'mapped' | 'unmapped' | 'no_listing' } | { kind: 'refused'; reason: string }> {
   const { rows } = await tx.query<{ connection_id: string; stock_key: string }>(
-    `select connection_id, stock_key from listings where org_id = $1 and id = $2 for update`,
+    `select connection_id, stock_key from listings where org_id = $1 and id = $2 for no key update`,
     [orgId, listingId],
   );
   const [listing] = rows;
@@ -194,12 +196,13 @@ export async function mapListing(
     `update listings set variant_id = $3, updated_at = to_timestamp($4::float8 / 1000.0) where org_id = $1 and id = $2`,
     [orgId, listingId, variantId, context.now],
   );
-  await refreshTargets(
-    tx,
-    orgId,
-    listing.connection_id,
-    [{ stockKey: listing.stock_key, channelLocations: [] }],
-    context,
-  );
+  if (!context.isTrial)
+    await refreshTargets(
+      tx,
+      orgId,
+      listing.connection_id,
+      [{ stockKey: listing.stock_key, channelLocations: [] }],
+      context,
+    );
   return { kind: variantId === null ? 'unmapped' : 'mapped' };
 }

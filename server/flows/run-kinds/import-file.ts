@@ -3,8 +3,8 @@
  * (flows/import-rows.ts) follow from it alone: the mark holds the steps that are done. Steps that touch different SKUs are
  * done a few at once.
  *
- * A dry run does each step and takes it back in the same transaction; where steps build on each other (products, mappings)
- * it does them all in one.
+ * A dry run does each step and takes it back in the same transaction; where steps build on each other (mappings) it does them
+ * all in one.
  */
 import type { RawRow, RowError } from '#core/catalog/import-rows.ts';
 import { keepImportFile } from '#store/catalog/bulk.ts';
@@ -42,17 +42,22 @@ export function importFile(kind: ImportKind, options: ImportFileOptions): RunKin
       const { run, store, clock, ids } = context;
       const file = await options.readFile(await contentOf(context), kind, String(run.params.format ?? 'auto'));
       const mode: StockMode = run.params.mode === 'add' ? 'add' : 'set';
-      const { unreadable, steps, whole } = stepsOf(kind, file.rows, mode, {
+      const {
+        unreadable,
+        steps,
+        done: how,
+      } = stepsOf(kind, file.rows, mode, {
         orgId: run.orgId,
         actor: run.actor,
         key: `run:${run.id}`,
+        dryRun: run.dryRun,
         clock,
         ids,
         compareAndSetOf: options.compareAndSetOf,
       });
       const lost = file.errors.map((error) => failedRow(error, error.value));
       const all = [told([...lost, ...unreadable]), ...steps];
-      const groups = whole && run.dryRun ? [all] : all.map((step) => [step]);
+      const groups = how === 'whole' && run.dryRun ? [all] : all.map((step) => [step]);
       const mapped = new Set<string>();
       const done = new Set(Array.isArray(run.mark) ? run.mark : []);
       const open = groups.map((_, place) => place).filter((place) => !done.has(place));
@@ -69,7 +74,7 @@ export function importFile(kind: ImportKind, options: ImportFileOptions): RunKin
         open.length = 0;
         throw error;
       };
-      await allOrFirstFailure(Array.from({ length: whole ? 1 : stepsAtOnce }, () => work().catch(giveUp)));
+      await allOrFirstFailure(Array.from({ length: how === 'apart' ? stepsAtOnce : 1 }, () => work().catch(giveUp)));
       if (!run.dryRun) for (const connectionId of mapped) await context.mapped(run.orgId, connectionId);
       return { message: null, errorFile: await keepErrors(context, kind, file) };
     },
@@ -96,7 +101,10 @@ async function takeStep(
 ): Promise<string[]> {
   const work = async () => {
     const found: Awaited<ReturnType<ImportStep['apply']>>[] = [];
-    for (const step of group) found.push(await step.apply(tx));
+    for (const step of group) {
+      context.signal.throwIfAborted();
+      found.push(await step.apply(tx));
+    }
     return found;
   };
   const found = await (context.run.dryRun ? tryOut(tx, work) : work());

@@ -104,7 +104,7 @@ async function mappingBack(
   if (now === undefined) return 'the listing is gone';
   if (now === before) return null;
   if (now !== after) return 'was mapped anew since';
-  const step = { orgId: run.orgId, actor: run.actor, key: '', clock, ids, ...options };
+  const step = { orgId: run.orgId, actor: run.actor, key: '', dryRun: false, clock, ids, ...options };
   return map(tx, step, { ...mapping, before: after, after: before });
 }
 
