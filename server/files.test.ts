@@ -1,6 +1,7 @@
 /** Reading files: hostile ones cost little, and every record has the number that its owner sees. */
 import { expect, test } from 'vitest';
 import { readImport } from './files.ts';
+import { errorCsv } from './flows/import-rows.ts';
 import { zip } from './testing/workbook.ts';
 
 const main = 'http://schemas.openxmlformats.org/spreadsheetml/2006/main';
@@ -90,4 +91,16 @@ test('the header alone says what parts the cells, whatever ends its line and wha
     expect((await readImport(Buffer.from(content), 'products')).rows).toEqual(expected);
   const wide = Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from(csv('\r\n'), 'utf16le')]);
   expect((await readImport(wide, 'products')).rows).toEqual(expected);
+});
+
+test('a file of failed rows comes back with every SKU as it was, also those that a spreadsheet would run', async () => {
+  const skus = ['-PIPE', '@HOME', '=1+1', "'=1", "''@x", '+5 pack', '-12', "'TICK", 'a;b,c"d', "O'Neil", '0012'];
+  const rows = skus.map((sku, at) => ({ row: at + 2, values: { sku, quantity: '-1' } }));
+  const errors = rows.map(({ row }) => ({ row, field: 'quantity', value: '-1', reason: '=must not be negative' }));
+  const sent = errorCsv(rows, errors);
+  expect(sent.split('\r\n').filter((line) => /(?:^|,)"[=@+\t]/.test(line))).toEqual([]);
+  expect((await readImport(Buffer.from(sent), 'stock')).rows).toEqual(rows);
+  // Nobody else's apostrophes are touched.
+  const other = await readImport(Buffer.from(`sku,quantity\n'=1,2\n`), 'stock');
+  expect(other.rows).toEqual([{ row: 2, values: { sku: "'=1", quantity: '2' } }]);
 });

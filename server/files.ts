@@ -8,6 +8,7 @@
 import { Readable } from 'node:stream';
 import { setImmediate as otherWork } from 'node:timers/promises';
 import { parse } from 'csv-parse';
+import { isErrorFile, unguarded } from '#core/catalog/error-file.ts';
 import {
   type FileFormat,
   type FileRecord,
@@ -74,12 +75,14 @@ async function* csvRecords(text: string, most: number): AsyncGenerator<string[]>
   const source = Readable.from(pieces(text));
   source.pipe(parser);
   let row = 0;
+  let comesBack = false;
   try {
     for await (const record of parser as AsyncIterable<string[]>) {
       row += 1;
       if (row > most + 1) throw tooMany(most);
       if (record.length > maxColumns) throw unreadable(`Row ${row} has more than ${maxColumns} columns.`);
-      yield record;
+      if (row === 1) comesBack = isErrorFile(record);
+      yield comesBack ? record.map(unguarded) : record;
     }
   } catch (error) {
     if (error instanceof Problem) throw error;
@@ -236,8 +239,10 @@ const numbered = (records: readonly (readonly string[])[]): FileRecord[] =>
   records.slice(1).map((cells, index) => ({ row: index + 2, cells }));
 
 /** A workbook's records have the numbers of its own rows. */
-function fromSheet([header, ...records]: readonly FileRecord[], kind: keyof typeof ours): ReadFile {
+function fromSheet([header, ...others]: readonly FileRecord[], kind: keyof typeof ours): ReadFile {
   const format = 'xlsx';
+  const comesBack = isErrorFile(header?.cells ?? []);
+  const records = comesBack ? others.map(({ row, cells }) => ({ row, cells: cells.map(unguarded) })) : others;
   const vendor = recogniseFormat(header?.cells ?? []);
   if (vendor) return { ...fromVendor(vendor, header?.cells ?? [], records, kind), format };
   const rows = ownRows(header?.cells, records, ours[kind].columns, ours[kind].required);

@@ -9,6 +9,7 @@
  * Effect keys are made of the import's key and the row: the same import again (a retry after a crash) adds nothing twice.
  * Called by the bulk routes (whole answer at once) and by the import runs (run-kinds/import-file.ts).
  */
+import { errorColumns, guarded } from '#core/catalog/error-file.ts';
 import type { ImportResult, RawRow, RowError } from '#core/catalog/import-rows.ts';
 import type { Clock, Ids } from '#core/effects.ts';
 import { keepImportFile } from '#store/catalog/bulk.ts';
@@ -187,10 +188,7 @@ async function finish(
   };
 }
 
-/** A spreadsheet would run it as a formula; whole numbers are left alone. */
-const defused = (text: string): string => (/^[=+\-@\t\r]/.test(text) && !/^[+-]?\d+$/.test(text) ? `'${text}` : text);
-
-const cell = (text: string): string => `"${defused(text).replaceAll('"', '""')}"`;
+const cell = (text: string): string => `"${guarded(text).replaceAll('"', '""')}"`;
 
 /** The failed rows as they came, with row number, field and reason beside each: fix and send again. Formula signs are defused. */
 export function errorCsv(rows: readonly RawRow[], errors: readonly RowError[]): string {
@@ -210,5 +208,5 @@ export function errorTable(
       .map(cell)
       .join(','),
   );
-  return `${[...header, 'row', 'field', 'reason'].map(cell).join(',')}\r\n${lines.join('\r\n')}\r\n`;
+  return `${[...header, ...errorColumns].map(cell).join(',')}\r\n${lines.join('\r\n')}\r\n`;
 }
