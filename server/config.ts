@@ -31,6 +31,8 @@ export interface Config {
   readonly databasePool: number;
   readonly statementTimeoutsMs: Readonly<Record<Scope, number>>;
   readonly slowStatementMs: number;
+  /** From where on a person is alarmed (jobs/alarms.ts). */
+  readonly alarms: { readonly errorPercent: number; readonly waitSeconds: number; readonly queueDepth: number };
   /** Where channels reach us, e.g. https://stock.example.com; null: not known. */
   readonly publicUrl: string | null;
 }
@@ -106,6 +108,13 @@ export const settings: readonly Setting[] = [
     fallback: '500',
     help: 'statements at least this slow are logged (name, ms, rows; never values)',
   },
+  {
+    name: 'SYNCSTATE_ALARM_ERROR_PERCENT',
+    fallback: '5',
+    help: 'alarm when more of the calls to channels fail within five minutes',
+  },
+  { name: 'SYNCSTATE_ALARM_WAIT_SECONDS', fallback: '60', help: 'alarm when the oldest work waits longer' },
+  { name: 'SYNCSTATE_ALARM_QUEUE', fallback: '10000', help: 'alarm when more events and numbers wait' },
   {
     name: 'SYNCSTATE_PUBLIC_URL',
     fallback: '',
@@ -201,6 +210,11 @@ export function readConfig(environment: Environment = process.env): Config {
   };
   const databasePool = whole('SYNCSTATE_DB_POOL', 2, 500);
   const slowStatementMs = whole('SYNCSTATE_SLOW_QUERY_MS', 1, 3_600_000);
+  const alarms = {
+    errorPercent: whole('SYNCSTATE_ALARM_ERROR_PERCENT', 1, 100),
+    waitSeconds: whole('SYNCSTATE_ALARM_WAIT_SECONDS', 1, 86_400),
+    queueDepth: whole('SYNCSTATE_ALARM_QUEUE', 1, 1_000_000_000),
+  };
   const statementTimeoutsMs = parseTimeouts(get('SYNCSTATE_DB_TIMEOUTS'), problems);
   const publicUrl = get('SYNCSTATE_PUBLIC_URL') === '' ? null : get('SYNCSTATE_PUBLIC_URL').replace(/\/+$/, '');
   if (publicUrl !== null && !/^https?:\/\/[^\s/]+/.test(publicUrl))
@@ -222,6 +236,7 @@ export function readConfig(environment: Environment = process.env): Config {
     databasePool,
     statementTimeoutsMs,
     slowStatementMs,
+    alarms,
     publicUrl,
   });
 }

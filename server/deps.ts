@@ -37,6 +37,7 @@ import { undoImport } from './flows/run-kinds/undo-import.ts';
 import { createRunner, type Runner } from './flows/runs.ts';
 import { tracing } from './flows/tracing.ts';
 import { createHealth } from './health.ts';
+import { type Alarms, createAlarms } from './jobs/alarms.ts';
 import { createPruner, type Pruner } from './jobs/prune.ts';
 import { createMetrics } from './metrics.ts';
 import { createOutsideCallLog } from './outside-call-log.ts';
@@ -75,6 +76,7 @@ export interface Deps {
   publisher: Publisher;
   runs: Runner;
   pruner: Pruner;
+  alarms: Alarms;
   api: ApiDeps;
   openConnection(ref: ConnectionRef): Promise<OpenedConnection | null>;
   /** /ready answers 200 from now on. */
@@ -244,6 +246,7 @@ export async function createDeps(options: {
     // The start of this process brought the database to its release.
     pendingMigrations: 0,
   });
+  const alarms = createAlarms({ store, clock, ids, log, limits: config.alarms });
   const pruner = createPruner({ store, clock, log, pruned: (kind, rows) => metrics.pruned.inc({ kind }, rows) });
 
   let isReady = false;
@@ -319,6 +322,7 @@ export async function createDeps(options: {
     publisher,
     runs,
     pruner,
+    alarms,
     api,
     openConnection: openConnection.open,
     ready() {

@@ -79,6 +79,9 @@ async function begin(role: Role, config: Config, undo: Undo[], stop: () => Promi
   if (demo) undo.push(() => demo.close());
   deps.intake.start();
   undo.push(() => deps.intake.stop());
+  // In every process: one that answers calls notices that no worker works.
+  deps.alarms.start();
+  undo.push(() => deps.alarms.stop());
   if (role !== 'server') {
     deps.publisher.start();
     undo.push(() => deps.publisher.stop());

@@ -34,6 +34,8 @@ const fewerRights: Record<string, string> = {
 
 /** The system scope, whole: each function with what it takes and what it gives back. Ids, keys and limits only. */
 const systemFunctions: Record<string, string> = {
+  'system_alarm_figures(p_now timestamp with time zone, p_since timestamp with time zone)':
+    'TABLE(org_id uuid, calls double precision, calls_failed double precision, waiting double precision, oldest_seconds double precision, has_open boolean)',
   'system_claim_inbox(max_keys integer, at timestamp with time zone)':
     'TABLE(org_id uuid, connection_id uuid, kind text, external_id text)',
   'system_dirty_orgs()': 'TABLE(org_id uuid)',

@@ -140,6 +140,24 @@ export const alertKinds = {
     'No event of a channel arrives although all is subscribed',
     'Check that our public address can be reached from outside and the webhook secret is right.',
   ),
+  errors_high: kind(
+    'critical',
+    'itself',
+    'Too many calls to the channels fail',
+    '`syncstate status` and `GET /api/calls` say which channel and why.',
+  ),
+  work_waiting: kind(
+    'critical',
+    'itself',
+    'Work waits too long',
+    '`syncstate status` says where it waits; `syncstate doctor` what may be wrong.',
+  ),
+  queue_deep: kind(
+    'warning',
+    'itself',
+    'Very much work waits',
+    'Wait; if it does not shrink, start another worker (`syncstate worker`) or look at `syncstate status`.',
+  ),
   pushes_stopped: kind(
     'critical',
     'itself',
