@@ -104,3 +104,10 @@ test('a file of failed rows comes back with every SKU as it was, also those that
   const other = await readImport(Buffer.from(`sku,quantity\n'=1,2\n`), 'stock');
   expect(other.rows).toEqual([{ row: 2, values: { sku: "'=1", quantity: '2' } }]);
 });
+
+test('a workbook with a password says so', async () => {
+  const locked = Buffer.concat([Buffer.from('d0cf11e0a1b11ae1', 'hex'), Buffer.alloc(2_000)]);
+  for (const format of ['auto', 'xlsx', 'csv'] as const)
+    await expect(readImport(locked, 'stock', format)).rejects.toMatchObject({ code: 'import.unreadable' });
+  await expect(readImport(locked, 'stock')).rejects.toThrow(/with a password or of the old format/);
+});

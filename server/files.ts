@@ -206,6 +206,8 @@ export async function readImport(
   if (format === 'xlsx' || (format === 'auto' && isZip))
     return fromSheet(await (await import('./spreadsheet.ts')).readSpreadsheet(content, maxRows.run, maxColumns), kind);
   if (isZip) throw unreadable('This is a workbook (.xlsx), not text.');
+  if (content.subarray(0, 4).equals(Buffer.from([0xd0, 0xcf, 0x11, 0xe0])))
+    throw unreadable('This is a workbook with a password or of the old format (.xls): save it as .xlsx without one.');
   const text = decode(content);
   if (format === 'json' || (format === 'auto' && /^\s*[[{]/.test(text.slice(0, 1_000)))) {
     const rows = readJson(text, columns, maxRows.run);

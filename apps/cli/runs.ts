@@ -56,7 +56,7 @@ export function runCommands(cli: Cli): void {
           item.value ?? '',
           item.reason ?? '',
         ]);
-        for (const line of table(['row', 'about', 'field', 'value', 'reason'], rows)) print(line);
+        if (rows.length > 0) for (const line of table(['row', 'about', 'field', 'value', 'reason'], rows)) print(line);
         if (found.failed > items.length) print(`… and ${found.failed - items.length} more`);
       });
     },

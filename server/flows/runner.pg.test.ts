@@ -1,10 +1,12 @@
 /** The runner with kinds made for the purpose: long ones, failing ones, ones that end their process (P10). */
+import { Readable } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { context, makeWorld, testIds, testStore, type World } from '#store/ledger/ledger.testing.ts';
 import { cancelRun, createRun, takeRun } from '#store/runs/runs.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import type { Store } from '#store/tx.ts';
 import { readRun } from '#store/views/runs.ts';
+import { receive } from '../api/routes/imports.ts';
 import { createRunner, type RunKind, type Runner } from './runs.ts';
 
 let database: TestDatabase;
@@ -162,4 +164,25 @@ test('a run that ends its process five times in a row at the same place is given
     state: 'failed',
     message: 'Its worker died five times at the same place; it was given up. What was done until then stays done.',
   });
+});
+
+test('an upload that is slow, but alive, is not given up', async () => {
+  const run = { id: testIds.uuid(), kind: 'import', connectionId: null, title: 'slow', params: {}, dryRun: false };
+  const more = { actor: 'test', key: null, inverseOf: null, state: 'receiving' as const };
+  await store.tenant(a.orgId, (tx) => createRun(tx, a.orgId, { ...run, ...more }, now));
+  const running = runner({ import: atOnce });
+  async function* trickle() {
+    for (let n = 0; n < 30; n += 1) {
+      yield Buffer.from(`row ${n}\n`);
+      now += 10_000;
+      await running.drain();
+    }
+  }
+  await receive({ store, clock }, a.orgId, run.id, Readable.from(trickle()));
+  expect((await view(a, run.id)).state).toBe('waiting');
+  const { rows } = await database.owner.query<{ text: string }>(
+    `select string_agg(convert_from(content, 'utf8'), '' order by part) as text from run_files where run_id = $1`,
+    [run.id],
+  );
+  expect(rows[0]?.text).toBe(Array.from({ length: 30 }, (_, n) => `row ${n}\n`).join(''));
 });

@@ -191,3 +191,11 @@ test('a count that a sale came after is taken back by the units it changed, neve
   expect(await undone(count)).toMatchObject({ succeeded: 1, failed: 0 });
   expect(await units()).toEqual({ 'SKU-1 MAIN': 7 });
 });
+
+test('an import whose items were pruned is not called taken back', async () => {
+  const id = await imported('import-stock', 'sku,quantity\nSKU-1,10\n');
+  await database.owner.query('delete from run_items where run_id = $1', [id]);
+  expect(await undone(id)).toMatchObject({ state: 'failed', succeeded: 0 });
+  expect(await view(id)).toMatchObject({ state: 'done', undoneBy: null });
+  expect(await units()).toEqual({ 'SKU-1 MAIN': 10 });
+});

@@ -89,18 +89,28 @@ export async function importRoutes(app: Api, deps: ApiDeps): Promise<void> {
   });
 }
 
+/** A slow upload gives a sign of life this often: well before it counts as dead (store/runs/runs.ts). */
+const signEveryMs = 15_000;
+
 /** Stores the parts and releases the run; whatever goes wrong ends it. */
-async function receive(deps: ApiDeps, orgId: string, runId: string, body: Readable): Promise<void> {
+export async function receive(
+  deps: Pick<ApiDeps, 'store' | 'clock'>,
+  orgId: string,
+  runId: string,
+  body: Readable,
+): Promise<void> {
   let part = 0;
   let bytes = 0;
   let waiting: Buffer[] = [];
   let waitingBytes = 0;
+  let kept = deps.clock.now();
   const keep = async () => {
     const content = Buffer.concat(waiting);
     waiting = [];
     waitingBytes = 0;
     await deps.store.tenant(orgId, (tx) => keepRunFile(tx, orgId, runId, part, content, deps.clock.now()));
     part += 1;
+    kept = deps.clock.now();
   };
   try {
     for await (const chunk of body) {
@@ -109,7 +119,7 @@ async function receive(deps: ApiDeps, orgId: string, runId: string, body: Readab
         throw new Problem(413, 'api.too_large', `A file may have at most ${maxImportBytes / 1_048_576} MB.`);
       waiting.push(chunk as Buffer);
       waitingBytes += (chunk as Buffer).length;
-      if (waitingBytes >= partBytes) await keep();
+      if (waitingBytes >= partBytes || deps.clock.now() - kept >= signEveryMs) await keep();
     }
     if (bytes === 0) throw new Problem(400, 'import.unreadable', 'The file is empty.');
     if (waitingBytes > 0) await keep();
