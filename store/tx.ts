@@ -55,6 +55,11 @@ export interface TxOptions {
   retryOn?: readonly string[];
   /** Longest time for one statement, instead of the store's default. */
   statementTimeoutMs?: number;
+  /**
+   * Named statements keep the plan that was made without their values. For large ones whose plan does not depend on them
+   * (LATERAL from the keys on): planned anew each time they cost more than they take.
+   */
+  keepPlans?: boolean;
 }
 
 export interface StoreMetrics {
@@ -198,7 +203,8 @@ function beginText(mode: string, orgIds: readonly string[], options: TxOptions):
   for (const id of orgIds) assert(uuid.test(id), 'an organization id is a UUID', { id });
   const timeout = options.statementTimeoutMs;
   const limit = timeout === undefined ? '' : `; set local statement_timeout to ${Math.trunc(timeout)}`;
-  return `${mode}; set local app.orgs to '${orgIds.join(',')}'${limit}`;
+  const plans = options.keepPlans === true ? '; set local plan_cache_mode to force_generic_plan' : '';
+  return `${mode}; set local app.orgs to '${orgIds.join(',')}'${limit}${plans}`;
 }
 
 /** COMMIT was sent and no answer came. */

@@ -61,7 +61,14 @@ export async function startProduct(options: { env?: Record<string, string>; data
   if (!countingStatements() || options.dataDir !== undefined) return launch(options);
   const dataDir = mkdtempSync(join(tmpdir(), 'syncstate-bench-'));
   await letStatementsBeCounted(dataDir);
-  return launch({ ...options, dataDir });
+  const product = await launch({ ...options, dataDir });
+  return {
+    ...product,
+    async stop() {
+      await product.stop();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
 }
 
 async function launch(options: { env?: Record<string, string>; dataDir?: string } = {}): Promise<Product> {
@@ -94,6 +101,8 @@ async function launch(options: { env?: Record<string, string>; dataDir?: string 
   const attached = await attachEmbedded(dataDir);
   if (!attached) throw new Error('the embedded database does not answer');
   const owner = new pg.Pool({ connectionString: attached.url, max: 2 });
+  // A connection that the ending database closes first.
+  owner.on('error', () => undefined);
   const postmaster = await postmasterOf(owner);
   return {
     url,

@@ -8,7 +8,7 @@ import { recordReads } from '#store/listings/observations.ts';
 import { recordShadow } from '#store/listings/shadow.ts';
 import { announce, type Finding, recordFindings, settleUnauthorized } from '#store/listings/states.ts';
 import { tallySwept } from '#store/listings/sweeps.ts';
-import { anyTarget, loadWork, type Work, type WorkTarget } from '#store/listings/work.ts';
+import { anyTarget, loadWork, type Pick, type Work, type WorkTarget } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
 import { type Decisions, decide, firstTurn, type Turn } from './lane-decision.ts';
 import { LaneFeeds } from './lane-feeds.ts';
@@ -184,15 +184,8 @@ class ConnectionLane implements Lane {
     if (!hold || this.#dead) return false;
     const urgentOnly = this.#slots.waiting('bulk') > 0 || this.#health.isSlow('bulk');
     const limit = urgentOnly ? opened.manifest.stock.urgentRows * 4 : (this.#options.slice ?? sliceOf(opened.manifest));
-    const work = await this.#tx((tx) =>
-      loadWork(tx, hold.orgId, hold.connectionId, clock.now(), {
-        kind: 'claim',
-        limit,
-        exclude: [...this.#busy],
-        urgentOnly,
-        openWrites: true,
-      }),
-    );
+    const exclude = [...this.#busy];
+    const work = await this.#load({ kind: 'claim', limit, exclude, urgentOnly, openWrites: true });
     if (this.#dead || !work.connection) return false;
     this.#askForOrders(work.connection.askOrders);
     this.#health.told(work.connection.state);
@@ -265,6 +258,12 @@ class ConnectionLane implements Lane {
     return this.#options.store.tenant(this.connection.orgId, work);
   }
 
+  #load(pick: Pick): Promise<Work> {
+    const { store, clock, connection } = this.#options;
+    const { orgId, connectionId } = connection;
+    return store.tenant(orgId, (tx) => loadWork(tx, orgId, connectionId, clock.now(), pick), { keepPlans: true });
+  }
+
   /** Runs and keeps track; `ids` are free again when it ends, whatever it came to. */
   #task(ids: readonly string[], work: () => Promise<void>): void {
     const task: Promise<void> = work()
@@ -284,10 +283,7 @@ class ConnectionLane implements Lane {
 
   async #again(ids: readonly string[], turn: Turn): Promise<void> {
     if (ids.length === 0 || this.#dead) return;
-    const { clock, connection } = this.#options;
-    const work = await this.#tx((tx) =>
-      loadWork(tx, connection.orgId, connection.connectionId, clock.now(), { kind: 'ids', ids }),
-    );
+    const work = await this.#load({ kind: 'ids', ids });
     this.#askForOrders(work.connection?.askOrders ?? false);
     if (work.connection && work.connection.state !== 'unauthorized')
       await this.#handle(work, { ...turn, round: turn.round + 1 });
@@ -457,11 +453,9 @@ class ConnectionLane implements Lane {
 
   /** The same targets as of now; those that need something else than this call go on by themselves. */
   async #recompute(call: SendCall, turn: Turn): Promise<{ call: SendCall; rest: Next }> {
-    const { clock, connection, opened } = this.#options;
+    const { clock, opened } = this.#options;
     const ids = call.sends.map(({ target }) => target.id);
-    const work = await this.#tx((tx) =>
-      loadWork(tx, connection.orgId, connection.connectionId, clock.now(), { kind: 'ids', ids }),
-    );
+    const work = await this.#load({ kind: 'ids', ids });
     const mono = clock.monotonicMs();
     const { sends } = decide(work, {
       now: clock.now(),

@@ -136,7 +136,9 @@ class LanePublisher implements Publisher {
     let any = false;
     for (const orgId of orgs) {
       for (let more = true; more; ) {
-        const expanded = await store.tenant(orgId, (tx) => expand(tx, orgId, { now: clock.now(), ids }));
+        const expanded = await store.tenant(orgId, (tx) => expand(tx, orgId, { now: clock.now(), ids }), {
+          keepPlans: true,
+        });
         any ||= expanded.connectionIds.length > 0;
         for (const connectionId of expanded.connectionIds) await this.#nudge({ orgId, connectionId });
         more = expanded.more && !this.#stopping.signal.aborted;

@@ -22,7 +22,9 @@ const causesSql = `
       select m.variant_id, x.effect_key, x.at, o.*
       from (select variant_id, marked_at from marks limit ${causesForMarks}) m
       cross join lateral (
-        select u.effect_key, max(u.recorded_at) as at from (
+        -- Looked at by place first: a pattern with a count costs as much as all the rest.
+        select u.effect_key, max(u.recorded_at) as at, case when u.effect_key like 'order:%' and substr(u.effect_key, 43, 2) = ':r'
+            and pg_input_is_valid(substr(u.effect_key, 7, 36), 'uuid') then substr(u.effect_key, 7, 36)::uuid end as order_id from (
           (select e.effect_key, e.recorded_at from claim_events e where e.org_id = $1 and e.variant_id = m.variant_id
            order by e.business_at desc, e.seq desc limit ${mostCauses})
           union all
@@ -31,13 +33,12 @@ const causesSql = `
         where u.recorded_at >= m.marked_at - interval '1 s' group by u.effect_key order by 2 desc limit ${mostCauses}) x
       left join lateral (
         select h.order_id, h.details from order_events h
-        where h.org_id = $1 and x.effect_key ~ '^order:[0-9a-f-]{36}:r' and h.order_id = case when x.effect_key ~ '^order:[0-9a-f-]{36}:r'
-            then substr(x.effect_key, 7, 36)::uuid end
+        where h.org_id = $1 and h.order_id = x.order_id
           and h.details ->> 'revision' = substr(split_part(x.effect_key, ':', 3), 2)
         limit 1) o on true),
     why as (
       select s.variant_id, jsonb_agg(jsonb_strip_nulls(jsonb_build_object('key', b.effect_key, 'correlationId', coalesce(b.details -> 'correlationId',
-          to_jsonb(case when b.effect_key ~ '^api:[0-9a-f-]{36}$' then substr(b.effect_key, 5) end)), 'orderId', b.order_id, 'order', b.details -> 'order',
+          to_jsonb(case when b.effect_key like 'api:%' and length(b.effect_key) = 40 and pg_input_is_valid(substr(b.effect_key, 5), 'uuid') then substr(b.effect_key, 5) end)), 'orderId', b.order_id, 'order', b.details -> 'order',
           'from', b.details -> 'from', 'soldAt', b.details -> 'soldAt', 'receivedAt', b.details -> 'receivedAt')) order by b.at) as causes
       from (select v.variant_id, unnest(v.sources) as source from by_variant v) s join because b on b.variant_id = s.source group by s.variant_id)`;
 
@@ -66,14 +67,15 @@ export async function expandDirty(tx: Tx, orgId: string): Promise<Expanded> {
         join bundle_components b on b.org_id = $1 and b.component_id = m.variant_id and b.valid_to is null
       ) every group by variant_id),
     by_policy as (
-      select t.id, min(p.marked_at) as since from named p join targets t on t.org_id = $1 and (
+      -- LATERAL: without a changed policy no number is looked at.
+      select t.id, min(p.marked_at) as since from named p cross join lateral (select t.id from targets t where t.org_id = $1 and (
         p.scope = 'organization'
         or (p.scope = 'connection' and t.connection_id = p.scope_id)
         or (p.scope = 'target' and t.id = p.scope_id)
         or (p.scope = 'variant' and (t.variant_id = p.scope_id or exists (select from bundle_components b
             where b.org_id = $1 and b.variant_id = t.variant_id and b.component_id = p.scope_id and b.valid_to is null)))
         or (p.scope = 'listing' and exists (select from listings l where l.org_id = $1 and l.id = p.scope_id
-            and l.connection_id = t.connection_id and l.stock_key = t.stock_key)))
+            and l.connection_id = t.connection_id and l.stock_key = t.stock_key))) offset 0) t
       group by t.id),
     touched as (
       select id, min(hint) as hint, min(since) as since, min(variant_id::text)::uuid as variant_id, max(changes) as changes from (

@@ -191,7 +191,9 @@ const claimSql = `
          and (t.next_try_at is null or t.next_try_at <= n.at) and ${single} limit $5)
     ) every group by id order by 2, 3 nulls last limit greatest(1, $5 * 5 / 4))`;
 
-const idsSql = `picked as materialized (select id from targets where org_id = $1 and connection_id = $2 and id = any($4::uuid[]))`;
+const idsSql = `
+  picked as materialized (select t.id from unnest($4::uuid[]) as w (id)
+    cross join lateral (select x.id from targets x where x.org_id = $1 and x.id = w.id and x.connection_id = $2 offset 0) t)`;
 
 const loadSql = (pick: string) => `
   with n as (select to_timestamp($3::float8 / 1000.0) as at),
@@ -200,17 +202,16 @@ const loadSql = (pick: string) => `
   orders_flow as (select exists (select from inbox i, n where i.org_id = $1 and i.connection_id = $2 and i.received_at > n.at - interval '1 s'
     and i.kind = 'order' and i.source in ('webhook', 'queue')) as flowing),
   ${pick},
-  k as (select distinct t.stock_key from targets t join picked p on p.id = t.id where t.org_id = $1),
-  ts as (select t.*, exists (select from picked p where p.id = t.id) as picked from targets t join k on k.stock_key = t.stock_key where t.org_id = $1 and t.connection_id = $2),
-  ls as (select l.* from listings l join k on k.stock_key = l.stock_key where l.org_id = $1 and l.connection_id = $2),
-  vs as (select v.* from variants v where v.org_id = $1 and v.id in (select variant_id from ts)),
-  parts as (
-    select v.id as whole, v.id as variant_id, v.sku, 1 as units from vs v where not v.is_bundle
-    union all
-    select b.variant_id, b.component_id, p.sku, b.units from vs v
-      join bundle_components b on b.org_id = $1 and b.variant_id = v.id and b.valid_to is null
-      join variants p on p.org_id = $1 and p.id = b.component_id
-    where v.is_bundle)
+  -- LATERAL: a slice costs what it holds, however many numbers the connection has and whenever the plan was made.
+  k as materialized (select distinct t.stock_key from picked p
+    cross join lateral (select x.stock_key from targets x where x.org_id = $1 and x.id = p.id offset 0) t),
+  ts as materialized (select t.*, p.id is not null as picked from k
+    cross join lateral (select x.* from targets x where x.org_id = $1 and x.connection_id = $2 and x.stock_key = k.stock_key offset 0) t
+    left join picked p on p.id = t.id),
+  ls as materialized (select l.* from k
+    cross join lateral (select x.* from listings x where x.org_id = $1 and x.connection_id = $2 and x.stock_key = k.stock_key offset 0) l),
+  vs as materialized (select v.id, v.sku, v.is_bundle from (select distinct variant_id as id from ts) w
+    cross join lateral (select x.id, x.sku, x.is_bundle from variants x where x.org_id = $1 and x.id = w.id offset 0) v)
   select
     (select jsonb_build_object('id', c.id, 'state', c.state, 'paused', c.halted is not null, 'shadow', c.shadow_at is not null, 'settings', c.settings, 'priority', c.priority,
       'askOrders', exists (select from targets t where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0
@@ -238,7 +239,11 @@ const loadSql = (pick: string) => `
           'scarce', (select jsonb_build_object('connectionId', e.connection_id, 'connection', n.name, 'lastUnits', e.last_units)
             from scarcity_episodes e join connections n on n.org_id = $1 and n.id = e.connection_id
             where e.org_id = $1 and e.variant_id = p.variant_id and e.valid_to is null)) order by p.sku)
-        from parts p where p.whole = v.id), '[]'))) from vs v), '[]') as variants,
+        from (
+          select v.id as variant_id, v.sku, 1 as units where not v.is_bundle
+          union all
+          select b.component_id, w.sku, b.units from bundle_components b join variants w on w.org_id = $1 and w.id = b.component_id
+          where v.is_bundle and b.org_id = $1 and b.variant_id = v.id and b.valid_to is null) p), '[]'))) from vs v), '[]') as variants,
     coalesce((select jsonb_agg(jsonb_build_object('channelLocation', m.channel_location, 'locationId', m.location_id, 'isDefault', l.is_default, 'priority', l.priority,
       'outdated', (select jsonb_build_object('code', l.code, 'readAt', round(extract(epoch from f.read_at) * 1000), 'limitMs', f.limit_ms, 'action', f.action) from location_freshness f, n
         where f.org_id = $1 and f.location_id = l.id and f.read_at + f.limit_ms * interval '1 ms' <= n.at))
