@@ -19,6 +19,7 @@ import {
 } from 'fastify-type-provider-zod';
 import type { ApiDeps } from './deps.ts';
 import { beginIdempotent, endIdempotent } from './idempotency.ts';
+import { complete } from './openapi.ts';
 import { Problem, problemBody, problemOf } from './problem.ts';
 import { createRateLimit } from './rate-limit.ts';
 import { routes } from './routes/index.ts';
@@ -177,7 +178,7 @@ export async function createApi(deps: ApiDeps): Promise<Api> {
   });
   await app.register(fastifySwaggerUi, { routePrefix: '/docs' });
   for (const route of routes) await route(app, deps);
-  app.get('/api/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+  app.get('/api/openapi.json', { schema: { hide: true } }, async () => complete(structuredClone(app.swagger())));
   if (deps.webDir !== null && existsSync(deps.webDir))
     await app.register(fastifyStatic, {
       root: deps.webDir,
