@@ -294,6 +294,10 @@ class Judgement {
     await openDrifts(this.#tx, this.#orgId, this.#drifts, this.#context);
   }
 
+  /**
+   * A number is known again: the last write is proven or not, and no earlier one is still open. One that a cut overtook
+   * (a dead process's, or one that timed out) has no answer of its own to come, and would count as on the wire for ever.
+   */
   async #settleAttempts(): Promise<void> {
     const based = [...this.#open].filter(({ shown }) => shown.pending === null).map(({ id }) => id);
     if (based.length === 0) return;
@@ -302,12 +306,17 @@ class Judgement {
         name: 'attempts_prove',
         text: `
       with last as (
-        select p.outcome as proven, (select a.id from attempts a where a.org_id = $1 and a.target_id = p.target_id order by a.sent_at desc, a.id desc limit 1) as id
-        from unnest($2::uuid[], $3::text[]) as p(target_id, outcome))
-      update attempts a set outcome = coalesce(l.proven, 'proven_not_applied'), finished_at = to_timestamp($4::float8 / 1000.0)
-      from last l where a.org_id = $1 and a.id = l.id and (a.outcome is null or a.outcome = 'unknown' or (a.outcome = 'accepted' and l.proven is not null))`,
+        select p.target_id, p.outcome as proven, (select a.id from attempts a where a.org_id = $1 and a.target_id = p.target_id order by a.sent_at desc, a.id desc limit 1) as id
+        from unnest($2::uuid[], $3::text[]) as p(target_id, outcome)),
+      settled as (
+        select l.id, coalesce(l.proven, 'proven_not_applied') as outcome, l.proven is not null as proven from last l
+        union all
+        select a.id, 'proven_not_applied', false from last l join attempts a on a.org_id = $1 and a.connection_id = $5 and a.target_id = l.target_id
+          and a.id <> l.id where a.outcome is null or a.outcome = 'unknown')
+      update attempts a set outcome = s.outcome, finished_at = to_timestamp($4::float8 / 1000.0)
+      from settled s where a.org_id = $1 and a.id = s.id and (a.outcome is null or a.outcome = 'unknown' or (a.outcome = 'accepted' and s.proven))`,
       },
-      [this.#orgId, based, based.map((id) => this.proven.get(id) ?? null), this.#context.now],
+      [this.#orgId, based, based.map((id) => this.proven.get(id) ?? null), this.#context.now, this.#connectionId],
     );
   }
 
