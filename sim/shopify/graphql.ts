@@ -55,6 +55,35 @@ export interface GraphqlEndpoint {
   ): Promise<VendorReply>;
 }
 
+interface Documents {
+  schema: GraphQLSchema;
+  prepare(request: GraphqlRequest): Prepared;
+}
+
+/** All shops of this process answer by one schema: it is built once, and a document is parsed and validated once for all of them. */
+const documentsBySchema = new Map<string, Documents>();
+
+function documentsOf(schemaText: string): Documents {
+  const built = documentsBySchema.get(schemaText);
+  if (built !== undefined) return built;
+  const schema = buildSchema(schemaText);
+  const prepared = new Map<string, Prepared>();
+  const documents: Documents = {
+    schema,
+    prepare(request) {
+      const key = `${request.operationName ?? ''}\n${request.query}`;
+      const known = prepared.get(key);
+      if (known !== undefined) return known;
+      const fresh = prepareDocument(schema, request);
+      if (prepared.size >= KEPT_DOCUMENTS) prepared.delete(prepared.keys().next().value ?? '');
+      prepared.set(key, fresh);
+      return fresh;
+    },
+  };
+  documentsBySchema.set(schemaText, documents);
+  return documents;
+}
+
 export function createGraphqlEndpoint(options: {
   schemaText: string;
   roots: ReturnType<typeof createRoots>;
@@ -63,18 +92,7 @@ export function createGraphqlEndpoint(options: {
   /** Whether costs are limits or only figures. */
   limited: () => boolean;
 }): GraphqlEndpoint {
-  const schema: GraphQLSchema = buildSchema(options.schemaText);
-  const prepared = new Map<string, Prepared>();
-
-  function prepare(request: GraphqlRequest): Prepared {
-    const key = `${request.operationName ?? ''}\n${request.query}`;
-    const known = prepared.get(key);
-    if (known !== undefined) return known;
-    const fresh = prepareDocument(schema, request);
-    if (prepared.size >= KEPT_DOCUMENTS) prepared.delete(prepared.keys().next().value ?? '');
-    prepared.set(key, fresh);
-    return fresh;
-  }
+  const { schema, prepare } = documentsOf(options.schemaText);
 
   async function answer(
     request: GraphqlRequest,
