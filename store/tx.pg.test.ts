@@ -216,21 +216,27 @@ describe('a lost race', () => {
       await addLocation(tx, 'A');
       await addLocation(tx, 'B');
     });
-    let met = 0;
+    let runs = 0;
     let release: () => void = () => undefined;
     const bothHold = new Promise<void>((done) => {
       release = done;
     });
-    const addToBoth = (first: string, second: string) =>
+    let holding = 0;
+    const addToBoth = (first: string, second: string, other: () => Promise<void> | undefined) =>
       db.store.tenant(orgId, async (tx) => {
+        runs += 1;
+        // The victim's second try could take its first row again before the other has woken, and meet it once more.
+        if (runs > 2) await other();
         await tx.query('update locations set priority = priority + 1 where org_id = $1 and code = $2', [orgId, first]);
-        met += 1;
-        if (met === 2) release();
-        if (met <= 2) await bothHold;
+        holding += 1;
+        if (holding === 2) release();
+        await bothHold;
         await tx.query('update locations set priority = priority + 1 where org_id = $1 and code = $2', [orgId, second]);
       });
-    await Promise.all([addToBoth('A', 'B'), addToBoth('B', 'A')]);
-    expect(met).toBe(3);
+    const one: Promise<void> = addToBoth('A', 'B', () => two);
+    const two: Promise<void> = addToBoth('B', 'A', () => one);
+    await Promise.all([one, two]);
+    expect(runs).toBe(3);
     const { rows } = await db.owner.query('select code, priority from locations where org_id = $1 order by 1', [orgId]);
     expect(rows).toEqual([
       { code: 'A', priority: 102 },
