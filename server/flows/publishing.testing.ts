@@ -4,7 +4,7 @@
  * we learn of a sale.
  */
 import { createBudgets } from '#connectors/kit/budget.ts';
-import type { Channel, Connector, Manifest } from '#connectors/kit/ports.ts';
+import type { Channel, Connector, Manifest, Transport } from '#connectors/kit/ports.ts';
 import { type CallLogEntry, type ConnectionTransport, createTransport } from '#connectors/kit/transport.ts';
 import type { Clock } from '#core/effects.ts';
 import { LineId, type LocationId, type OrgId, type VariantId } from '#core/ids.ts';
@@ -69,8 +69,11 @@ export interface Shop {
   opened: OpenedConnection;
   simulator: Simulator;
   url: string;
-  /** The same connection as another process opens it: the vendor's own budgets, shared through the database. */
-  open(): Channel;
+  /**
+   * The same connection as another process opens it: the vendor's own budgets, shared through the database.
+   * With `over` nothing is shared: whoever opens it so wraps the way out, and closes it.
+   */
+  open(another?: { clock: Clock; over: (way: ConnectionTransport) => Transport }): Channel;
   /** Calls as they left, newest last. */
   log: CallLogEntry[];
   control(path: string, body?: unknown, method?: string): Promise<Record<string, never>>;
@@ -391,15 +394,8 @@ async function connect(stage: Stage, options: ConnectOptions, stops: (() => Prom
       `insert into connection_locations (org_id, connection_id, channel_location, location_id) values ($1, $2, $3, $4)`,
       [orgId, connectionId, channelLocation, locationId],
     );
-  const log: CallLogEntry[] = [];
-  const transport = createTransport({
-    clock,
-    random: realRandom,
-    kind: 'simulated',
-    baseUrl: url,
-    allowedHosts: [],
-    allowCustomEndpoints: true,
-    budgets: createBudgets(
+  const unlimited = () =>
+    createBudgets(
       clock,
       Object.fromEntries(
         Object.entries(manifest.budgets).map(([name, limits]) => [
@@ -407,10 +403,17 @@ async function connect(stage: Stage, options: ConnectOptions, stops: (() => Prom
           { ...limits, ratePerSecond: 10_000, capacity: 10_000 },
         ]),
       ),
-    ),
-    log: (entry) => log.push(entry),
-  });
-  const over = (way: ConnectionTransport) =>
+    );
+  const simulated = {
+    random: realRandom,
+    kind: 'simulated',
+    baseUrl: url,
+    allowedHosts: [],
+    allowCustomEndpoints: true,
+  } as const;
+  const log: CallLogEntry[] = [];
+  const transport = createTransport({ ...simulated, clock, budgets: unlimited(), log: (entry) => log.push(entry) });
+  const over = (way: Transport, itsClock: Clock = clock) =>
     connector.open({
       connectionId,
       kind: 'simulated',
@@ -418,7 +421,7 @@ async function connect(stage: Stage, options: ConnectOptions, stops: (() => Prom
       settings: options.settings,
       credentials: options.credentials,
       transport: way,
-      clock,
+      clock: itsClock,
       random: realRandom,
     });
   const channel = over(transport);
@@ -435,15 +438,12 @@ async function connect(stage: Stage, options: ConnectOptions, stops: (() => Prom
   return {
     connection: { orgId, connectionId },
     opened: { manifest, channel },
-    open() {
+    open(way) {
+      if (way) return over(way.over(createTransport({ ...simulated, clock, budgets: unlimited() })), way.clock);
       const holder = ids.uuid();
       const another = createTransport({
+        ...simulated,
         clock,
-        random: realRandom,
-        kind: 'simulated',
-        baseUrl: url,
-        allowedHosts: [],
-        allowCustomEndpoints: true,
         budgets: createBudgets(clock, manifest.budgets),
         shared: {
           exchange: (asked) =>

@@ -1,10 +1,12 @@
 /** A simulated Shopify shop with two locations behind the real connector, for tests of the lanes. */
 import { shopify } from '#connectors/shopify/index.ts';
 import { seededIds, seededRandom } from '#sim/kit/chance.ts';
+import type { PostMessage } from '#sim/kit/sender.ts';
 import { createShopifySimulator, type ShopifySimulator } from '#sim/shopify/index.ts';
 import type { Shop, Stage } from './publishing.testing.ts';
 
 export interface TestShopify extends Shop {
+  simulator: ShopifySimulator;
   main: string;
   east: string;
   /** Inventory item GID of a SKU. */
@@ -23,6 +25,10 @@ export async function shopifyShop(
     bulkRows?: number;
     callsInFlight?: number;
     policy?: 'DENY' | 'CONTINUE';
+    /** What its webhooks are signed with. */
+    clientSecret?: string;
+    /** Where its webhooks go, instead of over HTTP. */
+    post?: PostMessage;
   } = {},
 ): Promise<TestShopify> {
   const random = seededRandom(13);
@@ -37,8 +43,9 @@ export async function shopifyShop(
     profile: 'open',
     shopDomain: `${name}.myshopify.com`,
     clientId: 'client-1',
-    clientSecret: 'hush-1',
+    clientSecret: options.clientSecret ?? 'hush-1',
     accessToken: 'shpat_test',
+    ...(options.post && { post: options.post }),
     locations: [{ name: 'MAIN', isDefault: true }, { name: 'EAST' }],
     catalog: Object.entries(catalog).map(([sku, [main, east]]) => ({
       sku,
@@ -78,6 +85,7 @@ export async function shopifyShop(
   );
   return {
     ...shop,
+    simulator,
     main: gid('MAIN'),
     east: gid('EAST'),
     item,
