@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { shopify } from '#connectors/shopify/index.ts';
+import { retryReads } from '#store/inbox/settle.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import { noFilter } from '#store/views/letters.ts';
 import { serveDue } from './due.ts';
@@ -274,4 +275,22 @@ test('failed runs and refused numbers are listed; a number is tried again, a run
     state: 'pending',
     dirty: true,
   });
+});
+
+test('an event given up after a day without the channel goes on by itself when the channel answers; one given up for itself stays', async () => {
+  const { arrive, list, intake, orgId, connection, org, webhook } = await setting();
+  await arrive(broken(41));
+  await webhook(connection, 'orders/create', good(42, 4));
+  await db.owner.query(
+    `update inbox set state = 'dead', done_at = now(), error = 'not reached', error_code = 'connector.unavailable', failing_since = now() - interval '25 hours'
+     where org_id = $1 and external_id like '%/42'`,
+    [orgId],
+  );
+  await intake.drain();
+  expect(await see.numbers(org, 'A')).toMatchObject({ committed: 0 });
+  expect((await list({ class: 'temporary' })).items).toMatchObject([{ externalId: 'gid://shopify/Order/42' }]);
+  expect(await db.store.tenant(orgId, (tx) => retryReads(tx, orgId, connection.connectionId, clock.now()))).toBe(1);
+  await intake.drain();
+  expect(await see.numbers(org, 'A')).toMatchObject({ committed: 4 });
+  expect((await list()).items).toMatchObject([{ externalId: 'gid://shopify/Order/41', class: 'unreadable' }]);
 });
