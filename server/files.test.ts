@@ -111,3 +111,18 @@ test('a workbook with a password says so', async () => {
     await expect(readImport(locked, 'stock', format)).rejects.toMatchObject({ code: 'import.unreadable' });
   await expect(readImport(locked, 'stock')).rejects.toThrow(/with a password or of the old format/);
 });
+
+test('a hidden sheet before the one that is shown is not read', async () => {
+  const part = (id: string) => `<Relationship Id="${id}" Type="${office}/worksheet" Target="worksheets/${id}.xml"/>`;
+  const rows = (sku: string) =>
+    `<worksheet xmlns="${main}"><sheetData>${header}<row r="2">${text('A2', sku)}<c r="B2"><v>3</v></c></row></sheetData></worksheet>`;
+  const parts = {
+    'xl/workbook.xml': `<workbook xmlns="${main}" xmlns:r="${office}"><sheets><sheet name="Old" sheetId="4" state="hidden" r:id="one"/><sheet name="List" sheetId="9" state="veryHidden" r:id="two"/><sheet name="Stock" sheetId="2" r:id="three"/></sheets></workbook>`,
+    'xl/_rels/workbook.xml.rels': `<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">${part('three')}${part('one')}${part('two')}</Relationships>`,
+    'xl/worksheets/one.xml': rows('OLD'),
+    'xl/worksheets/two.xml': rows('LIST'),
+    'xl/worksheets/three.xml': rows('NOW'),
+  };
+  const book = zip(Object.fromEntries(Object.entries(parts).map(([name, content]) => [name, Buffer.from(content)])));
+  expect((await readImport(book, 'stock')).rows).toEqual([{ row: 2, values: { sku: 'NOW', quantity: '3' } }]);
+});

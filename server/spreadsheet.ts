@@ -1,5 +1,5 @@
 /**
- * A workbook (.xlsx) → the records of its first sheet, as text. Numbers stay as the workbook wrote them, so that a barcode
+ * A workbook (.xlsx) → the records of its first sheet that is shown, as text. Numbers stay as the workbook wrote them, so that a barcode
  * keeps its digits; a formula counts with the value it last showed; a date is its day.
  *
  * A workbook is a zip: a small file may unpack to any size. It is unpacked once, counting, and given up beyond the limit,
@@ -14,6 +14,7 @@ import { Problem } from './api/problem.ts';
 /** Bytes of all parts together, unpacked. */
 const maxUnpacked = 256 * 1_048_576;
 const maxParts = 2_000;
+const maxContents = 4 * 1_048_576;
 /** Of a sheet as Excel has it; and places of the rectangle that holds all cells. */
 const maxRow = 1_048_576;
 const maxPlaces = 20_000_000;
@@ -22,10 +23,10 @@ const unreadable = (detail: string) => new Problem(400, 'import.unreadable', det
 
 /** @returns the header first, each with its row in the sheet; empty rows are left out. Throws Problem import.unreadable or api.too_large. */
 export async function readSpreadsheet(content: Buffer, maxRows: number, maxColumns: number): Promise<FileRecord[]> {
-  await weigh(content, maxColumns);
+  const sheet = firstShown(await weigh(content, maxColumns));
   let rows: unknown[][];
   try {
-    rows = await readSheet(content, { parseNumber: (text: string) => text, trim: false });
+    rows = await readSheet(content, sheet, { parseNumber: (text: string) => text, trim: false });
   } catch (error) {
     throw unreadable(`The workbook cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   }
@@ -66,8 +67,16 @@ function addressScale(maxColumns: number): (chunk: Buffer) => void {
   };
 }
 
-/** Unpacks every part to nowhere; throws when they are too many or too large together, or their cells stand too far out. */
-function weigh(content: Buffer, maxColumns: number): Promise<void> {
+/** Its place among the sheets, from 1. */
+function firstShown(contents: string): number {
+  const sheets = [...contents.matchAll(/<(?:\w+:)?sheet\s[^>]*>/g)].map(
+    ([tag]) => !/\sstate\s*=\s*["'](?:veryH|h)idden/.test(tag),
+  );
+  return Math.max(0, sheets.indexOf(true)) + 1;
+}
+
+/** Unpacks every part to nowhere; @returns the table of contents. Throws when they are too many or too large together, or their cells stand too far out. */
+function weigh(content: Buffer, maxColumns: number): Promise<string> {
   const tooLarge = new Problem(413, 'api.too_large', 'The workbook is too large when unpacked.');
   return new Promise((resolve, reject) => {
     const fail = (error: unknown) =>
@@ -80,8 +89,9 @@ function weigh(content: Buffer, maxColumns: number): Promise<void> {
       if (error) return fail(error);
       let parts = 0;
       let bytes = 0;
+      const contents: Buffer[] = [];
       zip.on('error', fail);
-      zip.on('end', () => resolve());
+      zip.on('end', () => resolve(Buffer.concat(contents).toString('utf8')));
       zip.on('entry', (entry: yauzl.Entry) => {
         parts += 1;
         if (parts > maxParts || bytes + entry.uncompressedSize > maxUnpacked) return fail(tooLarge);
@@ -93,6 +103,7 @@ function weigh(content: Buffer, maxColumns: number): Promise<void> {
             try {
               if (bytes > maxUnpacked) throw tooLarge;
               look(chunk);
+              if (entry.fileName === 'xl/workbook.xml' && bytes < maxContents) contents.push(chunk);
             } catch (error) {
               stream.destroy(error as Error);
             }
