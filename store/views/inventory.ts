@@ -186,7 +186,7 @@ export async function readItems(
   page: { limit: number; after: string | null; search: string | null; location: string | null },
 ): Promise<InventoryPage> {
   const filter = `v.org_id = $1
-    and ($2::text is null or v.sku ilike $2 or v.title ilike $2 or v.barcode ilike $2)
+    and ($2::text is null or v.search like lower($2))
     and ($3::text is null or exists (
       select 1 from positions p join locations l on l.org_id = p.org_id and l.id = p.location_id
       where p.org_id = v.org_id and p.variant_id = v.id and l.code = $3))`;

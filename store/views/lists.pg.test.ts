@@ -73,3 +73,47 @@ test('a search looks at each SKU once and still counts them all', async () => {
   const none = await store.tenant(large.orgId, (tx) => readItems(tx, large.orgId, { ...search, after: 'SKU-2999' }));
   expect([none.items, none.totalSkus]).toEqual([[], 111]);
 });
+
+test('a search for movements reads what it names: by the beginning of a SKU, a reference or a reason, in any of three spellings', async () => {
+  const [first] = (
+    await db.owner.query<{ id: string }>(
+      `update movements set reference = 'PO-7 late', reason = 'Recount' where org_id = $1 and id = (select min(id::text)::uuid from movements where org_id = $1) returning id`,
+      [large.orgId],
+    )
+  ).rows;
+  const search = (text: string, sku: string | null = null) =>
+    store.tenant(large.orgId, (tx) => readMovements(tx, large.orgId, { sku, search: text, limit: 50, after: null }));
+  for (const text of ['PO-7', 'po-7', 'PO-7 late', 'Recount'])
+    expect([text, (await search(text)).items.map(({ id }) => id)]).toEqual([text, [first?.id]]);
+  expect((await search('7 late')).items).toEqual([]);
+  const ofSku = await search('sku-2999');
+  expect([ofSku.items.length, ...new Set(ofSku.items.map(({ sku }) => sku))]).toEqual([20, 'SKU-2999']);
+  expect((await search('received', 'SKU-2999')).items.map(({ id }) => id)).toEqual(ofSku.items.map(({ id }) => id));
+  expect((await search('%')).items).toEqual([]);
+  const ask = (text: string) =>
+    rowsRead(large, (tx) => readMovements(tx, large.orgId, { sku: null, search: text, limit: 50, after: null }));
+  expect((await ask('sku-2999')).movements).toBeLessThanOrEqual(60);
+  // Nearly everything begins with it: the newest page is met on the way back.
+  expect((await ask('received')).movements).toBeLessThanOrEqual(2 * 2_001 + 200);
+});
+
+const pageOf = (search: string, after: [string, string] | null) =>
+  store.tenant(large.orgId, (tx) => readMovements(tx, large.orgId, { sku: null, search, limit: 8, after }));
+
+test('pages of a search for movements follow one another, whether it names few or most of them', async () => {
+  for (const [text, many] of [
+    ['SKU-2998', 20],
+    ['received', 60_000 - 1],
+  ] as const) {
+    const seen: string[] = [];
+    let after: [string, string] | null = null;
+    for (let n = 0; n < 3 && (n === 0 || after); n += 1) {
+      const page: Awaited<ReturnType<typeof readMovements>> = await pageOf(text, after);
+      seen.push(...page.items.map(({ businessAt, id }) => `${businessAt} ${id}`));
+      after = page.next;
+    }
+    expect([text, seen.length]).toEqual([text, Math.min(24, many)]);
+    expect(seen).toEqual([...seen].sort().reverse());
+    expect(new Set(seen).size).toBe(seen.length);
+  }
+});

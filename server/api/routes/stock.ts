@@ -335,7 +335,7 @@ export async function stockRoutes(app: Api, deps: ApiDeps): Promise<void> {
     '/api/movements',
     {
       schema: {
-        summary: 'Immutable ledger entries of a SKU, newest first',
+        summary: 'Immutable ledger entries, newest first; search: the beginning of a SKU, a reference or a reason',
         querystring: page.extend({ sku: sku.optional() }),
       },
     },
