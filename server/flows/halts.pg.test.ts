@@ -1,5 +1,6 @@
 /** What keeps numbers from leaving: pauses, snoozes, stops and shadow mode, judged by the simulators' own call logs. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { deleteConnection } from '#store/connections/connections.ts';
 import {
   pauseConnection,
   pauseListing,
@@ -16,6 +17,7 @@ import { askListingSync } from '#store/listings/system.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import type { Tx } from '#store/tx.ts';
 import { amazonShop } from './amazon-shop.testing.ts';
+import { serveDue } from './due.ts';
 import { previewPushes } from './preview.ts';
 import { failures, publishingStage, type Shop, type Stage } from './publishing.testing.ts';
 import { shopifyShop } from './shopify-shop.testing.ts';
@@ -321,4 +323,19 @@ test('shadow mode switched on drops a call that was planned', async () => {
   expect(await writes(shop)).toBe(0);
   expect(await target('CUP')).toMatchObject({ state: 'shadow', desired: 9 });
   expect((await stage.attempts(shop)).map(({ outcome }) => outcome)).toEqual(['not_sent']);
+});
+
+test('the end of a pause whose connection was deleted meanwhile is served once, not for ever', async () => {
+  const { shop } = await shopWith(5, 5);
+  const until = stage.clock.now() + 60_000;
+  await tenant((tx) => pauseConnection(tx, stage.orgId, idOf(shop), { reason: null, until }, acting()));
+  await tenant((tx) => deleteConnection(tx, stage.orgId, idOf(shop), stage.clock.now()));
+  stage.clock.advance(61_000);
+  const { store } = db;
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  await serveDue({ store, clock: stage.clock, ids: stage.ids, log });
+  const { rows } = await db.owner.query(`select from due where org_id = $1 and kind = 'connection_pause'`, [
+    stage.orgId,
+  ]);
+  expect(rows).toHaveLength(0);
 });

@@ -1,6 +1,9 @@
 /** The last units stand on one channel only: real lanes, real simulators. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { setPolicy } from '#store/catalog/policies.ts';
+import { deleteConnection } from '#store/connections/connections.ts';
+import { pauseConnection, resumeConnection } from '#store/listings/halts.ts';
+import { mapListing } from '#store/listings/listings.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import { readWindows } from '#store/views/window.ts';
 import { amazonShop } from './amazon-shop.testing.ts';
@@ -240,4 +243,71 @@ test('the window of a channel is measured from the sale to its corrected number,
       { samples: 3, p50Ms: 60, p99Ms: 80, p50OursMs: 55, p99OursMs: 75, canOversell: 5, sku: 'MUG', overOffered: 0 },
     ],
   ]);
+});
+
+const map = async (shop: Shop, sku: string, to: string | null) => {
+  const { rows } = await db.owner.query<{ id: string }>(
+    'select id from listings where org_id = $1 and connection_id = $2 and channel_sku = $3',
+    [stage.orgId, shop.connection.connectionId, sku],
+  );
+  await db.store.tenant(stage.orgId, (tx) =>
+    mapListing(tx, stage.orgId, rows[0]?.id ?? '', to, {
+      ids: stage.ids,
+      now: stage.clock.now(),
+      compareAndSet: true,
+    }),
+  );
+};
+
+test('the chosen listing is unmapped: the last units go to the next connection with no further change of stock', async () => {
+  await limit('organization', stage.orgId, 3);
+  await stage.sell('MUG', 17);
+  await settled();
+  expect(await shown('MUG')).toEqual([0, 3, 0]);
+  await map(b, 'MUG', null);
+  await map(b, 'SET', null);
+  await settled();
+  expect((await episodes()).filter(({ open }) => open).map(({ name }) => name)).not.toContain('shop-b');
+  expect([await a.number('MUG', a.main), await amazon.number('MUG')].sort()).toEqual([0, 3]);
+});
+
+test('the chosen connection is deleted: the last units go to the next one', async () => {
+  await limit('organization', stage.orgId, 3);
+  await stage.sell('MUG', 17);
+  await settled();
+  expect(await shown('MUG')).toEqual([0, 3, 0]);
+  await db.store.tenant(stage.orgId, (tx) =>
+    deleteConnection(tx, stage.orgId, b.connection.connectionId, stage.clock.now()),
+  );
+  await settled();
+  expect([await a.number('MUG', a.main), await amazon.number('MUG')].sort()).toEqual([0, 3]);
+});
+
+test('a second connection that begins to offer scarce units shares none of them', async () => {
+  await limit('organization', stage.orgId, 3);
+  await map(a, 'CUP', null);
+  await map(a, 'SET', null);
+  await stage.sell('CUP', 17);
+  await settled();
+  expect(await b.number('CUP', b.main)).toBe(3);
+  await map(a, 'CUP', stage.variants.CUP ?? '');
+  await settled();
+  expect(await shown('CUP')).toEqual([0, 3]);
+});
+
+test('what became scarce while no connection could be written is given to one of them when they go on', async () => {
+  await limit('variant', stage.variants.CUP ?? '', 3);
+  const shops = [a, b];
+  const acting = () => ({ actor: 'test', now: stage.clock.now(), ids: stage.ids });
+  const pause = { reason: null, until: null };
+  for (const { connection } of shops)
+    await db.store.tenant(stage.orgId, (tx) =>
+      pauseConnection(tx, stage.orgId, connection.connectionId, pause, acting()),
+    );
+  await stage.sell('CUP', 17);
+  await settled();
+  for (const { connection } of shops)
+    await db.store.tenant(stage.orgId, (tx) => resumeConnection(tx, stage.orgId, connection.connectionId, acting()));
+  await settled();
+  expect((await shown('CUP')).sort()).toEqual([0, 3]);
 });

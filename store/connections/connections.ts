@@ -3,6 +3,7 @@
  *
  * Credentials and webhook secrets arrive and leave sealed (server/secrets.ts); nothing here can read them.
  */
+import { markOffersGone } from '../listings/scarce-marks.ts';
 import type { Tx } from '../tx.ts';
 
 export interface NewConnection {
@@ -131,6 +132,7 @@ export async function deleteConnection(tx: Tx, orgId: string, id: string, now: n
     'update connections set deleted_at = to_timestamp($3::float8 / 1000.0), credentials = null, webhook_secrets = null where org_id = $1 and id = $2 and deleted_at is null',
     [orgId, id, now],
   );
+  if (rowCount === 1) await markOffersGone(tx, orgId, id);
   return rowCount === 1;
 }
 

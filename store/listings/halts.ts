@@ -15,6 +15,7 @@ import { audit } from '../access/audit.ts';
 import { raiseAlerts, resolveAlerts } from '../attention/alerts.ts';
 import type { Tx } from '../tx.ts';
 import type { LaneHold } from './attempts.ts';
+import { markOfferChanges, markOffersOpen } from './scarce-marks.ts';
 
 /** Whose act it is, when. */
 export interface Acting {
@@ -135,7 +136,9 @@ export async function endPause(
   );
   const [row] = rows;
   if (!row?.over) return snooze(tx, orgId, kind, id, row?.until ?? null);
-  await (kind === 'connection_pause' ? resumeConnection : resumeListing)(tx, orgId, id, acting);
+  const resumed = await (kind === 'connection_pause' ? resumeConnection : resumeListing)(tx, orgId, id, acting);
+  // Deleted meanwhile: nothing is left to resume, and nothing to be served again.
+  if (!resumed) await snooze(tx, orgId, kind, id, null);
 }
 
 /** Targets follow what halts them, wherever that was set. */
@@ -146,7 +149,8 @@ export async function settlePauses(
   stockKeys: readonly string[] | null,
   now: number,
 ): Promise<number> {
-  const { rowCount } = await tx.query(
+  if (stockKeys !== null) await markOfferChanges(tx, orgId, connectionId, stockKeys);
+  const { rows } = await tx.query<{ paused: boolean }>(
     {
       name: 'pauses_settle',
       text: `
@@ -168,11 +172,12 @@ export async function settlePauses(
       state_at = to_timestamp($4::float8 / 1000.0), dirty_version = t.dirty_version + (not l.paused)::int,
       dirty_since = case when l.paused then t.dirty_since else coalesce(t.dirty_since, to_timestamp($4::float8 / 1000.0)) end,
       next_try_at = null, version = t.version + 1
-    from locked l where t.org_id = $1 and t.id = l.id`,
+    from locked l where t.org_id = $1 and t.id = l.id returning l.paused`,
     },
     [orgId, connectionId, stockKeys, now],
   );
-  return rowCount ?? 0;
+  if (stockKeys === null && rows.some(({ paused }) => !paused)) await markOffersOpen(tx, orgId, connectionId);
+  return rows.length;
 }
 
 /** The last question before a call leaves: is the lease ours, and does nothing halt these targets? */

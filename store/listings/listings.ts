@@ -7,6 +7,7 @@
  */
 import type { Ids } from '#core/effects.ts';
 import type { Tx } from '../tx.ts';
+import { markOfferChanges } from './scarce-marks.ts';
 
 export interface ListingDraft {
   externalId: string;
@@ -152,6 +153,8 @@ export async function refreshTargets(
      on conflict (org_id, connection_id, stock_key, channel_location) do nothing`,
     [orgId, connectionId, JSON.stringify(wanted), context.compareAndSet],
   );
+  const stockKeys = [...new Set(keys.map(({ stockKey }) => stockKey))];
+  await markOfferChanges(tx, orgId, connectionId, stockKeys);
   await tx.query(
     `with owner as (
        select stock_key, (array_agg(variant_id order by id) filter (where variant_id is not null))[1] as variant_id,
@@ -171,7 +174,7 @@ export async function refreshTargets(
        dirty_since = coalesce(t.dirty_since, to_timestamp($4::float8 / 1000.0)), next_try_at = null, tries = 0,
        read_due = case when l.read_only then to_timestamp($4::float8 / 1000.0) else t.read_due end, version = t.version + 1
      from locked l where t.org_id = $1 and t.id = l.id`,
-    [orgId, connectionId, [...new Set(keys.map(({ stockKey }) => stockKey))], context.now, context.compareAndSet],
+    [orgId, connectionId, stockKeys, context.now, context.compareAndSet],
   );
 }
 

@@ -8,6 +8,7 @@
 import { audit } from '../access/audit.ts';
 import type { Tx } from '../tx.ts';
 import type { Acting } from './halts.ts';
+import { markOffersOpen } from './scarce-marks.ts';
 import type { Finding } from './states.ts';
 
 /** Superseded rows kept per target. */
@@ -40,6 +41,7 @@ export async function setShadow(tx: Tx, orgId: string, id: string, on: boolean, 
       `update shadow_writes set superseded_at = ${at} where org_id = $1 and connection_id = $2 and superseded_at is null`,
       [orgId, id, acting.now],
     );
+  if (!on) await markOffersOpen(tx, orgId, id);
   const action = `connection.shadow_${on ? 'on' : 'off'}`;
   await audit(tx, orgId, { id: acting.ids.uuid(), actor: acting.actor, action, subject: id });
   return true;
