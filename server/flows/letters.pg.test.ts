@@ -48,6 +48,19 @@ async function setting() {
   return { org, orgId, connection, desk, list, act, arrive, states, open, ...taken };
 }
 
+test('a long payload is cut after its secrets are masked, wherever the cut falls', async () => {
+  const { arrive, list, desk, orgId } = await setting();
+  const start = broken(8).replace('{', '{"note":"');
+  const long = `${start.slice(0, 9)}${'x'.repeat(9_950)}","checkout_token":"very-secret-and-long",${broken(8).slice(1)}`;
+  await arrive(long);
+  const [letter] = (await list()).items;
+  expect(letter?.payload).toHaveLength(10_000);
+  expect(letter?.payload).not.toContain('very');
+  const whole = await showLetter(desk, orgId, letter?.id ?? '');
+  expect(whole?.payload?.length).toBeGreaterThan(10_000);
+  expect(whole?.payload).toContain('"checkout_token":"[secret]"');
+});
+
 test('an event that cannot be read is listed with its class, advice, attempts and payload without secrets, and found by order and SKU', async () => {
   const { arrive, list, connection, desk, orgId } = await setting();
   await arrive(broken(7).replace('{', '{"checkout_token":"very-secret",'));

@@ -25,10 +25,13 @@ export interface LetterDesk {
   ids: Ids;
 }
 
-/** As people may see it: secrets masked. */
-const shown = <T extends DeadLetter>(letter: T): T => ({
+/** As many characters of a payload as a list shows; `showLetter` has it whole. */
+export const payloadMost = 10_000;
+
+/** As people may see it: secrets masked, before anything is cut off: half a secret would not be known for one. */
+const shown = <T extends DeadLetter>(letter: T, most = Number.POSITIVE_INFINITY): T => ({
   ...letter,
-  payload: letter.payload === null ? null : maskSecrets(letter.payload),
+  payload: letter.payload === null ? null : maskSecrets(letter.payload).slice(0, most),
 });
 
 export async function listLetters(
@@ -37,7 +40,7 @@ export async function listLetters(
   page: Parameters<typeof readDeadLetters>[2],
 ) {
   const { items, next } = await store.tenant(orgId, (tx) => readDeadLetters(tx, orgId, page));
-  return { items: items.map(shown), next };
+  return { items: items.map((letter) => shown(letter, payloadMost)), next };
 }
 
 export async function showLetter({ store }: Pick<LetterDesk, 'store'>, orgId: string, id: string) {

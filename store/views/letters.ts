@@ -33,7 +33,7 @@ export interface DeadLetter {
   attempts: number;
   /** The first failure and the last nine, oldest first. */
   failures: { at: string; code: string | null; error: string | null }[];
-  /** Of an event: its text, at most `payloadMost` characters of it. */
+  /** Of an event: its text as it came. */
   payload: string | null;
   payloadBytes: number;
   /** A person changed the payload; the original is kept. */
@@ -84,16 +84,11 @@ type Row = Omit<DeadLetter, 'payload' | 'class' | 'means' | 'todo'> & {
   fixed: FailureClass | null;
 };
 
-function letterOf({ body, fixed, ...row }: Row, most: number): DeadLetter {
+function letterOf({ body, fixed, ...row }: Row): DeadLetter {
   const name = fixed ?? failureClassOf(row.errorCode);
   const { means, todo } = failurePolicies[name];
-  const text = body?.toString('utf8') ?? null;
-  const payload = text !== null && text.length > most ? text.slice(0, most) : text;
-  return { ...row, class: name, means, todo, payload };
+  return { ...row, class: name, means, todo, payload: body?.toString('utf8') ?? null };
 }
-
-/** As many characters of a payload as a list shows; whole in `readDeadLetter`. */
-export const payloadMost = 10_000;
 
 /** Newest first. `after`: [received, id] of the last one seen. Payloads are as they came: mask them before they are shown. */
 export async function readDeadLetters(
@@ -126,7 +121,7 @@ export async function readDeadLetters(
       filter.limit + 1,
     ],
   );
-  const items = rows.slice(0, filter.limit).map((row) => letterOf(row, payloadMost));
+  const items = rows.slice(0, filter.limit).map(letterOf);
   const last = items.at(-1);
   return { items, next: rows.length > filter.limit && last ? [last.receivedAt, last.id] : null };
 }
@@ -142,7 +137,7 @@ export async function readDeadLetter(
     id,
   ]);
   if (!rows[0]) return null;
-  const letter = letterOf(rows[0], Number.POSITIVE_INFINITY);
+  const letter = letterOf(rows[0]);
   if (!letter.edited) return { ...letter, originalPayload: null };
   const { rows: original } = await tx.query<{ body: Buffer }>(
     'select original_body as body from inbox where org_id = $1 and id = $2',
