@@ -236,7 +236,7 @@ test('cancelled before it begins it never begins; cancelled while it runs it sto
 
   const id = await make('import-stock', stockCsv(6_000, 3));
   const going = runner().execute(world.orgId, id);
-  while ((await view(id)).done === 0) await new Promise((done) => setTimeout(done, 5));
+  while ((await view(id)).succeeded === 0) await new Promise((done) => setTimeout(done, 5));
   await store.tenant(world.orgId, (tx) => cancelRun(tx, world.orgId, id, now));
   await going;
   const stopped = await view(id);

@@ -389,13 +389,15 @@ export async function readFailed(
   return rows;
 }
 
-/** Items that changed something and can be taken back. */
-export async function countDone(tx: Tx, orgId: string, runId: string): Promise<number> {
-  const { rows } = await tx.query<{ n: number }>(
-    `select count(*)::int as n from run_items where org_id = $1 and run_id = $2 and undo is not null`,
+/** Items that changed something and can be taken back; `pruned`: it had some, and they are kept no longer. */
+export async function countDone(tx: Tx, orgId: string, runId: string): Promise<{ items: number; pruned: boolean }> {
+  const { rows } = await tx.query<{ items: number; pruned: boolean }>(
+    `select n as items, n = 0 and r.succeeded > 0 as pruned from runs r
+     cross join lateral (select count(*)::int as n from run_items where org_id = $1 and run_id = $2 and undo is not null) counted
+     where r.org_id = $1 and r.id = $2`,
     [orgId, runId],
   );
-  return rows[0]?.n ?? 0;
+  return rows[0] ?? { items: 0, pruned: false };
 }
 
 /** A run whose file never came whole; its key is free again. */

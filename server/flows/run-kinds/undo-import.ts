@@ -42,9 +42,8 @@ export function undoImport(options: { compareAndSetOf(platform: string): boolean
       const { run, store } = context;
       const of = run.inverseOf ?? '';
       const kind = String(run.params.kind ?? '');
-      const total = await store.tenant(run.orgId, (tx) => countDone(tx, run.orgId, of));
-      if (total === 0)
-        throw new Error('What it did to each item is kept for 90 days; it cannot be taken back any more.');
+      const { items: total, pruned } = await store.tenant(run.orgId, (tx) => countDone(tx, run.orgId, of));
+      if (pruned) throw new Error('What it did to each item is kept for 90 days; it cannot be taken back any more.');
       for (let before = typeof run.mark === 'number' ? run.mark : null; ; ) {
         const next = await store.tenant(
           run.orgId,
