@@ -13,9 +13,8 @@ import { join, resolve } from 'node:path';
 import { startEmbedded } from '#store/embedded/index.ts';
 import { lockDataDir } from '#store/embedded/lock.ts';
 import { appUrl, migrate } from '#store/migrate.ts';
-import { createApi } from './api/app.ts';
 import type { Config } from './config.ts';
-import { createDeps, type Deps } from './deps.ts';
+import type { Deps } from './deps.ts';
 
 export type Role = 'start' | 'server' | 'worker';
 
@@ -31,6 +30,7 @@ export interface Running {
 /** The start was refused; `message` says why and what to do. */
 export class StartRefused extends Error {}
 
+type Api = Awaited<ReturnType<typeof import('./api/app.ts').createApi>>;
 type Undo = () => Promise<void> | void;
 
 export async function run(role: Role, config: Config): Promise<Running> {
@@ -48,8 +48,16 @@ export async function run(role: Role, config: Config): Promise<Running> {
 
 async function begin(role: Role, config: Config, undo: Undo[], stop: () => Promise<void>): Promise<Running> {
   const dataDir = resolve(config.dataDir);
-  const ownerUrl = await openDatabase(role, config, dataDir, undo);
-  await migrate(ownerUrl);
+  const database = openDatabase(role, config, dataDir, undo).then(async (ownerUrl) => {
+    await migrate(ownerUrl);
+    return ownerUrl;
+  });
+  // The database is made and started in processes of its own: meanwhile the rest of our code loads. It is waited for first, so
+  // that a refused start is told as such and nothing is left running.
+  const code = Promise.all([import('./api/app.ts'), import('./deps.ts')]);
+  code.catch(() => undefined);
+  const ownerUrl = await database;
+  const [{ createApi }, { createDeps }] = await code;
   const deps = await createDeps({
     config,
     dataDir,
@@ -115,7 +123,7 @@ async function openDatabase(role: Role, config: Config, dataDir: string, undo: U
   return config.databaseUrl;
 }
 
-async function listen(api: Awaited<ReturnType<typeof createApi>>, config: Config): Promise<void> {
+async function listen(api: Api, config: Config): Promise<void> {
   try {
     await api.listen({ port: config.port, host: config.host });
   } catch (error) {

@@ -6,6 +6,7 @@
  * A signal may come in any state and more than once (a process group gets it twice: from outside and from the launcher).
  * What is not over after 4.5 s is left: a kill at any instruction loses nothing.
  */
+import { flushCompileCache } from 'node:module';
 import { resolve } from 'node:path';
 import { lockDataDir } from '#store/embedded/lock.ts';
 import { type Cli, examples } from './cli.ts';
@@ -51,6 +52,8 @@ async function serve(role: Role, options: GlobalOptions, output: Output): Promis
       else if (running.url !== null) print('Sign in with an API key: syncstate key create <name>');
     },
   );
+  // Kept now, too: a server that is killed leaves the next one its compiled code all the same.
+  flushCompileCache();
   await stopped;
   await running.stop();
   return 0;
