@@ -29,6 +29,7 @@ import { createEventHub } from './events.ts';
 import { readImport } from './files.ts';
 import { intakeMetrics, laneMetrics } from './flow-metrics.ts';
 import { createIntake, type Intake } from './flows/intake.ts';
+import { createPressure } from './flows/pressure.ts';
 import { createPublisher } from './flows/publisher.ts';
 import type { ConnectionRef, OpenedConnection, Publisher } from './flows/publisher-types.ts';
 import { catalogImport, undoCatalog } from './flows/run-kinds/catalog-import.ts';
@@ -171,7 +172,9 @@ export async function createDeps(options: {
     intake.wake();
     events.wake();
   };
+  const pressure = createPressure(clock);
   const intake = createIntake({
+    pressure,
     store,
     connectorOf: (platform) => connectors[platform] ?? null,
     platforms: Object.keys(connectors),
@@ -189,6 +192,7 @@ export async function createDeps(options: {
     },
   });
   const publisher = createPublisher({
+    pressure,
     store,
     clock,
     random,

@@ -51,6 +51,8 @@ export interface Drain {
 }
 
 const DEAD_LETTER = 'dead_letter';
+/** How long a batch fills up in a burst. */
+const GATHER_MS = 25;
 /** A read may take this long before another is begun. */
 const FETCH_MS = 60_000;
 
@@ -106,6 +108,7 @@ export function createDrain(options: DrainOptions): Drain {
 
   async function committed(batch: Batch, keys: number): Promise<void> {
     await options.hooks?.afterCommit?.(keys);
+    options.pressure?.applied(batch.settlements.length);
     if (batch.applied > 0) options.onCommitted?.();
     if (batch.told.length > 0) options.metrics?.batch?.(batch.told.length);
     for (const told of batch.told) log.debug?.({ ...told }, 'order applied');
@@ -174,6 +177,9 @@ export function createDrain(options: DrainOptions): Drain {
       try {
         const claimed = await step();
         if (claimed >= batchKeys) wake();
+        // In a burst the next batch fills up first: a batch costs much, one more key in it little.
+        if (claimed > 0 && claimed < batchKeys / 2 && options.pressure?.isHigh())
+          await clock.sleep(GATHER_MS, stopping.signal);
         if (claimed > 0) continue;
         worker.idle = true;
         await worker.pulse.wait(beats, first ? pollMs : pollMs * 20, stopping.signal);

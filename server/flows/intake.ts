@@ -20,6 +20,7 @@ import { failureOf } from './failure.ts';
 import { createFetcher } from './fetch-order.ts';
 import { completeUnmapped } from './import-order.ts';
 import { createQueues } from './poll-queues.ts';
+import type { Pressure } from './pressure.ts';
 import type { ConnectionRef, FlowLog, OpenedConnection } from './publisher-types.ts';
 import { createReceiver, type Delivery, type Received, type WebhookConnection } from './receive-event.ts';
 import { createSweeps, type SweepResult } from './sweep-orders.ts';
@@ -74,6 +75,8 @@ export interface IntakeOptions {
   onCommitted?(): void;
   hooks?: IntakeHooks;
   metrics?: IntakeMetrics;
+  /** Is told how many events were applied. */
+  pressure?: Pressure;
   /** Concurrent drains of this process; default 3. */
   workers?: number;
   /** Sequence keys per transaction; default 100. */

@@ -73,6 +73,8 @@ class ConnectionLane implements Lane {
   #running = false;
   #loop: Promise<void> | null = null;
   #woken = false;
+  /** The last look took all it may: more waits. */
+  #fullSlice = false;
   #wakeUp: (() => void) | null = null;
 
   constructor(options: LaneOptions) {
@@ -149,7 +151,9 @@ class ConnectionLane implements Lane {
       this.#woken = false;
       const began = clock.monotonicMs();
       const found = await this.#round().catch((error: unknown) => this.#failed(error));
-      if (found && this.#running) await clock.sleep(restAfter(clock.monotonicMs() - began), this.#stopping.signal);
+      const burst = !this.#fullSlice && this.#options.pressure?.isHigh();
+      if (found && this.#running)
+        await clock.sleep(restAfter(clock.monotonicMs() - began, burst), this.#stopping.signal);
       if (found || this.#woken || !this.#running) continue;
       const idle = new AbortController();
       this.#wakeUp = () => idle.abort();
@@ -195,6 +199,7 @@ class ConnectionLane implements Lane {
       return false;
     }
     const picked = work.targets.filter((target) => target.picked);
+    this.#fullSlice = picked.length >= limit;
     const feeding = await this.#feeds.next(hold, picked.length >= limit, [...this.#busy]);
     if (this.#dead) return false;
     if (feeding) {

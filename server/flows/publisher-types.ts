@@ -6,6 +6,7 @@ import type { Channel, Manifest } from '#connectors/kit/ports.ts';
 import type { Clock, Ids, Random } from '#core/effects.ts';
 import type { Cause } from '#store/listings/work.ts';
 import type { Store } from '#store/tx.ts';
+import type { Pressure } from './pressure.ts';
 
 export interface ConnectionRef {
   orgId: string;
@@ -80,6 +81,7 @@ export interface LaneOptions {
   soleProcess?: boolean;
   /** Targets claimed at once. */
   slice?: number;
+  pressure?: Pressure;
   metrics?: LaneMetrics;
 }
 
@@ -123,6 +125,8 @@ export interface PublisherOptions {
   /** Every target is read this often; 0 = never. Default 6 hours. */
   stockSweepMs?: number;
   leaseMs?: number;
+  /** Says when a burst comes in: looks are rarer then. */
+  pressure?: Pressure;
   /** This process holds the data folder's lock, so that nobody else is at work: dead predecessors' leases are taken at once. */
   soleProcess?: boolean;
 }

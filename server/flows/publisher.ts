@@ -102,7 +102,10 @@ class LanePublisher implements Publisher {
       const began = clock.monotonicMs();
       await this.#pass(polled).catch((error: unknown) => this.#failed(error));
       if (this.#woken && !this.#stopping.signal.aborted)
-        await clock.sleep(restAfter(clock.monotonicMs() - began), this.#stopping.signal);
+        await clock.sleep(
+          restAfter(clock.monotonicMs() - began, this.#options.pressure?.isHigh()),
+          this.#stopping.signal,
+        );
       if (this.#woken || this.#stopping.signal.aborted) continue;
       const idle = new AbortController();
       this.#wakeUp = () => idle.abort();
@@ -166,8 +169,20 @@ class LanePublisher implements Publisher {
   }
 
   async #open(connection: ConnectionIds, key: string): Promise<Lane | null> {
-    const { openConnection, store, clock, random, ids, log, requestOrderSweep, hooks, metrics, leaseMs, soleProcess } =
-      this.#options;
+    const {
+      openConnection,
+      store,
+      clock,
+      random,
+      ids,
+      log,
+      requestOrderSweep,
+      hooks,
+      metrics,
+      leaseMs,
+      soleProcess,
+      pressure,
+    } = this.#options;
     const opened = await openConnection(connection);
     if (!opened || this.#stopping.signal.aborted) return null;
     const lane = createLane({
@@ -183,6 +198,7 @@ class LanePublisher implements Publisher {
       ...(metrics && { metrics }),
       ...(leaseMs !== undefined && { leaseMs }),
       ...(soleProcess !== undefined && { soleProcess }),
+      ...(pressure && { pressure }),
     });
     this.#lanes.set(key, lane);
     if (this.#loop) lane.start();

@@ -38,6 +38,7 @@ export function createPulse(clock: Clock): Pulse {
 
 /**
  * After a look that found work, before the next: as long as it took. One change is never kept waiting for longer than a
- * look; in a burst changes of one number gather into one, and the database has time for what comes in.
+ * look; in a burst (pressure.ts) changes of one number gather into one, and the database has time for what comes in.
  */
-export const restAfter = (tookMs: number): number => Math.min(40, Math.max(2, tookMs));
+export const restAfter = (tookMs: number, burst = false): number =>
+  burst ? Math.min(250, Math.max(100, 4 * tookMs)) : Math.min(40, Math.max(2, tookMs));
