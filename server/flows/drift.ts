@@ -48,8 +48,11 @@ async function askForOrders(
   now: number,
 ): Promise<void> {
   const found = await store.tenant(orgId, async (tx) => {
-    await postponeDue(tx, orgId, 'drift', driftId, now + againMs);
-    return waitingSince(tx, orgId, driftId);
+    const waiting = await waitingSince(tx, orgId, driftId);
+    // Nobody will ever read the orders of a connection that is gone.
+    if (waiting) await postponeDue(tx, orgId, 'drift', driftId, now + againMs);
+    else await clearDue(tx, orgId, 'drift', driftId);
+    return waiting;
   });
   const age = found ? now - found.seenAt : 0;
   if (found && age >= askAfterMs && age < askAfterMs + againMs)

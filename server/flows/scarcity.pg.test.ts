@@ -4,6 +4,7 @@ import { setPolicy } from '#store/catalog/policies.ts';
 import { deleteConnection } from '#store/connections/connections.ts';
 import { pauseConnection, resumeConnection } from '#store/listings/halts.ts';
 import { mapListing } from '#store/listings/listings.ts';
+import { settleScarcity } from '#store/listings/scarcity.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import { readWindows } from '#store/views/window.ts';
 import { amazonShop } from './amazon-shop.testing.ts';
@@ -310,4 +311,30 @@ test('what became scarce while no connection could be written is given to one of
     await db.store.tenant(stage.orgId, (tx) => resumeConnection(tx, stage.orgId, connection.connectionId, acting()));
   await settled();
   expect((await shown('CUP')).sort()).toEqual([0, 3]);
+});
+
+test('two processes that find the same units scarce at once begin one episode, and neither fails', async () => {
+  await limit('organization', stage.orgId, 3);
+  await settled();
+  await stage.sell('MUG', 17);
+  await stage.sell('CUP', 17);
+  const judge = () =>
+    db.store.tenant(stage.orgId, (tx) =>
+      settleScarcity(tx, stage.orgId, { variantIds: [], every: true }, { now: stage.clock.now(), ids: stage.ids }),
+    );
+  let second: Promise<unknown> = Promise.resolve();
+  await db.store.tenant(stage.orgId, async (tx) => {
+    await settleScarcity(tx, stage.orgId, { variantIds: [], every: true }, { now: stage.clock.now(), ids: stage.ids });
+    second = judge().then(
+      () => 'judged',
+      (error: unknown) => error,
+    );
+    const waiting = `select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    await expect.poll(async () => (await db.owner.query(waiting)).rows[0].n, { timeout: 20_000 }).toBe(1);
+  });
+  expect(await second).toBe('judged');
+  expect((await episodes()).map(({ name, open }) => [name, open])).toEqual([
+    ['shop-b', true],
+    ['shop-b', true],
+  ]);
 });

@@ -1,5 +1,6 @@
 /** Stock sweeps are seen: what they read and how it compared; and they are complete whoever is killed in between. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { deleteConnection } from '#store/connections/connections.ts';
 import { readStockSweeps } from '#store/listings/sweeps.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import { failures, publishingStage, type Stage } from './publishing.testing.ts';
@@ -103,4 +104,28 @@ test('a number that an event showed meanwhile owes no look; the sweep ends with 
   expect((sweep?.read ?? 0) + (sweep?.otherwise ?? 0)).toBe(5);
   const { rows } = await db.owner.query(`select 1 from due where org_id = $1 and kind = 'stock_sweep'`, [stage.orgId]);
   expect(rows).toEqual([]);
+});
+
+test('a sweep and a drift of a connection that is deleted are not looked after for ever', async () => {
+  const { shop, publisher } = await inStep();
+  const { rows } = await db.owner.query('select id from targets where org_id = $1 limit 1', [stage.orgId]);
+  const driftId = stage.ids.uuid();
+  await db.owner.query(
+    `insert into drifts (org_id, id, connection_id, target_id, state, cause, expected, observed, units, found_at, last_at, observed_at)
+     values ($1, $2, $3, $4, 'found', 'unknown', 10, 8, -2, now(), now(), now() + interval '100 years')`,
+    [stage.orgId, driftId, shop.connection.connectionId, rows[0].id],
+  );
+  const at = new Date(stage.clock.now());
+  await db.owner.query(`insert into due (org_id, kind, subject_id, due_at) values ($1, 'drift', $2, $3)`, [
+    stage.orgId,
+    driftId,
+    at,
+  ]);
+  await publisher.requestStockSweep(shop.connection);
+  await db.store.tenant(stage.orgId, (tx) =>
+    deleteConnection(tx, stage.orgId, shop.connection.connectionId, stage.clock.now()),
+  );
+  stage.clock.advance(11_000);
+  await publisher.drain();
+  expect((await db.owner.query('select kind from due where org_id = $1', [stage.orgId])).rows).toEqual([]);
 });

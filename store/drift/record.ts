@@ -191,14 +191,15 @@ export async function settleDrift(tx: Tx, orgId: string, id: string, now: number
   return true;
 }
 
-/** Whose drift it is and when (Unix ms, ours) it was last seen; null when it is gone. */
+/** Whose drift it is and when (Unix ms, ours) it was last seen; null when it is gone, or its connection is. */
 export async function waitingSince(
   tx: Tx,
   orgId: string,
   id: string,
 ): Promise<{ connectionId: string; seenAt: number } | null> {
   const { rows } = await tx.query<{ connectionId: string; seenAt: Date }>(
-    'select connection_id as "connectionId", last_at as "seenAt" from drifts where org_id = $1 and id = $2',
+    `select d.connection_id as "connectionId", d.last_at as "seenAt" from drifts d
+     join connections c on c.org_id = $1 and c.id = d.connection_id and c.deleted_at is null where d.org_id = $1 and d.id = $2`,
     [orgId, id],
   );
   return rows[0] ? { ...rows[0], seenAt: rows[0].seenAt.getTime() } : null;

@@ -81,7 +81,10 @@ async function begin(tx: Tx, orgId: string, changes: readonly Change[], now: num
   await tx.query(
     `insert into scarcity_episodes (org_id, id, variant_id, connection_id, last_units, available, valid_from)
      select $1, id, variant_id, connection_id, last_units, available, $3
-     from jsonb_to_recordset($2::jsonb) as b (id uuid, variant_id uuid, connection_id uuid, last_units integer, available integer)`,
+     from jsonb_to_recordset($2::jsonb) as b (id uuid, variant_id uuid, connection_id uuid, last_units integer, available integer)
+     order by variant_id
+     -- Another process, on its way through other marks, was first: its choice stands.
+     on conflict (org_id, variant_id) where valid_to is null do nothing`,
     [orgId, JSON.stringify(begun), new Date(now)],
   );
   // Everywhere else it is a cut to zero: first of all. The expansion holds these targets already.

@@ -66,10 +66,12 @@ export async function tallySwept(
   );
 }
 
-/** Numbers that something else has shown, or that may not be read, owe no look any more. @returns whether it is over. */
+/** Numbers that something else has shown, or that may not be read, owe no look any more; none of a deleted connection does. @returns whether it is over. */
 export async function settleStockSweep(tx: Tx, orgId: string, id: string, now: number): Promise<boolean> {
   const { rows } = await tx.query<{ over: boolean }>(
-    `with seen as materialized (select id from targets where org_id = $1 and sweep_id = $2 and read_due is null order by id for update),
+    `with gone as materialized (select from stock_sweeps s join connections c on c.org_id = $1 and c.id = s.connection_id
+       where s.org_id = $1 and s.id = $2 and c.deleted_at is not null),
+     seen as materialized (select id from targets where org_id = $1 and sweep_id = $2 and (read_due is null or exists (select from gone)) order by id for update),
      freed as (update targets t set sweep_id = null from seen where t.org_id = $1 and t.id = seen.id),
      left_over as (select count(*) as n from targets t where t.org_id = $1 and t.sweep_id = $2 and t.id not in (select id from seen))
      update stock_sweeps s set otherwise = s.otherwise + (select count(*) from seen),
