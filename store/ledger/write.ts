@@ -236,7 +236,7 @@ function addClaims(draft: Draft, orgId: OrgId, book: Book, claims: readonly Clai
   const holds = new Map<ClaimId, number | null>();
   for (const row of claims) {
     draft.rows.add(
-      row.kind,
+      row.kind === 'commitment' && row.stored === null ? 'first commitment' : row.kind,
       draft.orgs.index(orgId),
       row.claimId,
       draft.variants.index(row.variantId),
