@@ -125,8 +125,10 @@ export function mortal(given: { store: Store; clock: Clock; dieAt: number | null
         request: (call) =>
           effect(async () => {
             pass(`${call.operation}: before it leaves`);
-            const mayLeave = async () => !dead && (await (call.mayLeave?.() ?? true));
-            const answer = await way.request({ ...call, mayLeave });
+            // Its question may be one that a dead process gets no answer to: then nothing leaves.
+            const asked = async () =>
+              (await Promise.race([call.mayLeave?.() ?? true, death.then(() => false)])) && !dead;
+            const answer = await way.request({ ...call, mayLeave: asked });
             pass(`${call.operation}: after its answer`);
             return answer;
           }),
