@@ -3,15 +3,13 @@
  * Pure: the caller brings both. Used by every implementation of `Ids`.
  */
 export function uuidv7(unixMs: number, chance: Uint8Array): string {
-  const bytes = new Uint8Array(16);
-  bytes.set(chance.subarray(0, 10), 6);
-  let rest = unixMs;
-  for (let index = 5; index >= 0; index -= 1) {
-    bytes[index] = rest % 256;
-    rest = Math.floor(rest / 256);
-  }
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x70;
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  const time = unixMs.toString(16).padStart(12, '0');
+  const version = hexOf(((chance[0] ?? 0) & 0x0f) | 0x70);
+  const variant = hexOf(((chance[2] ?? 0) & 0x3f) | 0x80);
+  let node = '';
+  for (let index = 4; index < 10; index += 1) node += hexOf(chance[index] ?? 0);
+  return `${time.slice(0, 8)}-${time.slice(8)}-${version}${hexOf(chance[1] ?? 0)}-${variant}${hexOf(chance[3] ?? 0)}-${node}`;
 }
+
+const hexes = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+const hexOf = (byte: number): string => hexes[byte] ?? '';
