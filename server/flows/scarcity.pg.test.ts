@@ -5,6 +5,7 @@ import { deleteConnection } from '#store/connections/connections.ts';
 import { pauseConnection, resumeConnection } from '#store/listings/halts.ts';
 import { mapListing } from '#store/listings/listings.ts';
 import { settleScarcity } from '#store/listings/scarcity.ts';
+import { setShadow } from '#store/listings/shadow.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import { readWindows } from '#store/views/window.ts';
 import { amazonShop } from './amazon-shop.testing.ts';
@@ -337,4 +338,29 @@ test('two processes that find the same units scarce at once begin one episode, a
     ['shop-b', true],
     ['shop-b', true],
   ]);
+});
+
+test('units that become scarce because a connection is looked at anew are cut at every other connection too', async () => {
+  await limit('variant', stage.variants.CUP ?? '', 3);
+  const { connectionId } = b.connection;
+  const inShadow = (on: boolean) =>
+    db.store.tenant(stage.orgId, (tx) =>
+      setShadow(tx, stage.orgId, connectionId, on, { actor: 'test', now: stage.clock.now(), ids: stage.ids }),
+    );
+  const unauthorized = (state: string) =>
+    db.owner.query('update connections set state = $3 where org_id = $1 and id = $2', [
+      stage.orgId,
+      a.connection.connectionId,
+      state,
+    ]);
+  await inShadow(true);
+  await unauthorized('unreachable');
+  await stage.sell('CUP', 17);
+  await settled();
+  await unauthorized('connected');
+  await settled();
+  expect(await shown('CUP')).toEqual([3, 20]);
+  await inShadow(false);
+  await settled();
+  expect((await shown('CUP')).sort()).toEqual([0, 3]);
 });

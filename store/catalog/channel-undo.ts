@@ -3,6 +3,7 @@
  * Set-wise, some hundred items a transaction; the flow is server/flows/undo-catalog.ts.
  */
 
+import { markOffersRemoved } from '../listings/scarce-marks.ts';
 import type { Tx } from '../tx.ts';
 import type { ListingState } from './channel-import.ts';
 
@@ -68,6 +69,7 @@ export async function takeUndoItems(tx: Tx, orgId: string, importId: string, lim
 /** Listings that were new go, with the numbers that only they had. */
 export async function removeListings(tx: Tx, orgId: string, listingIds: readonly string[]): Promise<void> {
   if (listingIds.length === 0) return;
+  await markOffersRemoved(tx, orgId, listingIds);
   const { rows } = await tx.query<{ id: string }>(
     `select t.id from targets t join listings l on l.org_id = t.org_id and l.connection_id = t.connection_id and l.stock_key = t.stock_key
      where t.org_id = $1 and l.id = any ($2) and not exists (select from listings o where o.org_id = l.org_id

@@ -164,7 +164,8 @@ function concerned({ variant_versions, policy_versions }: ExpandedRow): { varian
       ...(variant_versions ?? []).map(([variantId]) => variantId),
       ...policies.filter(([scope]) => scope === 'variant').map(([, scopeId]) => scopeId),
     ],
-    every: policies.some(([scope]) => scope === 'organization' || scope === 'connection'),
+    // A mark of the organization alone holds the targets of all connections, which share out the last units together.
+    every: policies.some(([scope]) => scope === 'organization'),
   };
 }
 

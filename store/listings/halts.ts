@@ -176,7 +176,7 @@ export async function settlePauses(
     },
     [orgId, connectionId, stockKeys, now],
   );
-  if (stockKeys === null && rows.some(({ paused }) => !paused)) await markOffersOpen(tx, orgId, connectionId);
+  if (stockKeys === null && rows.some(({ paused }) => !paused)) await markOffersOpen(tx, orgId);
   return rows.length;
 }
 

@@ -30,12 +30,25 @@ export async function markOfferChanges(
   );
 }
 
-/** Its numbers can be written again: what is scarce and nobody's may become its own. */
-export async function markOffersOpen(tx: Tx, orgId: string, connectionId: string): Promise<void> {
+/**
+ * Numbers of a connection can be written again: what is scarce and nobody's may become its own, and is then cut everywhere else.
+ * So all of the organization is looked at: who has the last units is decided over all connections together.
+ */
+export async function markOffersOpen(tx: Tx, orgId: string): Promise<void> {
   await tx.query(
-    `insert into dirty_policies as d (org_id, scope, scope_id) select $1::uuid, 'connection', $2::uuid where ${shares}
+    `insert into dirty_policies as d (org_id, scope, scope_id) select $1::uuid, 'organization', $1::uuid where ${shares}
      on conflict (org_id, scope, scope_id) do update set version = d.version + 1`,
-    [orgId, connectionId],
+    [orgId],
+  );
+}
+
+/** To be called before these listings are removed: whatever last units they had go elsewhere. */
+export async function markOffersRemoved(tx: Tx, orgId: string, listingIds: readonly string[]): Promise<void> {
+  await tx.query(
+    `insert into dirty_variants (org_id, variant_id, hint)
+     select distinct $1::uuid, variant_id, 0 from listings where org_id = $1 and id = any ($2::uuid[]) and variant_id is not null and ${shares}
+     order by variant_id ${remark}`,
+    [orgId, listingIds],
   );
 }
 

@@ -41,7 +41,7 @@ export async function setShadow(tx: Tx, orgId: string, id: string, on: boolean, 
       `update shadow_writes set superseded_at = ${at} where org_id = $1 and connection_id = $2 and superseded_at is null`,
       [orgId, id, acting.now],
     );
-  if (!on) await markOffersOpen(tx, orgId, id);
+  if (!on) await markOffersOpen(tx, orgId);
   const action = `connection.shadow_${on ? 'on' : 'off'}`;
   await audit(tx, orgId, { id: acting.ids.uuid(), actor: acting.actor, action, subject: id });
   return true;

@@ -2,6 +2,7 @@
  * States of targets: what a look at them came to when nothing was sent, and the events that tell a screen.
  */
 import type { Tx } from '../tx.ts';
+import { markOffersOpen } from './scarce-marks.ts';
 
 export interface Finding {
   targetId: string;
@@ -96,6 +97,7 @@ export async function setConnectionState(
     [orgId, connectionId, state, reason],
   );
   if (rowCount === 0) return false;
+  if (state === 'connected') await markOffersOpen(tx, orgId);
   await tx.query(
     state === 'connected'
       ? `update targets t set state = 'pending', reason = null, state_at = to_timestamp($3::float8 / 1000.0), next_try_at = null,
