@@ -69,11 +69,11 @@ export async function run(): Promise<BenchResult> {
 }
 
 /** Sold at the first shop, told to nobody yet. */
-export async function sell(market: Market, count: number): Promise<Post[]> {
+export async function sell(market: Market, count: number, over = skus): Promise<Post[]> {
   await market.hold(true);
   await market.buy(
     market.shopNames[0] ?? '',
-    Array.from({ length: count }, (_, index) => [(index * 7) % skus]),
+    Array.from({ length: count }, (_, index) => [(index * 7) % over]),
   );
   return market.take();
 }

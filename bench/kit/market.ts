@@ -18,7 +18,7 @@ import { type Helper, startHelper } from './child.ts';
 import { until } from './figures.ts';
 import type { Post } from './load.ts';
 import { type Product, startProduct } from './product.ts';
-import type { ShopSpec, ShopsQuestion } from './shops.ts';
+import type { SellerSpec, ShopSpec, ShopsQuestion } from './shops.ts';
 import { type CallCount, skuOf } from './skus.ts';
 
 export interface MarketOptions {
@@ -28,6 +28,15 @@ export interface MarketOptions {
   profile: 'open' | 'vendor';
   /** Added by the simulators to every answer. */
   latencyMs: number;
+  /** An Amazon seller beside the shops, who lists the same SKUs. */
+  seller?: boolean;
+}
+
+export interface SellerCalls {
+  next: number;
+  counts: Record<string, number>;
+  /** Unix ms; NaN: none. */
+  lastWriteAt: number;
 }
 
 export interface Market {
@@ -44,6 +53,9 @@ export interface Market {
   items(shop: string): Promise<Record<string, number>>;
   take(): Promise<Post[]>;
   calls(shop: string, since?: number): Promise<CallCount>;
+  sellerCalls(since?: number): Promise<SellerCalls>;
+  /** Everything came in, was booked, and every channel has taken the number it should show; it may not show it yet. */
+  taken(): Promise<boolean>;
   /** Everything came in, was booked, and every channel shows the number it should: by our own book. */
   settled(): Promise<boolean>;
   /** The same by the shops' own truth, SKU by SKU. @returns what differs */
@@ -128,6 +140,44 @@ async function connect(
   return id;
 }
 
+async function connectSeller(
+  deps: Deps,
+  orgId: string,
+  spec: SellerSpec,
+  place: { url: string; queueUrl: string; queueArn: string },
+  main: string,
+): Promise<string> {
+  const id = realIds.uuid();
+  const { sellerId, marketplaceId, ...credentials } = spec;
+  await deps.store.tenant(orgId, async (tx) => {
+    await createConnection(tx, orgId, {
+      id,
+      platform: 'amazon',
+      kind: 'simulated',
+      name: 'seller',
+      baseUrl: place.url,
+      settings: {
+        sellerId,
+        region: 'na',
+        marketplaceIds: [marketplaceId],
+        queueUrl: place.queueUrl,
+        queueArn: place.queueArn,
+        queueEndpoint: `${place.url}/sqs`,
+        // Each number by a call of its own: the bound is calls ÷ rate.
+        bulk: false,
+      },
+      credentials: deps.vault.seal(JSON.stringify(credentials), { orgId, connectionId: id, column: 'credentials' }),
+      webhookSecrets: deps.vault.seal('[]', { orgId, connectionId: id, column: 'webhook_secrets' }),
+      webhookFingerprints: [],
+      webhookToken: randomBytes(24).toString('base64url'),
+      createdAt: Date.now() - 1_000,
+    });
+    await mapLocation(tx, orgId, id, 'DEFAULT', main);
+  });
+  await importCatalog(deps, { orgId, connectionId: id });
+  return id;
+}
+
 export async function openMarket(options: MarketOptions): Promise<Market> {
   const closing: (() => Promise<void>)[] = [];
   const close = async () => {
@@ -169,6 +219,24 @@ async function open(
   const connections: string[] = [];
   for (const [index, spec] of shops.entries())
     connections.push(await connect(deps, product, orgId, spec, places[index] ?? { url: '', location: '' }, main));
+  if (options.seller) {
+    const seller: SellerSpec = {
+      sellerId: 'A1BENCHSELLER',
+      marketplaceId: 'ATVPDKIKX0DER',
+      clientId: 'amzn1.application-oa2-client.bench',
+      clientSecret: randomBytes(16).toString('hex'),
+      refreshToken: `Atzr|${randomBytes(16).toString('hex')}`,
+    };
+    const { skus, units, profile } = options;
+    const place = await ask<{ url: string; queueUrl: string; queueArn: string }>({
+      do: 'seller',
+      seller,
+      skus,
+      units,
+      profile,
+    });
+    connections.push(await connectSeller(deps, orgId, seller, place, main));
+  }
   await deps.end();
   const market: Market = {
     product,
@@ -181,6 +249,14 @@ async function open(
     items: (shop) => ask<Record<string, number>>({ do: 'items', shop }),
     take: () => ask<Post[]>({ do: 'take' }),
     calls: (shop, since = 0) => ask<CallCount>({ do: 'calls', shop, since }),
+    sellerCalls: (since = 0) => ask<SellerCalls>({ do: 'sellerCalls', since }),
+    async taken() {
+      const { rows } = await product.owner.query<{ open: number }>(
+        `select (select count(*) from inbox where state = 'waiting')::int + (select count(*) from dirty_variants)::int
+           + (select count(*) from targets where dirty_version > handled_version or state not in ('in_sync', 'settling'))::int as open`,
+      );
+      return rows[0]?.open === 0;
+    },
     async settled() {
       const { inbox, dirty, targets } = await market.backlog();
       return inbox + dirty + targets === 0;

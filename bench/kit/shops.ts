@@ -7,8 +7,10 @@
 import { randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
 import type { Clock } from '#core/effects.ts';
+import { createAmazonSimulator } from '#sim/amazon/index.ts';
 import type { PostMessage } from '#sim/kit/sender.ts';
 import { createSimulatorHost } from '#sim/kit/server.ts';
+import type { Simulator } from '#sim/kit/simulator.ts';
 import { createShopifySimulator, type ShopifySimulator } from '#sim/shopify/index.ts';
 import { answerQuestions } from './child.ts';
 import type { Post } from './load.ts';
@@ -21,8 +23,21 @@ export interface ShopSpec {
   accessToken: string;
 }
 
+/** One seller's account beside the shops, under the name `seller`. */
+export interface SellerSpec {
+  sellerId: string;
+  marketplaceId: string;
+  clientId: string;
+  clientSecret: string;
+  refreshToken: string;
+}
+
 export type ShopsQuestion =
   | { do: 'open'; shops: ShopSpec[]; skus: number; units: number; profile: 'open' | 'vendor'; latencyMs: number }
+  /** @returns url, and the queue's address and name */
+  | { do: 'seller'; seller: SellerSpec; skus: number; units: number; profile: 'open' | 'vendor' }
+  /** The seller's calls since: when the last carried-out write came, and how many of each. */
+  | { do: 'sellerCalls'; since: number }
   | { do: 'hold'; held: boolean }
   /** Buys one unit of each named SKU number, one order each. */
   | { do: 'buy'; shop: string; orders: number[][] }
@@ -70,6 +85,46 @@ const post: PostMessage = (message) => {
     sent.end(body);
   });
 };
+
+let seller: Simulator | null = null;
+
+async function openSeller({ seller: account, skus, units, profile }: Extract<ShopsQuestion, { do: 'seller' }>) {
+  const host = await createSimulatorHost({ clock });
+  const simulator = await createAmazonSimulator({
+    name: 'seller',
+    dir: null,
+    clock,
+    random: { next: Math.random },
+    ids: { uuid: randomUUID },
+    profile,
+    ...account,
+    catalog: Array.from({ length: skus }, (_, index) => ({
+      sku: skuOf(index),
+      asin: `B0${String(index).padStart(8, '0')}`,
+      title: `Bench ${index}`,
+      quantity: units,
+      fulfillment: 'MFN' as const,
+    })),
+  });
+  seller = simulator;
+  host.mount(simulator);
+  const url = host.url('seller');
+  return { url, queueUrl: simulator.queueUrl(url), queueArn: simulator.queueArn };
+}
+
+async function sellerCalls({ since }: Extract<ShopsQuestion, { do: 'sellerCalls' }>) {
+  if (!seller) throw new Error('no seller');
+  const query = new URLSearchParams({ since: String(since) });
+  const reply = await seller.handleControl({ method: 'GET', path: '/calls', query, text: '' });
+  const { next, calls: made } = reply.body as { next: number; calls: Call[] };
+  const counts: Record<string, number> = {};
+  for (const { operation, status } of made) {
+    const name = `${operation}${status < 300 ? '' : ` (${status})`}`;
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+  const writes = made.filter(({ operation, status }) => operation === 'patchListingsItem' && status < 300);
+  return { next, counts, lastWriteAt: Date.parse(writes.at(-1)?.at ?? '') };
+}
 
 async function open(spec: Extract<ShopsQuestion, { do: 'open' }>) {
   const host = await createSimulatorHost({ clock });
@@ -198,6 +253,10 @@ answerQuestions<ShopsQuestion>(async (question) => {
   switch (question.do) {
     case 'open':
       return open(question);
+    case 'seller':
+      return openSeller(question);
+    case 'sellerCalls':
+      return sellerCalls(question);
     case 'hold':
       held = question.held;
       return held;
