@@ -124,11 +124,12 @@ class LanePublisher implements Publisher {
   /** Woken: the marks alone. By itself: everything that time, others and recovery leave. */
   async #pass(polled: boolean): Promise<void> {
     const { store, clock } = this.#options;
+    // Before a lane is woken for the first time: numbers nobody knows yet are then read in bulk, not one by one.
+    if (polled || this.#keptHouseAt === Number.NEGATIVE_INFINITY) await this.#keepHouse();
     await this.#expand();
     if (!polled) return;
     const served = await serveDue(this.#options);
     if (served > 0) await this.#expand();
-    await this.#keepHouse();
     const busy = await store.system((tx) => lanesWithWork(tx, clock.now()));
     for (const connection of busy) await this.#nudge(connection);
   }
