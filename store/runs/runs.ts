@@ -178,6 +178,8 @@ export async function holdRun(tx: Tx, run: HeldRun, leaseUntil: number): Promise
  *   rolled back
  */
 export async function advanceRun(tx: Tx, run: HeldRun, step: Step): Promise<void> {
+  // The run's own row last: from then until the commit no other step of the run gets on.
+  await addItems(tx, run, step.items);
   const { rows } = await tx.query(
     `update runs set succeeded = succeeded + $4, failed = failed + $5, unchanged = unchanged + $6,
        mark = case when $9::int is not null then (case jsonb_typeof(mark) when 'array' then mark else '[]' end) || to_jsonb($9::int) else $7 end,
@@ -198,7 +200,6 @@ export async function advanceRun(tx: Tx, run: HeldRun, step: Step): Promise<void
   );
   if (rows.length === 0)
     throw new StoreError('store.mismatch', 'another process works on this run now, or this step is done');
-  await addItems(tx, run, step.items);
   await announceRun(tx, run.orgId, run.id);
 }
 
@@ -214,7 +215,7 @@ async function addItems(tx: Tx, run: HeldRun, items: readonly RunItem[]): Promis
          (array_agg(reason order by outcome desc))[1], jsonb_agg(undo) filter (where undo is not null)
        from unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::jsonb[])
          as told (item, outcome, subject, field, value, reason, undo)
-       group by item
+       group by item order by item
        on conflict (org_id, run_id, item) do update set
          outcome = case when 'failed' in (had.outcome, excluded.outcome) then 'failed' else 'done' end,
          field = coalesce(had.field, excluded.field), value = coalesce(had.value, excluded.value),
