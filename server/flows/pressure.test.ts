@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { createPressure } from './pressure.ts';
 import { restAfter } from './pulse.ts';
 
-test('a burst is three hundred events a second, is noticed within a fifth of one and forgotten within two', () => {
+test('a burst is four hundred events a second, is noticed within half a second and forgotten within two halves more', () => {
   let at = 0;
   const pressure = createPressure({ monotonicMs: () => at });
   const seen: boolean[] = [];
@@ -11,14 +11,14 @@ test('a burst is three hundred events a second, is noticed within a fifth of one
     seen.push(pressure.isHigh());
     at += ms;
   };
-  come(20, 100);
-  come(20, 100);
-  come(59, 100);
-  come(1, 100);
+  come(60, 250);
+  come(60, 250);
+  come(199, 250);
+  come(1, 250);
   expect(seen).toEqual([false, false, false, true]);
-  at += 100;
+  at += 250;
   expect(pressure.isHigh()).toBe(true);
-  at += 200;
+  at += 500;
   expect(pressure.isHigh()).toBe(false);
 });
 

@@ -11,9 +11,9 @@ export interface Pressure {
   isHigh(): boolean;
 }
 
-const windowMs = 200;
-/** 300 events a second; an order brings three or four. */
-const manyPerWindow = 60;
+const windowMs = 500;
+/** 400 events a second; an order brings three or four: fifty orders a second are no burst, also when they come in clumps. */
+const manyPerWindow = 200;
 
 export function createPressure(clock: Pick<Clock, 'monotonicMs'>): Pressure {
   let began = Number.NEGATIVE_INFINITY;
