@@ -66,6 +66,8 @@ interface Batch {
   settlements: Settlement[];
   fetches: FetchWork[];
   applied: number;
+  /** How long the oldest order event that was new had waited. */
+  waitedMs: number;
   /** What is told to the log once it is committed. */
   told: OrderTold[];
 }
@@ -108,7 +110,7 @@ export function createDrain(options: DrainOptions): Drain {
 
   async function committed(batch: Batch, keys: number): Promise<void> {
     await options.hooks?.afterCommit?.(keys);
-    options.pressure?.applied(batch.settlements.length);
+    options.pressure?.applied(batch.settlements.length, batch.waitedMs);
     if (batch.applied > 0) options.onCommitted?.();
     if (batch.told.length > 0) options.metrics?.batch?.(batch.told.length);
     for (const told of batch.told) log.debug?.({ ...told }, 'order applied');
@@ -224,7 +226,7 @@ async function applyKeys(tx: Tx, keys: readonly SequenceKey[], options: DrainOpt
   const now = options.clock.now();
   const rows = await loadWaiting(tx, keys);
   const facts = await loadConnectionFacts(tx, keys);
-  const batch: Batch = { settlements: [], fetches: [], applied: 0, told: [] };
+  const batch: Batch = { settlements: [], fetches: [], applied: 0, waitedMs: longestWait(rows, now), told: [] };
   const failures: { row: WaitingRow; error: unknown }[] = [];
   const orders: OrderGroup[] = [];
   const stock: ParsedStock[] = [];
@@ -267,6 +269,14 @@ async function applyKeys(tx: Tx, keys: readonly SequenceKey[], options: DrainOpt
   await options.hooks?.beforeCommit?.(keys.length);
   return batch;
 }
+
+const longestWait = (rows: readonly WaitingRow[], now: number): number =>
+  Math.max(
+    0,
+    ...rows
+      .filter(({ kind, attempts, fetching }) => kind === 'order' && attempts === 0 && !fetching)
+      .map(({ receivedAt }) => now - receivedAt),
+  );
 
 type Said =
   | { kind: 'order'; event: FoldedEvent }

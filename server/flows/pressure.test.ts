@@ -20,6 +20,10 @@ test('a burst is four hundred events a second, is noticed within half a second a
   expect(pressure.isHigh()).toBe(true);
   at += 500;
   expect(pressure.isHigh()).toBe(false);
+  pressure.applied(1, 250);
+  expect(pressure.isHigh()).toBe(false);
+  pressure.applied(1, 251);
+  expect(pressure.isHigh()).toBe(true);
 });
 
 test('a loop rests as long as its look took; in a burst four times that, between a tenth and a quarter of a second', () => {

@@ -6,14 +6,16 @@
 import type { Clock } from '#core/effects.ts';
 
 export interface Pressure {
-  /** So many events were applied. */
-  applied(events: number): void;
+  /** So many events were applied, an order's among them after so long; late ones are a burst too, however few. */
+  applied(events: number, waitedMs?: number): void;
   isHigh(): boolean;
 }
 
 const windowMs = 500;
 /** 400 events a second; an order brings three or four: fifty orders a second are no burst, also when they come in clumps. */
 const manyPerWindow = 200;
+/** Behind by so much, looks that gather bring a number sooner than looks that come at once. */
+const lateMs = 250;
 
 export function createPressure(clock: Pick<Clock, 'monotonicMs'>): Pressure {
   let began = Number.NEGATIVE_INFINITY;
@@ -27,9 +29,9 @@ export function createPressure(clock: Pick<Clock, 'monotonicMs'>): Pressure {
     began = at;
   };
   return {
-    applied(events) {
+    applied(events, waitedMs = 0) {
       turn();
-      now += events;
+      now += waitedMs > lateMs ? Math.max(events, manyPerWindow) : events;
     },
     isHigh() {
       turn();
