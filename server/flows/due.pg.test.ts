@@ -47,6 +47,7 @@ const serve = (now: number, through: Store = store) =>
   serveDue({
     store: through,
     ids: testIds,
+    random: { next: () => 0.5 },
     clock: { now: () => now, monotonicMs: () => now, sleep: async () => {} },
     log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} } as never,
   });

@@ -12,7 +12,7 @@
  * A row stays until it was served; a failure puts it off, so that one bad row never stops the others; one that fails for
  * good (core/failure/retry.ts) is a dead letter.
  */
-import type { Clock, Ids } from '#core/effects.ts';
+import type { Clock, Ids, Random } from '#core/effects.ts';
 import { type Failure, retryOf } from '#core/failure/retry.ts';
 import type { HoldId, OrgId } from '#core/ids.ts';
 import { raiseAlerts } from '#store/attention/alerts.ts';
@@ -33,6 +33,7 @@ export interface DueOptions {
   store: Store;
   clock: Clock;
   ids: Ids;
+  random: Random;
   log: FlowLog;
   askChannelHold?: (orgId: string, holdId: string) => Promise<void>;
   requestOrderSweep?: (connection: ConnectionRef) => void;
@@ -53,13 +54,13 @@ export async function serveDue(options: DueOptions): Promise<number> {
 }
 
 /** By the table of failures (core/failure/retry.ts); one that failed for good is a dead letter. */
-async function putOff({ store, clock, ids, log }: DueOptions, row: DueRow, error: unknown): Promise<void> {
+async function putOff({ store, clock, ids, random, log }: DueOptions, row: DueRow, error: unknown): Promise<void> {
   const failure = failureOf(error);
   const now = clock.now();
   const isDead = await store.tenant(row.orgId, async (tx) => {
     const before = await failedDue(tx, row.orgId, row.kind, row.subjectId);
     if (before === null) return false;
-    const retry = retryOf(failure, before, { now, retryMs: putOffMs / 2, chance: 0.5 });
+    const retry = retryOf(failure, before, { now, retryMs: putOffMs / 2, chance: random.next() });
     const { attempts, repeats, failingSince } = retry;
     const until = retry.kind === 'dead' ? null : retry.at;
     const failed = { attempts, repeats, failingSince, code: failure.code, error: failure.message, until, now };

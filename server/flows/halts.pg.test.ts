@@ -333,7 +333,7 @@ test('the end of a pause whose connection was deleted meanwhile is served once, 
   stage.clock.advance(61_000);
   const { store } = db;
   const log = { debug() {}, info() {}, warn() {}, error() {} };
-  await serveDue({ store, clock: stage.clock, ids: stage.ids, log });
+  await serveDue({ store, clock: stage.clock, ids: stage.ids, random: { next: () => 0.5 }, log });
   const { rows } = await db.owner.query(`select from due where org_id = $1 and kind = 'connection_pause'`, [
     stage.orgId,
   ]);

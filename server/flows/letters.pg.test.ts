@@ -194,6 +194,7 @@ test('a due row that fails three times the same way is a dead letter; retried it
     store: db.store,
     clock: { ...clock, now: () => now },
     ids,
+    random: { next: () => 0.5 },
     log: { ...console, error: () => {}, warn: () => {}, info: () => {} },
   };
   for (const id of [bad, gone])
