@@ -32,7 +32,7 @@ const rows = async (...subjects: string[]) =>
   (
     await db.owner.query(
       `select kind, severity, message, count, read_at is not null as read, resolved_at is not null as over from alerts
-       where org_id = $1 and subject_id = any($2) order by created_at, id`,
+       where org_id = $1 and subject_id = any($2) order by created_at, resolved_at nulls last, id`,
       [orgId, subjects],
     )
   ).rows;
