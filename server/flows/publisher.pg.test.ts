@@ -192,13 +192,9 @@ test('P5: ten thousand sales while the channel is away leave one mark per varian
   expect((await shop.calls('inventorySetQuantities')).length - before).toBe(1);
 });
 
-test('race 11: a hold whose time has passed gives its unit back to every channel', async () => {
-  await stage.variant('CUP');
-  await stage.stock('CUP', 3);
-  const shop = await shopifyShop(stage, { CUP: [3, 0] }, { places: ['MAIN'] });
-  const publisher = stage.publisher([shop]);
-  await publisher.drain();
-  await db.store.tenant(stage.orgId, (tx) =>
+/** A wish of two cups for a minute. */
+const holdCups = () =>
+  db.store.tenant(stage.orgId, (tx) =>
     post(
       tx,
       stage.orgId,
@@ -224,6 +220,33 @@ test('race 11: a hold whose time has passed gives its unit back to every channel
       { actor: 'test', ids: stage.ids, now: stage.clock.now() },
     ),
   );
+
+test('time is served while commits wake the publisher without a pause: a hold that ends is released', async () => {
+  await stage.variant('CUP');
+  await stage.stock('CUP', 3);
+  const shop = await shopifyShop(stage, { CUP: [3, 0] }, { places: ['MAIN'] });
+  const publisher = stage.publisher([shop]);
+  publisher.start();
+  const busy = setInterval(() => publisher.wake(), 2);
+  try {
+    await holdCups();
+    await until(async () => (await shop.number('CUP', shop.main)) === 1);
+    stage.clock.advance(61_000);
+    await until(async () => (await shop.number('CUP', shop.main)) === 3);
+    expect(await count('due')).toBe(0);
+  } finally {
+    clearInterval(busy);
+    await publisher.stop();
+  }
+});
+
+test('race 11: a hold whose time has passed gives its unit back to every channel', async () => {
+  await stage.variant('CUP');
+  await stage.stock('CUP', 3);
+  const shop = await shopifyShop(stage, { CUP: [3, 0] }, { places: ['MAIN'] });
+  const publisher = stage.publisher([shop]);
+  await publisher.drain();
+  await holdCups();
   await publisher.drain();
   expect(await shop.number('CUP', shop.main)).toBe(1);
   expect(await count('due')).toBe(1);

@@ -26,6 +26,8 @@ export type * from './publisher-types.ts';
 const defaultStockSweepMs = 6 * 3_600_000;
 /** Connections that come, go or change are noticed this often. */
 const housekeepingMs = 1_000;
+/** While wakes follow one another, what nobody wakes it for is looked at this often. */
+const busyPollMs = 1_000;
 
 export function createPublisher(options: PublisherOptions): Publisher {
   return new LanePublisher(options);
@@ -96,10 +98,13 @@ class LanePublisher implements Publisher {
 
   async #run(): Promise<void> {
     const { clock, pollMs = 200 } = this.#options;
+    let polledAt = Number.NEGATIVE_INFINITY;
     while (!this.#stopping.signal.aborted) {
-      const polled = !this.#woken;
-      this.#woken = false;
       const began = clock.monotonicMs();
+      // Commits may wake it without a pause: time and others are looked after all the same.
+      const polled = !this.#woken || began - polledAt >= busyPollMs;
+      this.#woken = false;
+      if (polled) polledAt = began;
       await this.#pass(polled).catch((error: unknown) => this.#failed(error));
       if (this.#woken && !this.#stopping.signal.aborted)
         await clock.sleep(
@@ -121,7 +126,7 @@ class LanePublisher implements Publisher {
     );
   }
 
-  /** Woken: the marks alone. By itself: everything that time, others and recovery leave. */
+  /** Woken: the marks alone. By itself, and now and then when it is woken all the time: everything that time, others and recovery leave. */
   async #pass(polled: boolean): Promise<void> {
     const { store, clock } = this.#options;
     // Before a lane is woken for the first time: numbers nobody knows yet are then read in bulk, not one by one.
