@@ -72,7 +72,7 @@ export const alertKinds = {
     'critical',
     'itself',
     'A channel no longer accepts our access',
-    'Connect it again (`syncstate connection renew`). Nothing is lost; everything that waits follows.',
+    'Give access again at the channel; it resumes by itself. Nothing is lost; everything that waits follows.',
   ),
   connection_unreachable: kind(
     'warning',
