@@ -68,10 +68,15 @@ async function start(job: Partial<Job> & Pick<Job, 'connection'>): Promise<Runni
   return { go: () => child.stdin.write('go\n'), ended };
 }
 
+/** Resolves when the process has ended and PostgreSQL has noticed: until then a dead one's transaction keeps its locks. */
 async function run(job: Parameters<typeof start>[0]): Promise<string> {
   const running = await start(job);
   running.go();
-  return running.ended;
+  const ended = await running.ended;
+  const open = `select 1 from pg_stat_activity
+    where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid() and xact_start is not null`;
+  while ((await see.all(open, [])).length > 0) await clock.sleep(10);
+  return ended;
 }
 
 async function setting() {
