@@ -65,12 +65,12 @@ export interface ChannelOrder {
 export interface ChannelOrderLine {
   id: string;
   sku: string;
-  /** Units the buyer is to get or got; what was taken off before it left is gone from it. */
-  wanted: number;
+  /** Units that wait to be shipped. */
+  open: number;
   shipped: number;
   /** Of the shipped: came back, by what the channel knows. */
   returned: number;
-  /** Units by which it lowered the channel's number, by `stockKey@location`; negative never. */
+  /** Of the open and shipped: units it took from the channel's number, by `stockKey@location`. */
   taken: Record<string, number>;
 }
 
