@@ -17,7 +17,7 @@ import { ConnectorError } from '#core/errors.ts';
 import { type BreakerState, createBreaker } from './breaker.ts';
 import type { BudgetState, Budgets } from './budget.ts';
 import { checkEndpoint, guardedLookup } from './endpoints.ts';
-import { createExchanger, type ExchangeAnswer, ExchangeFault } from './exchange.ts';
+import { createExchanger, type ExchangeAnswer, ExchangeFault, type Exchanger } from './exchange.ts';
 import type { BudgetClass, OutsideAnswer, OutsideCall, Transport } from './ports.ts';
 import { redactBody, redactHeaders, redactQueries, redactUrl } from './redaction.ts';
 import { retryRead } from './retry.ts';
@@ -45,6 +45,8 @@ export interface TransportOptions {
   /** Called after a call that left less than a fifth of its bucket, or that had to wait. */
   onBudget?: (event: BudgetEvent) => void;
   maxAnswerBytes?: number;
+  /** How a request travels; default: HTTP. The simulated world hands in its own wire. */
+  exchanger?: Exchanger;
 }
 
 /** One attempt of an outside call, without secrets. Bodies are cut (redaction.ts). */
@@ -92,7 +94,7 @@ export function createTransport(options: TransportOptions): ConnectionTransport 
   const { clock, random, budgets } = options;
   const breaker = createBreaker(clock, (transition) => sharing?.transition(transition));
   const sharing = options.shared ? createSharing({ clock, budgets, breaker, limits: options.shared }) : null;
-  const exchanger = createExchanger(clock, guardedLookup(options));
+  const exchanger = options.exchanger ?? createExchanger(clock, guardedLookup(options));
 
   async function attempt(call: OutsideCall, url: URL, number: number): Promise<OutsideAnswer> {
     await sharing?.ready(call.bucket);

@@ -1,0 +1,209 @@
+/**
+ * The scheduler: one seed decides the order of everything that crosses a boundary.
+ *
+ * A flow runs until it stands at a boundary (a transaction, a leg of an outside call, a timer, a delivery). When all flows
+ * stand, one pending step is picked by chance, done alone, and its flow goes on until it stands again:
+ *
+ *   stand still → what is ready? (steps; timers whose time has come) → pick one → do it → stand still …
+ *                 nothing is ready → time jumps to the next timer
+ *
+ * A database transaction is one step, and nothing else happens during it. Each transaction takes a millisecond or a few of
+ * virtual time, so that two things rarely happen at the same instant, as outside.
+ *
+ * Timers may ring late, as on a busy machine: while nothing but polling happens, time jumps in growing strides (up to
+ * `longestStrideMs`) and everything due by then rings, in an order chosen by chance. So an hour costs tens of polls instead
+ * of thousands. An interesting step (something written, a call, a delivery) ends the striding.
+ *
+ * Owners are processes, simulators and the world. When a process is killed its steps and timers are gone, and what it still
+ * waits for never comes.
+ */
+import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises';
+import type { Clock, Random } from '#core/effects.ts';
+import type { Trace } from './trace.ts';
+
+export interface Owner {
+  readonly name: string;
+  alive: boolean;
+}
+
+export type StepKind = 'transaction' | 'call' | 'delivery' | 'act';
+
+interface Step {
+  owner: Owner;
+  kind: StepKind;
+  name: string;
+  run(): Promise<void>;
+}
+
+interface Timer {
+  owner: Owner;
+  dueAt: number;
+  ring(): void;
+}
+
+const longestStrideMs = 300_000;
+/** So many jumps without anything interesting before time begins to stride. */
+const jumpsBeforeStriding = 12;
+/** Real milliseconds that one step may take; beyond, a transaction waits for another boundary and the world would hang. */
+const longestStepMs = 30_000;
+
+export class Scheduler {
+  readonly #random: Random;
+  readonly #trace: Trace;
+  readonly #startedAt: number;
+  #now: number;
+  #steps: Step[] = [];
+  #timers: Timer[] = [];
+  #idleJumps = 0;
+  #awaited = 0;
+  #done = 0;
+  /** Time does not stride past it: the next act's time. */
+  horizon = Number.POSITIVE_INFINITY;
+
+  constructor(options: { random: Random; trace: Trace; startAt: number }) {
+    this.#random = options.random;
+    this.#trace = options.trace;
+    this.#startedAt = options.startAt;
+    this.#now = options.startAt;
+  }
+
+  /** Unix ms, the world's time. */
+  get now(): number {
+    return this.#now;
+  }
+
+  /** Steps done since the start. */
+  get done(): number {
+    return this.#done;
+  }
+
+  clock(owner: Owner): Clock {
+    return {
+      now: () => Math.floor(this.#now),
+      monotonicMs: () => this.#now - this.#startedAt,
+      sleep: (ms, signal) => this.#sleep(owner, ms, signal),
+    };
+  }
+
+  /** Waits for its turn, then works; resolves with the work's result. For a dead owner never. */
+  async step<T>(owner: Owner, kind: StepKind, name: string, work: () => Promise<T> | T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (!owner.alive) return;
+      const run = async () => {
+        try {
+          const result = await work();
+          if (owner.alive) resolve(result);
+        } catch (error) {
+          if (owner.alive) reject(error);
+        }
+      };
+      this.#steps.push({ owner, kind, name, run });
+    });
+  }
+
+  /** Something happened that is more than polling. */
+  stir(): void {
+    this.#idleJumps = 0;
+  }
+
+  /** While it lasts (an outside call is under way) timers ring in time. */
+  async exact<T>(work: Promise<T>): Promise<T> {
+    this.#awaited += 1;
+    try {
+      return await work;
+    } finally {
+      this.#awaited -= 1;
+    }
+  }
+
+  /** Time passes for everybody. */
+  spend(ms: number): void {
+    this.#now += ms;
+  }
+
+  kill(owner: Owner): void {
+    owner.alive = false;
+    this.#steps = this.#steps.filter((step) => step.owner !== owner);
+    this.#timers = this.#timers.filter((timer) => timer.owner !== owner);
+  }
+
+  /** Goes on until `over` says so, asked whenever all flows stand. @returns false when nothing is left to happen */
+  async run(over: () => boolean): Promise<boolean> {
+    for (;;) {
+      await standStill();
+      if (over()) return true;
+      if (!(await this.#next())) return false;
+    }
+  }
+
+  async #next(): Promise<boolean> {
+    const due = this.#timers.filter(({ dueAt }) => dueAt <= this.#now);
+    const count = this.#steps.length + due.length;
+    if (count === 0) return this.#jump();
+    const pick = Math.floor(this.#random.next() * count);
+    const step = this.#steps[pick];
+    if (step) await this.#do(step, pick);
+    else this.#ring(due[pick - this.#steps.length] as Timer);
+    this.#done += 1;
+    return true;
+  }
+
+  async #do(step: Step, index: number): Promise<void> {
+    this.#steps.splice(index, 1);
+    this.#trace.begin(this.#now, step.owner.name, step.kind, step.name);
+    if (step.kind === 'transaction') this.spend(1 + Math.floor(this.#random.next() * 3));
+    else if (step.kind === 'delivery') this.stir();
+    const patience = new AbortController();
+    const hung = turnAfter(longestStepMs, patience.signal, `${step.owner.name} ${step.name}`);
+    await Promise.race([step.run(), hung]);
+    patience.abort();
+    this.#trace.end();
+  }
+
+  #ring(timer: Timer): void {
+    this.#timers.splice(this.#timers.indexOf(timer), 1);
+    this.#trace.rang(timer.owner.name, this.#now - timer.dueAt);
+    timer.ring();
+  }
+
+  #jump(): boolean {
+    const next = this.#timers.reduce((least, { dueAt }) => Math.min(least, dueAt), this.horizon);
+    if (next === Number.POSITIVE_INFINITY) return false;
+    const striding = this.#awaited === 0 ? this.#idleJumps - jumpsBeforeStriding : 0;
+    const stride = striding > 0 ? Math.min(longestStrideMs, 100 * 2 ** striding) : 0;
+    this.#idleJumps += 1;
+    this.#now = Math.max(this.#now, next, Math.min(this.horizon, this.#now + stride));
+    return true;
+  }
+
+  #sleep(owner: Owner, ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (!owner.alive) return;
+      if (signal?.aborted) return resolve();
+      const end = () => {
+        signal?.removeEventListener('abort', abort);
+        resolve();
+      };
+      const timer: Timer = { owner, dueAt: this.#now + Math.max(0, ms), ring: end };
+      const abort = () => {
+        const index = this.#timers.indexOf(timer);
+        if (index < 0) return;
+        this.#timers.splice(index, 1);
+        end();
+      };
+      signal?.addEventListener('abort', abort, { once: true });
+      this.#timers.push(timer);
+    });
+  }
+}
+
+/** Promises settle between two turns of Node's own loop; a second turn for what they queued for the next one. */
+async function standStill(): Promise<void> {
+  await turn();
+  await turn();
+}
+
+async function turnAfter(ms: number, signal: AbortSignal, what: string): Promise<never> {
+  await pause(ms, undefined, { signal, ref: false }).catch(() => new Promise(() => undefined));
+  throw new Error(`A step does not end; does a transaction wait for another boundary? ${what}`);
+}

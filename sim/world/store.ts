@@ -1,0 +1,93 @@
+/**
+ * The store of one simulated process: every transaction is one step of the scheduler, with the world's time inside.
+ *
+ * Around the real store (real SQL, roles and row security); only waiting for the turn and the time are added.
+ */
+import type { CompiledQuery } from 'kysely';
+import { createStore, type Statement, type Store, type Tx } from '#store/tx.ts';
+import type { Owner, Scheduler } from './scheduler.ts';
+import type { Trace } from './trace.ts';
+
+/** Connects as the app role; transactions run at once, at the world's time. For setting up and for the judge. */
+export function plainStore(appUrl: string, scheduler: Scheduler): Store {
+  const clock = { now: () => scheduler.now, monotonicMs: () => 0, sleep: async () => undefined };
+  const store = createStore(appUrl, { clock, random: { next: () => 0.5 }, max: 2 });
+  const timed =
+    <T>(fn: (tx: Tx) => Promise<T>) =>
+    (tx: Tx): Promise<T> => {
+      // Sent ahead of the first statement, without a round trip of its own.
+      tx.query(`select set_config('world.now', '${Math.floor(scheduler.now)}', true)`).catch(() => undefined);
+      return fn(tx);
+    };
+  return {
+    tenant: (orgId, fn, options) => store.tenant(orgId, timed(fn), options),
+    batch: (orgIds, fn, options) => store.batch(orgIds, timed(fn), options),
+    system: (fn, options) => store.system(timed(fn), options),
+    readOnly: (orgId, fn, options) => store.readOnly(orgId, timed(fn), options),
+    metrics: () => store.metrics(),
+    end: () => store.end(),
+  };
+}
+
+/** @param inner `plainStore`, shared by all processes: one transaction at a time */
+export function steppedStore(inner: Store, scheduler: Scheduler, owner: Owner, trace: Trace): Store {
+  function transaction<T>(
+    scope: string,
+    fn: (tx: Tx) => Promise<T>,
+    go: (fn: (tx: Tx) => Promise<T>) => Promise<T>,
+  ): Promise<T> {
+    return scheduler.step(owner, 'transaction', scope, async () => {
+      const written = new Map<string, number>();
+      const result = await go((tx) => fn(watched(tx, written, trace)));
+      const changes = [...written].map(([table, rows]) => `${table}:${rows}`);
+      if (changes.length > 0) trace.note(changes.join(' '));
+      if ([...written.keys()].some((table) => !housekeeping.has(table))) scheduler.stir();
+      return result;
+    });
+  }
+
+  return {
+    tenant: (orgId, fn, options) => transaction('tenant', fn, (inside) => inner.tenant(orgId, inside, options)),
+    batch: (orgIds, fn, options) => transaction('batch', fn, (inside) => inner.batch(orgIds, inside, options)),
+    system: (fn, options) => transaction('system', fn, (inside) => inner.system(inside, options)),
+    readOnly: (orgId, fn, options) => transaction('readOnly', fn, (inside) => inner.readOnly(orgId, inside, options)),
+    metrics: () => inner.metrics(),
+    end: async () => undefined,
+  };
+}
+
+/** Written by mere polling: turns, leases, marks of looks that found nothing. */
+const housekeeping = new Set(['connection_watches', 'lanes', 'connection_sweeps', 'lane_leases']);
+
+function watched(tx: Tx, written: Map<string, number>, trace: Trace): Tx {
+  const seen = (sql: string, rowCount: number) => {
+    trace.mix(`${sql.length}:${rowCount};`);
+    if (rowCount === 0) return;
+    for (const table of tablesWritten(sql)) written.set(table, (written.get(table) ?? 0) + rowCount);
+  };
+  return {
+    async query<R extends object>(statement: string | Statement, values?: readonly unknown[]) {
+      const answer = await tx.query<R>(statement, values);
+      seen(typeof statement === 'string' ? statement : statement.text, answer.rowCount);
+      return answer;
+    },
+    async run<R>(query: { compile(): CompiledQuery<R> }) {
+      const answer = await tx.run(query);
+      seen(query.compile().sql, answer.rowCount);
+      return answer;
+    },
+  };
+}
+
+const known = new Map<string, string[]>();
+
+function tablesWritten(sql: string): string[] {
+  const before = known.get(sql);
+  if (before) return before;
+  const found = [...sql.matchAll(/\b(?:insert into|update|delete from)\s+(?:only\s+)?([a-z_]+)\b/gi)]
+    .map(([, table]) => table ?? '')
+    .filter((table) => !/^(?:set|of|skip|nowait)$/i.test(table));
+  const tables = [...new Set(found)];
+  known.set(sql, tables);
+  return tables;
+}

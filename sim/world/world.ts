@@ -1,0 +1,166 @@
+/**
+ * One run of one seed: set up, acts, quiet, judgement. The same seed and steps give the same hash, always.
+ *
+ *   link   the process starts and the channels learn our addresses, as they do in production: by the watch of subscriptions
+ *   acts   `steps` of them, each at its time, while everything goes on (plan.ts)
+ *   quiet  nobody acts and nothing breaks any more; time passes until nothing is waiting
+ *   judge  the promises, in words (rest.ts)
+ */
+import pg from 'pg';
+import type { PostMessage } from '#sim/kit/sender.ts';
+import { stream } from './chance.ts';
+import type { WorldDatabases } from './database.ts';
+import { diceOf, type PlannedAct, planOf } from './plan.ts';
+import { createProcess, type SimProcess } from './process.ts';
+import { finalRows, waitingFor, wrongNumbers } from './rest.ts';
+import { type Owner, Scheduler } from './scheduler.ts';
+import { buildStage, type Stage } from './stage.ts';
+import { plainStore } from './store.ts';
+import { Trace } from './trace.ts';
+import { Wire } from './wire.ts';
+
+export interface WorldOptions {
+  seed: number;
+  steps: number;
+  databases: WorldDatabases;
+  /** Acts left out, by number: to find the shortest way to a failure. */
+  skip?: ReadonlySet<number>;
+  /** Given every line as it happens. */
+  told?: (line: string) => void;
+  keepTrace?: boolean;
+}
+
+export interface Broken {
+  /** P1 … P10, or `error`: the world itself broke. */
+  promise: string;
+  words: string;
+  /** The act after which it was seen; steps + 1: at quiet. */
+  step: number;
+}
+
+export interface WorldResult {
+  seed: number;
+  steps: number;
+  hash: string;
+  broken: Broken | null;
+  trace: readonly string[];
+  figures: { picks: number; virtualMs: number };
+}
+
+const startAt = Date.UTC(2026, 0, 5, 8);
+/** The watch of subscriptions tells the channels our addresses before anybody buys. */
+const linkMs = 3_000;
+const quietRoundMs = 600_000;
+const mostQuietRounds = 100;
+
+export async function runWorld(options: WorldOptions): Promise<WorldResult> {
+  const { seed, steps } = options;
+  const trace = new Trace({ startAt, keep: options.keepTrace ?? false, told: options.told });
+  const scheduler = new Scheduler({ random: stream(seed, 'scheduler'), trace, startAt });
+  const database = await options.databases.make();
+  const owner = new pg.Pool({ connectionString: database.ownerUrl, max: 1 });
+  owner.on('error', () => undefined);
+  const store = plainStore(database.appUrl, scheduler);
+  let broken: Broken | null = null;
+  try {
+    broken = await live({ ...options, trace, scheduler, owner, store });
+  } finally {
+    await store.end();
+    await owner.end();
+    await database.drop();
+  }
+  const figures = { picks: scheduler.done, virtualMs: scheduler.now - startAt };
+  return { seed, steps, hash: trace.hash(), broken, trace: trace.lines, figures };
+}
+
+interface Life extends WorldOptions {
+  trace: Trace;
+  scheduler: Scheduler;
+  owner: pg.Pool;
+  store: ReturnType<typeof plainStore>;
+}
+
+async function live(life: Life): Promise<Broken | null> {
+  const { seed, steps, trace, scheduler, owner, store } = life;
+  const wire = new Wire(scheduler, trace);
+  const processes: SimProcess[] = [];
+  const stage = await buildStage({ seed, store, scheduler, wire, post: delivery(scheduler, processes) });
+  const errors: string[] = [];
+  processes.push(
+    createProcess({
+      name: 'one',
+      scheduler,
+      inner: store,
+      trace,
+      wire,
+      random: stream(seed, 'process one'),
+      soleProcess: true,
+      onError: (fields, message) => errors.push(`${message} ${JSON.stringify(fields)}`),
+    }),
+  );
+  for (const process of processes) process.start();
+  await pass(scheduler, linkMs);
+  for (const planned of planOf(seed, steps)) {
+    if (life.skip?.has(planned.n)) {
+      await pass(scheduler, planned.gapMs);
+      continue;
+    }
+    await actOn(planned, { seed, scheduler, stage, trace });
+    if (errors[0]) return { promise: 'error', words: errors[0], step: planned.n };
+  }
+  const waiting = await becomeQuiet(scheduler, () => waitingFor(owner, stage));
+  const wrong = await wrongNumbers(owner, stage);
+  trace.mix(await finalRows(owner, stage));
+  for (const process of processes) scheduler.kill(process.owner);
+  if (errors[0]) return { promise: 'error', words: errors[0], step: steps + 1 };
+  if (wrong[0] || waiting[0]) return { promise: 'P4', words: [...wrong, ...waiting].join('; '), step: steps + 1 };
+  return null;
+}
+
+/** Everything goes on for so long. */
+async function pass(scheduler: Scheduler, ms: number): Promise<void> {
+  const until = scheduler.now + ms;
+  scheduler.horizon = until;
+  await scheduler.run(() => scheduler.now >= until);
+}
+
+async function actOn(
+  { n, gapMs, act }: PlannedAct,
+  { seed, scheduler, stage, trace }: { seed: number; scheduler: Scheduler; stage: Stage; trace: Trace },
+): Promise<void> {
+  await pass(scheduler, gapMs);
+  trace.begin(scheduler.now, `act ${n}`, 'act', act.name);
+  await act.perform({ stage, dice: diceOf(seed, n), tell: (text) => trace.note(text) });
+  trace.end();
+  scheduler.stir();
+}
+
+/** @returns what still waits when patience is over */
+async function becomeQuiet(scheduler: Scheduler, waiting: () => Promise<string[]>): Promise<string[]> {
+  let left: string[] = [];
+  for (let round = 0, still = 0; round < mostQuietRounds && still < 2; round += 1) {
+    await pass(scheduler, quietRoundMs);
+    left = await waiting();
+    still = left.length === 0 ? still + 1 : 0;
+  }
+  return left;
+}
+
+/** A vendor's delivery: some living process takes it, at some moment; refused when none does in time. */
+function delivery(scheduler: Scheduler, processes: readonly SimProcess[]): PostMessage {
+  const mail: Owner = { name: 'mail', alive: true };
+  const clock = scheduler.clock(mail);
+  return async (message, policy, closing) => {
+    const over = new AbortController();
+    const late = clock.sleep(policy.timeoutMs, AbortSignal.any([over.signal, closing])).then(() => false);
+    const taken = scheduler
+      .step(mail, 'delivery', `${message.topic} of ${message.subscription.slice(-6)}`, () => {
+        const process = processes.find((one) => one.owner.alive);
+        return { answer: process ? process.webhook(message).catch(() => false) : Promise.resolve(false) };
+      })
+      .then(({ answer }) => answer);
+    const accepted = await Promise.race([taken, late]);
+    over.abort();
+    return accepted;
+  };
+}
