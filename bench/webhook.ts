@@ -11,6 +11,7 @@ import { startHelper } from './kit/child.ts';
 import { median, met, round, until } from './kit/figures.ts';
 import type { LoadAnswer, LoadQuestion, Post } from './kit/load.ts';
 import { openMarket } from './kit/market.ts';
+import { countingStatements, takeStatements } from './kit/product.ts';
 import type { BenchResult } from './run.ts';
 
 const skus = 1_000;
@@ -48,6 +49,7 @@ export async function run(): Promise<BenchResult> {
     const rows: BenchResult['rows'] = [];
     await ours.run(8, 500);
     await yard.run(8, 500);
+    if (countingStatements()) await takeStatements(market.product.owner);
     for (const connections of [8, 32]) {
       const mine: LoadAnswer[] = [];
       const others: LoadAnswer[] = [];
@@ -83,7 +85,13 @@ export async function run(): Promise<BenchResult> {
       title:
         'Webhooks accepted, verified and durable, while the product books and publishes them (closest rival: 967/s, p99 16.6 ms at 8)',
       rows,
-      settings: { ...(await market.settings()), perRun, rounds, bodyBytes: Buffer.byteLength(posts[0]?.body ?? '') },
+      settings: {
+        ...(await market.settings()),
+        perRun,
+        rounds,
+        bodyBytes: Buffer.byteLength(posts[0]?.body ?? ''),
+        ...(countingStatements() && { statements: await takeStatements(market.product.owner) }),
+      },
     };
   } finally {
     await bare.stop();

@@ -53,6 +53,8 @@ export interface Drain {
 const DEAD_LETTER = 'dead_letter';
 /** How long a batch fills up in a burst. */
 const GATHER_MS = 25;
+/** How long the drain waits for a flood to pass before each of its batches. */
+const FLOOD_MS = 500;
 /** A read may take this long before another is begun. */
 const FETCH_MS = 60_000;
 
@@ -177,6 +179,7 @@ export function createDrain(options: DrainOptions): Drain {
     while (!stopping.signal.aborted) {
       const { beats } = worker.pulse;
       try {
+        await letIn(first);
         const claimed = await step();
         if (claimed >= batchKeys) wake();
         // In a burst the next batch fills up first: a batch costs much, one more key in it little.
@@ -192,6 +195,13 @@ export function createDrain(options: DrainOptions): Drain {
         worker.idle = false;
       }
     }
+  }
+
+  /** In a flood what comes in goes first, for a while; then one worker goes on beside it. */
+  async function letIn(first: boolean): Promise<void> {
+    const until = clock.monotonicMs() + FLOOD_MS;
+    while (options.pressure?.isFlood() && !stopping.signal.aborted && !(first && clock.monotonicMs() >= until))
+      await clock.sleep(GATHER_MS, stopping.signal);
   }
 
   /** One event needs one worker; when none is idle, all look once more before they rest. */

@@ -75,14 +75,12 @@ export interface IntakeOptions {
   onCommitted?(): void;
   hooks?: IntakeHooks;
   metrics?: IntakeMetrics;
-  /** Is told how many events were applied. */
+  /** Is told how many events were stored and applied. */
   pressure?: Pressure;
   /** Concurrent drains of this process; default 3. */
   workers?: number;
   /** Sequence keys per transaction; default 100. */
   batchKeys?: number;
-  /** How long a delivery waits for company before its commit; default 2. */
-  windowMs?: number;
   /** How often work of other processes is looked for; default 100. */
   pollMs?: number;
   /** First pause after a failure; doubles. Default 1,000. */

@@ -30,3 +30,21 @@ test('a loop rests as long as its look took; in a burst four times that, between
   expect([0, 10, 90].map((took) => restAfter(took))).toEqual([2, 10, 40]);
   expect([0, 30, 90].map((took) => restAfter(took, true))).toEqual([100, 120, 250]);
 });
+
+test('a flood is five hundred deliveries a second, and is over two fifths of a second after the last; fifty orders a second are none', () => {
+  let at = 0;
+  const pressure = createPressure({ monotonicMs: () => at });
+  // Fifty orders a second bring two hundred deliveries, here in clumps of forty.
+  for (let clump = 0; clump < 10; clump += 1, at += 200) {
+    pressure.accepted(40);
+    expect(pressure.isFlood()).toBe(false);
+  }
+  pressure.accepted(99);
+  expect(pressure.isFlood()).toBe(false);
+  pressure.accepted(1);
+  expect(pressure.isFlood()).toBe(true);
+  at += 200;
+  expect(pressure.isFlood()).toBe(true);
+  at += 200;
+  expect(pressure.isFlood()).toBe(false);
+});

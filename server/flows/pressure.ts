@@ -1,7 +1,8 @@
 /**
  * Pressure: whether a burst is coming in just now. Then what follows from events gathers for a moment instead of being computed for
- * each of them: the drain takes fuller batches, lanes and marks look less often. Of this process alone, and only about how long loops
- * rest: nothing that must be agreed on.
+ * each of them: the drain takes fuller batches, lanes and marks look less often. In a flood the drain also lets deliveries in first:
+ * a channel that is not answered in time sends again or gives up, and several events of one order fold into one. Of this process
+ * alone, and only about how long loops rest: nothing that must be agreed on.
  */
 import type { Clock } from '#core/effects.ts';
 
@@ -9,6 +10,10 @@ export interface Pressure {
   /** So many events were applied, an order's among them after so long; late ones are a burst too, however few. */
   applied(events: number, waitedMs?: number): void;
   isHigh(): boolean;
+  /** So many deliveries were stored. */
+  accepted(deliveries: number): void;
+  /** They come by the thousand a second. */
+  isFlood(): boolean;
 }
 
 const windowMs = 500;
@@ -17,7 +22,11 @@ const manyPerWindow = 200;
 /** Behind by so much, looks that gather bring a number sooner than looks that come at once. */
 const lateMs = 250;
 
-export function createPressure(clock: Pick<Clock, 'monotonicMs'>): Pressure {
+/** 500 deliveries a second; fifty orders a second bring 200. */
+const flood = { windowMs: 200, deliveries: 100 };
+
+/** How many came in the running window, and in the one before it. */
+function createWindow(clock: Pick<Clock, 'monotonicMs'>, windowMs: number) {
   let began = Number.NEGATIVE_INFINITY;
   let now = 0;
   let before = 0;
@@ -29,13 +38,25 @@ export function createPressure(clock: Pick<Clock, 'monotonicMs'>): Pressure {
     began = at;
   };
   return {
-    applied(events, waitedMs = 0) {
+    add(count: number) {
       turn();
-      now += waitedMs > lateMs ? Math.max(events, manyPerWindow) : events;
+      now += count;
     },
-    isHigh() {
+    /** The larger of the two. */
+    most() {
       turn();
-      return Math.max(now, before) >= manyPerWindow;
+      return Math.max(now, before);
     },
+  };
+}
+
+export function createPressure(clock: Pick<Clock, 'monotonicMs'>): Pressure {
+  const applied = createWindow(clock, windowMs);
+  const accepted = createWindow(clock, flood.windowMs);
+  return {
+    applied: (events, waitedMs = 0) => applied.add(waitedMs > lateMs ? Math.max(events, manyPerWindow) : events),
+    isHigh: () => applied.most() >= manyPerWindow,
+    accepted: accepted.add,
+    isFlood: () => accepted.most() >= flood.deliveries,
   };
 }

@@ -1,8 +1,8 @@
 /**
  * Receiving: a verified delivery is stored, committed, and only then answered.
  *
- * Deliveries of concurrent requests share one transaction: the first one waits `windowMs` for company. Organizations share
- * that commit (scope `batch`) but never a failure: a batch that fails is repeated by organization, then by halves.
+ * Deliveries of concurrent requests share one transaction: the first one leaves at once, those that come while a commit is under
+ * way leave together when it is done. Organizations share that commit (scope `batch`) but never a failure: a batch that fails is repeated by organization, then by halves.
  * Refused is only what proves nothing: a body that another connection with the same secret already accepted (the signature
  * covers the body, not the shop), and keys the database cannot hold.
  * Called by the webhook route, the queue pollers and the order sweep.
@@ -22,6 +22,7 @@ import {
 import type { Store } from '#store/tx.ts';
 import type { Vault } from '../secrets.ts';
 import type { IntakeHooks, IntakeMetrics } from './intake.ts';
+import type { Pressure } from './pressure.ts';
 import type { ConnectionRef } from './publisher-types.ts';
 
 export interface Delivery {
@@ -55,7 +56,8 @@ export interface ReceiverOptions {
   onStored(): void;
   hooks?: IntakeHooks;
   metrics?: IntakeMetrics;
-  windowMs?: number;
+  /** Is told how many deliveries were stored. */
+  pressure?: Pressure;
 }
 
 interface Pending {
@@ -68,23 +70,20 @@ interface Pending {
 const BATCH = 500;
 /** Deliveries in memory; beyond that the sender is asked to come again. */
 const MOST_WAITING = 20_000;
-/** Commits of deliveries under way at once. */
-const COMMITS = 2;
 /** How long a connection found for a webhook is remembered: a changed secret is believed this late at most. */
 const REMEMBER_MS = 2_000;
 const MAX_KEY = 500;
 
 export function createReceiver(options: ReceiverOptions) {
-  const { store, clock, ids, hooks, metrics, windowMs = 2 } = options;
+  const { store, clock, ids, hooks, metrics } = options;
   const known = new Map<
     string,
     { until: number; found: Promise<(WebhookConnection & { sharesSecret: boolean }) | null> }
   >();
   const sharing = new Map<string, boolean>();
   let waiting: Pending[] = [];
-  let gathering = false;
-  const running = new Set<Promise<void>>();
-  const stopping = new AbortController();
+  /** One commit at a time: what comes meanwhile is the next one. */
+  let running: Promise<void> | null = null;
 
   async function resolve(
     platform: string,
@@ -127,11 +126,7 @@ export function createReceiver(options: ReceiverOptions) {
     }
     return new Promise((resolveOne, reject) => {
       waiting.push({ row: rowOf(delivery), resolve: resolveOne, reject });
-      if (waiting.length >= BATCH) flush();
-      else if (!gathering && running.size < COMMITS) {
-        gathering = true;
-        void clock.sleep(windowMs, stopping.signal).then(flush);
-      }
+      flush();
     });
   }
 
@@ -163,16 +158,13 @@ export function createReceiver(options: ReceiverOptions) {
   }
 
   function flush(): void {
-    gathering = false;
-    // While two commits are under way the next one gathers: it leaves when one of them is done.
-    if (waiting.length === 0 || running.size >= COMMITS) return;
+    if (waiting.length === 0 || running) return;
     const batch = waiting.slice(0, BATCH);
     waiting = waiting.slice(BATCH);
-    const work: Promise<void> = commit(batch).finally(() => {
-      running.delete(work);
+    running = commit(batch).finally(() => {
+      running = null;
       flush();
     });
-    running.add(work);
   }
 
   async function commit(batch: readonly Pending[]): Promise<void> {
@@ -180,6 +172,7 @@ export function createReceiver(options: ReceiverOptions) {
       await hooks?.beforeStore?.(batch.length);
       const results = await storeRows(batch.map(({ row }) => row));
       metrics?.stored?.(batch.length);
+      options.pressure?.accepted(batch.length);
       await hooks?.afterStore?.(batch.length);
       options.onStored();
       for (const [i, { resolve: answer }] of batch.entries()) answer(results[i] ?? { kind: 'duplicate' });
@@ -230,9 +223,7 @@ export function createReceiver(options: ReceiverOptions) {
     },
     /** What was taken is committed. */
     async stop(): Promise<void> {
-      stopping.abort();
-      flush();
-      while (running.size > 0) await Promise.all(running);
+      while (running) await running;
     },
   };
 }
