@@ -57,6 +57,9 @@ export class Scheduler {
   #idleJumps = 0;
   #awaited = 0;
   #done = 0;
+  /** Done right after a step that asked for it (`show`), before anything else happens. */
+  onShow: () => Promise<void> = async () => undefined;
+  #shown = false;
   /** Time does not stride past it: the next act's time. */
   horizon = Number.POSITIVE_INFINITY;
 
@@ -99,6 +102,11 @@ export class Scheduler {
       };
       this.#steps.push({ owner, kind, name, run });
     });
+  }
+
+  /** This step is to be looked at. */
+  show(): void {
+    this.#shown = true;
   }
 
   /** Something happened that is more than polling. */
@@ -158,6 +166,9 @@ export class Scheduler {
     await Promise.race([step.run(), hung]);
     patience.abort();
     this.#trace.end();
+    if (!this.#shown) return;
+    this.#shown = false;
+    await this.onShow();
   }
 
   #ring(timer: Timer): void {

@@ -41,6 +41,7 @@ export function steppedStore(inner: Store, scheduler: Scheduler, owner: Owner, t
       const result = await go((tx) => fn(watched(tx, written, trace)));
       const changes = [...written].map(([table, rows]) => `${table}:${rows}`);
       if (changes.length > 0) trace.note(changes.join(' '));
+      if (written.has('attempts')) scheduler.show();
       if ([...written.keys()].some((table) => !housekeeping.has(table))) scheduler.stir();
       return result;
     });

@@ -8,8 +8,10 @@
  */
 import pg from 'pg';
 import type { PostMessage } from '#sim/kit/sender.ts';
+import { inWords } from './auditor.ts';
 import { stream } from './chance.ts';
 import type { WorldDatabases } from './database.ts';
+import { createJudge, type Judge } from './judge.ts';
 import { diceOf, type PlannedAct, planOf } from './plan.ts';
 import { createProcess, type SimProcess } from './process.ts';
 import { finalRows, waitingFor, wrongNumbers } from './rest.ts';
@@ -85,6 +87,9 @@ async function live(life: Life): Promise<Broken | null> {
   const wire = new Wire(scheduler, trace);
   const processes: SimProcess[] = [];
   const stage = await buildStage({ seed, store, scheduler, wire, post: delivery(scheduler, processes) });
+  const judge = createJudge({ owner, stage, now: () => scheduler.now });
+  await judge.look();
+  scheduler.onShow = judge.look;
   const errors: string[] = [];
   processes.push(
     createProcess({
@@ -106,15 +111,27 @@ async function live(life: Life): Promise<Broken | null> {
       continue;
     }
     await actOn(planned, { seed, scheduler, stage, trace });
+    await judge.look();
+    const broken = firstBroken(judge, planned.n);
+    if (broken) return broken;
     if (errors[0]) return { promise: 'error', words: errors[0], step: planned.n };
   }
   const waiting = await becomeQuiet(scheduler, () => waitingFor(owner, stage));
+  await judge.quiet();
+  const broken = firstBroken(judge, steps + 1);
   const wrong = await wrongNumbers(owner, stage);
   trace.mix(await finalRows(owner, stage));
   for (const process of processes) scheduler.kill(process.owner);
   if (errors[0]) return { promise: 'error', words: errors[0], step: steps + 1 };
+  if (broken) return broken;
   if (wrong[0] || waiting[0]) return { promise: 'P4', words: [...wrong, ...waiting].join('; '), step: steps + 1 };
   return null;
+}
+
+function firstBroken(judge: Judge, step: number): Broken | null {
+  const [first, ...more] = judge.findings();
+  if (first === undefined) return null;
+  return { promise: first.promise, words: [first, ...more].slice(0, 8).map(inWords).join('\n'), step };
 }
 
 /** Everything goes on for so long. */

@@ -1,0 +1,256 @@
+/**
+ * Our writes against what the channel sold: P6, and of P10 that every write was recorded before it was sent and none of a
+ * lost lease came after its successor's.
+ *
+ *   limit   the number the target could show if the book knew what it does not know yet: what the design's arithmetic gives
+ *           after taking off units that the channel sold here and that are neither owed nor gone in our book
+ *           with compare-and-set: all it sold · without: what it sold before our last settled read of its number
+ *   broken  a write that took effect, of more than its limit when it was recorded
+ *
+ * A number somebody raised by hand hides as many sales from everyone: those are allowed until we have written again with
+ * nothing left unknown. The limit is the higher of those at this look and the one before, because a write is computed a
+ * moment before it is recorded; so look after every commit that records an attempt, and after every act.
+ */
+import type { Finding } from './audit-finding.ts';
+import { type Index, numbersOf } from './audit-numbers.ts';
+import { type Book, lineKey, orderKey, unitsKnown } from './audit-orders.ts';
+import type { ChannelCall, ChannelChange, ChannelEvidence, Evidence, Rows, TargetRow } from './evidence.ts';
+
+type Attempt = Rows['attempts'][number];
+
+/** What is known of one external number. */
+interface Watched {
+  /** Units of orders that the book did not know, at the last look. */
+  unbooked: number;
+  limit: number;
+  limitBefore: number;
+  /** Raised by hand since the number was last certain. */
+  hidden: number;
+  /** Without compare-and-set: when we last read it while no write of ours was on its way. */
+  readAt: number | null;
+  onItsWay: number[];
+  /** The newest lease whose write took effect. */
+  lastLease: { generation: number; step: number } | null;
+}
+
+export interface WritesAudit {
+  look(evidence: Evidence, index: Index, book: Book): Finding[];
+}
+
+const key = (...parts: string[]): string => parts.join('|');
+
+export function auditWrites(): WritesAudit {
+  const watched = new Map<string, Watched>();
+  const limits = new Map<string, number>();
+  /** How many units each line wanted, since when by the channel's clock. */
+  const wanted = new Map<string, { at: number; units: number }[]>();
+
+  const watch = (targetId: string): Watched => {
+    const found = watched.get(targetId) ?? {
+      unbooked: 0,
+      limit: 0,
+      limitBefore: 0,
+      hidden: 0,
+      readAt: null,
+      onItsWay: [],
+      lastLease: null,
+    };
+    watched.set(targetId, found);
+    return found;
+  };
+
+  function look(evidence: Evidence, index: Index, book: Book): Finding[] {
+    const findings: Finding[] = [];
+    for (const channel of evidence.channels) {
+      remember(channel);
+      const targets = new Map(
+        evidence.rows.targets
+          .filter(({ connectionId }) => connectionId === channel.connectionId)
+          .map((target) => [key(target.stockKey, target.channelLocation), target]),
+      );
+      for (const call of channel.calls) if (call.kind === 'read' && call.applied) noteRead(channel, call, targets);
+      setLimits(evidence, channel, index, book, [...targets.values()]);
+      judgeAttempts(evidence, channel, index, findings);
+      for (const event of inOrder(channel)) {
+        const target = targets.get(key(event.stockKey, event.location ?? ''));
+        if (target === undefined) continue;
+        if ('cause' in event) judgeChange(evidence, channel, index, target, event, findings);
+        else if (event.kind === 'write' && event.applied) judgeWrite(evidence, channel, index, target, event, findings);
+      }
+    }
+    return findings;
+  }
+
+  function remember(channel: ChannelEvidence): void {
+    for (const order of channel.orders)
+      for (const line of order.lines) {
+        const at = lineKey(orderKey(channel.connectionId, order.id), line.id);
+        const past = wanted.get(at) ?? [];
+        const units = line.open + line.shipped;
+        if (past.at(-1)?.units !== units) past.push({ at: channel.now, units });
+        wanted.set(at, past);
+      }
+  }
+
+  function noteRead(channel: ChannelEvidence, call: ChannelCall, targets: ReadonlyMap<string, TargetRow>): void {
+    for (const target of targets.values()) {
+      if (target.stockKey !== call.stockKey) continue;
+      const one = watch(target.id);
+      if (channel.compareAndSet || one.onItsWay.length === 0) one.readAt = call.at;
+    }
+  }
+
+  function setLimits(
+    { rows }: Evidence,
+    channel: ChannelEvidence,
+    index: Index,
+    book: Book,
+    targets: readonly TargetRow[],
+  ): void {
+    const unbooked = new Map<string, number>();
+    for (const target of targets) {
+      const { readAt } = watch(target.id);
+      const asOf = channel.compareAndSet ? Number.POSITIVE_INFINITY : (readAt ?? Number.NEGATIVE_INFINITY);
+      unbooked.set(target.id, unbookedUnits(channel, target, book, asOf));
+    }
+    const variants = new Set(targets.flatMap(({ variantId }) => variantId ?? []));
+    for (const variantId of variants)
+      for (const [id, limit] of numbersOf(index, channel.connectionId, variantId, { unbooked, scarcity: false })) {
+        const one = watch(id);
+        one.limitBefore = one.limit;
+        one.limit = limit;
+        one.unbooked = unbooked.get(id) ?? 0;
+      }
+    for (const attempt of rows.attempts) {
+      if (limits.has(attempt.id) || attempt.connectionId !== channel.connectionId) continue;
+      const { limit, limitBefore } = watch(attempt.targetId);
+      limits.set(attempt.id, Math.max(limit, limitBefore));
+    }
+  }
+
+  /** Units sold here before `asOf` that our book does not know; less than 0 when it still owes what was taken back. */
+  function unbookedUnits(channel: ChannelEvidence, target: TargetRow, book: Book, asOf: number): number {
+    let units = 0;
+    for (const order of channel.orders) {
+      const [ours] = book.orders.get(orderKey(channel.connectionId, order.id)) ?? [];
+      for (const line of order.lines) {
+        const taken = line.taken[`${target.stockKey}@${target.channelLocation}`] ?? 0;
+        if (taken === 0) continue;
+        const past = wanted.get(lineKey(orderKey(channel.connectionId, order.id), line.id)) ?? [];
+        const then = past.findLast(({ at }) => at < asOf)?.units ?? 0;
+        const known = ours === undefined ? 0 : unitsKnown(book, book.lines.get(lineKey(ours.id, line.id)));
+        units += Math.min(taken, then - known);
+      }
+    }
+    return units;
+  }
+
+  function judgeAttempts(
+    { fresh, rows, step }: Evidence,
+    channel: ChannelEvidence,
+    index: Index,
+    findings: Finding[],
+  ): void {
+    for (const attempt of fresh.attempts) {
+      if (attempt.connectionId !== channel.connectionId || !isOpen(attempt)) continue;
+      const others = rows.attempts.filter((one) => one.targetId === attempt.targetId && isOpen(one));
+      const newest = others.reduce((a, b) => (b.sentAt > a.sentAt || (b.sentAt === a.sentAt && b.id > a.id) ? b : a));
+      if (others.length < 2 || newest !== attempt) continue;
+      const target = rows.targets.find(({ id }) => id === attempt.targetId);
+      findings.push({
+        promise: 'P10',
+        sku: index.sku(target?.variantId ?? null),
+        channel: channel.name,
+        expected: 'one open attempt',
+        found: others.map(({ value }) => `${value}`).join(' and '),
+        words: 'a write was recorded while the outcome of another was unknown',
+        steps: [step],
+      });
+    }
+  }
+
+  function judgeChange(
+    evidence: Evidence,
+    channel: ChannelEvidence,
+    index: Index,
+    target: TargetRow,
+    change: ChannelChange,
+    findings: Finding[],
+  ): void {
+    const one = watch(target.id);
+    if (change.cause === 'staff') one.hidden += Math.max(0, change.after - change.before);
+    if (change.cause !== 'ours') return;
+    one.onItsWay = [];
+    if (channel.compareAndSet) judge(evidence, channel, index, target, change.after, change.before, findings);
+    if (one.unbooked <= 0) one.hidden = 0;
+  }
+
+  function judgeWrite(
+    evidence: Evidence,
+    channel: ChannelEvidence,
+    index: Index,
+    target: TargetRow,
+    call: ChannelCall,
+    findings: Finding[],
+  ): void {
+    if (channel.compareAndSet || call.value === null) return;
+    const one = watch(target.id);
+    const number = channel.items.find((item) => item.stockKey === call.stockKey)?.quantity;
+    if (number !== call.value) one.onItsWay.push(call.value);
+    judge(evidence, channel, index, target, call.value, null, findings);
+  }
+
+  function judge(
+    { rows, step }: Evidence,
+    channel: ChannelEvidence,
+    index: Index,
+    target: TargetRow,
+    value: number,
+    from: number | null,
+    findings: Finding[],
+  ): void {
+    const one = watch(target.id);
+    const find = (finding: Pick<Finding, 'promise' | 'expected' | 'found' | 'words'>, earlier: number[] = []) =>
+      findings.push({ ...finding, sku: index.sku(target.variantId), channel: channel.name, steps: [...earlier, step] });
+    const attempt = rows.attempts
+      .filter((row) => row.targetId === target.id && row.value === value)
+      .reduce<Attempt | null>((a, b) => (a === null || b.sentAt >= a.sentAt ? b : a), null);
+    if (attempt === null) {
+      find({
+        promise: 'P10',
+        expected: 'an attempt',
+        found: 'none',
+        words: `${value} was written without a record of it`,
+      });
+      return;
+    }
+    if (one.lastLease !== null && attempt.generation < one.lastLease.generation)
+      find(
+        {
+          promise: 'P10',
+          expected: `lease ${one.lastLease.generation}`,
+          found: `lease ${attempt.generation}`,
+          words: `${value} was sent under a lost lease, after its successor had written`,
+        },
+        [one.lastLease.step],
+      );
+    else one.lastLease = { generation: attempt.generation, step };
+    const allowed = (limits.get(attempt.id) ?? 0) + one.hidden;
+    if (value > 0 && value > allowed)
+      find({
+        promise: 'P6',
+        expected: `at most ${allowed}`,
+        found: `${value}${from === null ? '' : ` (was ${from})`}`,
+        words: `a write gives back units that were sold there (${one.unbooked} of them not yet in the book)`,
+      });
+  }
+
+  return { look };
+}
+
+const isOpen = ({ outcome }: Attempt): boolean => outcome === null || outcome === 'unknown';
+
+/** Calls and changes as they happened; a write stands before the change it makes. */
+function inOrder({ calls, changes }: ChannelEvidence): (ChannelCall | ChannelChange)[] {
+  return [...calls, ...changes].sort((a, b) => a.at - b.at || Number('cause' in a) - Number('cause' in b));
+}
