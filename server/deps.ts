@@ -9,11 +9,12 @@ import { pino } from 'pino';
 import { amazon } from '#connectors/amazon/index.ts';
 import { createBudgets } from '#connectors/kit/budget.ts';
 import { withBulkSettings } from '#connectors/kit/bulk-settings.ts';
-import type { Connector, Manifest } from '#connectors/kit/ports.ts';
+import type { ConnectionContext, Connector, Manifest } from '#connectors/kit/ports.ts';
 import type { SharedLimits } from '#connectors/kit/sharing.ts';
 import { type CallLogEntry, type ConnectionTransport, createTransport } from '#connectors/kit/transport.ts';
 import { shopify } from '#connectors/shopify/index.ts';
 import type { Clock, Ids, Random } from '#core/effects.ts';
+import { ConnectorError } from '#core/errors.ts';
 import { uuidv7 } from '#core/uuid.ts';
 import { createIdempotency } from '#store/access/idempotency.ts';
 import { findApiKey } from '#store/access/keys.ts';
@@ -25,6 +26,7 @@ import { createStore, type Store } from '#store/tx.ts';
 import { cachedFigures } from '#store/views/figures.ts';
 import type { ApiDeps } from './api/deps.ts';
 import type { Config, SecretKey } from './config.ts';
+import { type Credentials, credentialRenewal, openCredentials } from './credentials.ts';
 import { createEventHub } from './events.ts';
 import { readImport } from './files.ts';
 import { intakeMetrics, laneMetrics } from './flow-metrics.ts';
@@ -91,6 +93,12 @@ export interface Deps {
   alarms: Alarms;
   api: ApiDeps;
   openConnection(ref: ConnectionRef): Promise<OpenedConnection | null>;
+  /**
+   * Asks the channel whether it lets us in with these, without storing them.
+   * @returns what is to be stored: they, or what the channel exchanged them for
+   * @throws ConnectorError when it does not
+   */
+  tryCredentials(ref: ConnectionRef, credentials: Credentials): Promise<Credentials>;
   /** /ready answers 200 from now on. */
   ready(): void;
   /** Open streams end themselves; nothing new is begun. */
@@ -340,6 +348,7 @@ export async function createDeps(options: {
     alarms,
     api,
     openConnection: openConnection.open,
+    tryCredentials: openConnection.tryOut,
     ready() {
       isReady = true;
     },
@@ -374,6 +383,8 @@ function createOpener(deps: {
     ref: ConnectionRef,
     row: Connection,
     connector: Connector,
+    credentials: Credentials,
+    renewCredentials: NonNullable<ConnectionContext['renewCredentials']>,
   ): { transport: ConnectionTransport; opened: OpenedConnection } {
     const manifest = withSettings(connector.manifest, row.settings);
     const transport = createTransport({
@@ -396,19 +407,13 @@ function createOpener(deps: {
         deps.onCall(ref, entry);
       },
     });
-    const sealed = row.credentials;
-    const credentials =
-      sealed === null
-        ? {}
-        : (JSON.parse(
-            deps.vault.open(sealed, { orgId: ref.orgId, connectionId: row.id, column: 'credentials' }).reveal(),
-          ) as Record<string, string>);
     const channel = connector.open({
       connectionId: row.id,
       kind: row.kind,
       baseUrl: row.baseUrl,
       settings: row.settings,
       credentials,
+      renewCredentials,
       transport,
       clock: deps.clock,
       random: deps.random,
@@ -416,18 +421,51 @@ function createOpener(deps: {
     return { transport, opened: { manifest, channel } };
   }
 
+  const find = async (ref: ConnectionRef) => {
+    const row = await deps.store.tenant(ref.orgId, (tx) => getConnection(tx, ref.orgId, ref.connectionId));
+    const connector = row === null ? undefined : connectors[row.platform];
+    return row === null || connector === undefined ? null : { row, connector };
+  };
+
   return {
     async open(ref: ConnectionRef): Promise<OpenedConnection | null> {
-      const row = await deps.store.tenant(ref.orgId, (tx) => getConnection(tx, ref.orgId, ref.connectionId));
-      const connector = row === null ? undefined : connectors[row.platform];
-      if (row === null || connector === undefined) return null;
-      const stamp = JSON.stringify([row.kind, row.baseUrl, row.settings, row.credentials?.toString('base64')]);
+      const found = await find(ref);
+      if (found === null) return null;
+      const { row, connector } = found;
+      const stampOf = (sealed: Uint8Array | null) =>
+        JSON.stringify([row.kind, row.baseUrl, row.settings, sealed && Buffer.from(sealed).toString('base64')]);
       const known = open.get(row.id);
-      if (known?.stamp === stamp) return known.opened;
+      if (known?.stamp === stampOf(row.credentials)) return known.opened;
       void known?.transport.close();
-      const built = build(ref, row, connector);
-      open.set(row.id, { stamp, ...built });
+      const renewal = credentialRenewal(
+        {
+          ...deps,
+          // Its channel has them already: it goes on.
+          onKept: (sealed) => {
+            const mine = open.get(row.id);
+            if (mine?.opened === built.opened) mine.stamp = stampOf(sealed);
+          },
+        },
+        ref,
+      );
+      const built = build(ref, row, connector, openCredentials(deps.vault, ref, row.credentials), renewal);
+      open.set(row.id, { stamp: stampOf(row.credentials), ...built });
       return built.opened;
+    },
+    async tryOut(ref: ConnectionRef, credentials: Credentials): Promise<Credentials> {
+      const found = await find(ref);
+      if (found === null) throw new ConnectorError('connector.rejected', 'There is no such connection.');
+      let latest = credentials;
+      const { transport, opened } = build(ref, found.row, found.connector, credentials, async (held, exchange) => {
+        latest = await exchange(held);
+        return latest;
+      });
+      try {
+        await opened.channel.test({ budget: 'read', signal: AbortSignal.timeout(30_000) });
+        return latest;
+      } finally {
+        await transport.close();
+      }
     },
     transports: () =>
       [...open].map(([connectionId, { transport }]) => ({

@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import { alertKindFacts } from '#store/attention/kinds.ts';
 import type { Tx } from '#store/tx.ts';
 import { type AlertItem, markAlertRead, readAlerts } from '#store/views/attention.ts';
+import { readConnections } from '#store/views/connections.ts';
 import { type Cli, examples, type Invocation } from './cli.ts';
 import { count, table, unknown, usage } from './output.ts';
 import type { Session } from './session.ts';
@@ -14,6 +15,10 @@ export function attentionCommands(cli: Cli): void {
 
 const kindsOf = (items: readonly AlertItem[]) =>
   [...new Set(items.map(({ kind }) => kind))].flatMap((kind) => alertKindFacts(kind) ?? []);
+
+/** "unread", "unread, over" (what it says has ended), "over", or "". */
+const stateOf = ({ readAt, resolvedAt }: AlertItem): string =>
+  [readAt === null ? 'unread' : '', resolvedAt === null ? '' : 'over'].filter((word) => word !== '').join(', ');
 
 interface ListOptions {
   unread?: boolean;
@@ -42,18 +47,21 @@ function alertCommands(cli: Cli): void {
         after: null,
       };
       const { items, count: total, unreadCount } = await session.store.tenant(id, (tx) => readAlerts(tx, id, filter));
+      const connections = output.json ? [] : await session.store.tenant(id, (tx) => readConnections(tx, id, null));
       output.result({ items, count: total, unreadCount }, (print) => {
         const rows = items.map((alert) => [
           alert.lastAt.slice(0, 19),
           alert.severity,
           alert.count,
-          alert.readAt === null ? 'unread' : '',
+          stateOf(alert),
           alert.id,
+          connections.find((connection) => connection.id === alert.subject?.id)?.name ?? '',
           alert.message,
         ]);
-        for (const line of table(['when', 'severity', 'times', '', 'id', 'what'], rows, Number.POSITIVE_INFINITY))
-          print(line);
-        for (const { title, todo } of kindsOf(items)) print(`${title}: ${todo}`);
+        const titles = ['when', 'severity', 'times', 'state', 'id', 'connection', 'what'];
+        for (const line of table(titles, rows, Number.POSITIVE_INFINITY)) print(line);
+        for (const { title, todo } of kindsOf(items.filter(({ resolvedAt }) => resolvedAt === null)))
+          print(`${title}: ${todo}`);
         print(`${count(total, 'alert')}, ${unreadCount} unread.`);
       });
     },

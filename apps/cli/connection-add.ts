@@ -45,7 +45,7 @@ const secretNote =
   '\nA secret may be given as a value (others on this machine can see it), as "-" (read from stdin), or as a file with --…-file.\nA new connection is paused: nothing is written to the channel until "syncstate connection resume".';
 
 /** --flag <value|-> and --flag-file <path>. */
-function secretOption(command: Command, flag: string, help: string): Command {
+export function secretOption(command: Command, flag: string, help: string): Command {
   return command
     .option(`--${flag} <value>`, `${help}; - reads stdin`)
     .option(`--${flag}-file <path>`, `file that holds the ${flag}`);
@@ -151,9 +151,9 @@ export function addCommands(cli: Cli, add: Command): void {
 }
 
 const camel = (flag: string): string => flag.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
-const textOf = (options: Record<string, unknown>, name: string): string | undefined =>
+export const textOf = (options: Record<string, unknown>, name: string): string | undefined =>
   typeof options[name] === 'string' ? options[name] : undefined;
-const present = (values: Record<string, string | undefined>): Record<string, string> =>
+export const present = (values: Record<string, string | undefined>): Record<string, string> =>
   Object.fromEntries(Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined));
 
 /** Of --flag, of stdin for "-", or of --flag-file. */

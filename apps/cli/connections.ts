@@ -9,6 +9,7 @@ import { type Cli, describe, examples } from './cli.ts';
 import { addCommands } from './connection-add.ts';
 import { importOfConnections } from './connection-import.ts';
 import { findConnection, locationOf, statesOf } from './connection-lookup.ts';
+import { renewCommand } from './connection-renew.ts';
 import { describeOperation, operationOfConnections } from './operation.ts';
 import { CommandError, type Exit, type Output, table } from './output.ts';
 import type { Session } from './session.ts';
@@ -80,6 +81,7 @@ export function connectionCommands(cli: Cli): void {
       .addHelpText('after', examples('connection test "My shop"')),
     (session, { args, output }) => testConnection(session, args[0] ?? '', output),
   );
+  renewCommand(cli, connection);
   operationOfConnections(cli, connection);
   importOfConnections(cli, connection);
   cli.withSession(

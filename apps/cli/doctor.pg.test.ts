@@ -115,7 +115,7 @@ test('what is wrong with a connection is found, each with its advice', async () 
   expect(advice.settle_absurd).toContain('its settleMs is 86400000');
   expect(advice.lag_absurd).toContain('its orderLagMs is -5');
   expect(advice.subscriptions_missing).toContain('(no scope)');
-  expect(advice.token_dead).toContain('Renew its credentials; then: syncstate connection test "Shop"');
+  expect(advice.token_dead).toContain('Renew its credentials: syncstate connection renew "Shop"');
   expect(advice.webhooks_refused).toContain('12 webhooks were refused lately for a wrong signature');
 });
 

@@ -216,7 +216,9 @@ async function checkOrganization(session: Session, { id, slug }: { id: string; s
           check,
           'failed',
           `${state}${stateReason === null ? '' : `: ${stateReason}`}`,
-          `Renew its credentials; then: syncstate connection test "${name}"`,
+          state === 'unauthorized'
+            ? `Renew its credentials: syncstate connection renew "${name}" (--help says how)`
+            : `Nothing, if the channel has an outage; else check network and address: syncstate connection test "${name}"`,
         ),
       );
     else if (paused)

@@ -155,3 +155,40 @@ test('a connection shows what is used of its channel’s limits, and its breaker
   expect(found.budget.find(({ bucket }) => bucket === 'graphql')).toMatchObject({ refusals: 0, blockedUntil: null });
   expect((await run('connection', 'show', 'demo-a')).stdout).toContain('graphql');
 });
+
+test('a dead token is renewed from the command line: a wrong one is refused and changes nothing, the right one sends what waited', async () => {
+  const { id, accessToken } = demo.connection('shopB');
+  const stored = async () =>
+    (await demo.db.owner.query('select credentials, state from connections where id = $1', [id])).rows[0];
+  const before = await stored();
+  const refused = await run('connection', 'renew', 'demo-b', '--access-token', 'shpat_wrong', '--json');
+  expect([refused.exit, refused.json()]).toMatchObject([1, { error: { code: 'connector.unauthorized' } }]);
+  expect(refused.stdout + refused.stderr).not.toContain('shpat_wrong');
+  expect(await stored()).toEqual(before);
+  expect(await run('connection', 'renew', 'demo-b')).toMatchObject({ exit: 2, stdout: '' });
+
+  await run('connection', 'renew', 'demo-b', '--access-token', 'shpat_dead', '--no-test');
+  // A running server takes them within a second; what is sent before still goes with the old token.
+  let other = 100;
+  await demo.until(async () => {
+    other -= 1;
+    await count('DEMO-009', other);
+    return (await stored()).state === 'unauthorized';
+  });
+  await count('DEMO-008', 55);
+  await demo.until(async () => (await demo.shown('amazon', 'DEMO-008')) === 55);
+  expect(await demo.shown('shopB', 'DEMO-008')).toBe(100);
+  expect((await run('alerts', 'list', '--unread')).stdout).toMatch(
+    /critical .* unread +\S+ +Shopify Demo B +The channel no longer accepts[\s\S]*`syncstate connection renew/,
+  );
+
+  const renewed = await run('connection', 'renew', 'demo-b', '--access-token', accessToken, '--json');
+  expect(renewed.json()).toEqual({ id, name: 'Shopify Demo B', renewed: true, tested: true });
+  await demo.until(async () => (await demo.shown('shopB', 'DEMO-008')) === 55);
+  await demo.until(async () => (await stored()).state === 'connected');
+  const alerts = (await run('alerts', 'list', '--severity', 'critical')).stdout;
+  expect(alerts).toMatch(/critical .* unread, over .* Shopify Demo B +The channel no longer accepts/);
+  expect(alerts).not.toContain('connection renew');
+  const { rows } = await demo.db.owner.query(`select actor, details from audit where action = 'connection.renew'`);
+  expect(rows).toEqual(Array(2).fill({ actor: 'cli', details: {} }));
+});

@@ -442,8 +442,14 @@ export interface ConnectionContext {
   settings: Record<string, unknown>;
   /** Decrypted, vendor-specific: Shopify { accessToken } or { clientId, clientSecret }, Amazon { clientId, clientSecret, refreshToken }. Never logged. */
   credentials: Record<string, string>;
-  /** Stores renewed credentials durably; must be done before they are used, for vendors whose refresh tokens rotate. */
-  saveCredentials?: (credentials: Record<string, string>) => Promise<void>;
+  /**
+   * Exchanges credentials, for vendors whose refresh tokens rotate: one exchange at a time for all processes. Answers what is stored
+   * when that is no longer `held` (another process, or a person, was first); else what `exchange` made of it, stored durably by then.
+   */
+  renewCredentials?: (
+    held: Record<string, string>,
+    exchange: (stored: Record<string, string>) => Promise<Record<string, string>>,
+  ) => Promise<Record<string, string>>;
   transport: Transport;
   clock: Clock;
   random: Random;

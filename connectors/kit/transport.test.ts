@@ -301,3 +301,21 @@ test('a call over loopback costs about a millisecond', async () => {
   // The median of the whole round trip, the test's own server included; a busy machine is given room.
   expect(times.sort((a, b) => a - b)[100]).toBeLessThan(5);
 });
+
+test('who waits for his turn when the transport is closed is told so, was not sent, and nobody goes after him', async () => {
+  let arrived = 0;
+  const { url } = await serve((_, response) => {
+    arrived += 1;
+    response.end();
+  });
+  const transport = open(url, { budgets: createBudgets(clock, { all: { ratePerSecond: 0.001, capacity: 1 } }) });
+  await transport.request(call(url));
+  const waiting = fault(transport.request(call(url, { write: true })));
+  await transport.close();
+  const late = fault(transport.request(call(url, { write: true })));
+  expect((await Promise.all([waiting, late])).map(({ code, details }) => [code, details.abandoned])).toEqual([
+    ['connector.unavailable', true],
+    ['connector.unavailable', true],
+  ]);
+  expect(arrived).toBe(1);
+});

@@ -86,7 +86,7 @@ export interface BudgetEvent {
 export interface ConnectionTransport extends Transport {
   breaker(): BreakerState;
   budgets(): BudgetState[];
-  /** Closes idle connections; calls in flight fail; shares of the vendor's limits are given back. */
+  /** Calls in flight and those that wait for their turn fail, later ones too; shares of the vendor's limits are given back. */
   close(): Promise<void>;
 }
 
@@ -96,9 +96,13 @@ export function createTransport(options: TransportOptions): ConnectionTransport 
   const sharing = options.shared ? createSharing({ clock, budgets, breaker, limits: options.shared }) : null;
   const exchanger = options.exchanger ?? createExchanger(clock, guardedLookup(options));
 
+  const closing = new AbortController();
+
   async function attempt(call: OutsideCall, url: URL, number: number): Promise<OutsideAnswer> {
     await sharing?.ready(call.bucket);
-    const permit = await budgets.acquire(call.bucket, call.budget, call.cost ?? 1, call.signal);
+    // Nobody brings a closed one its share any more: who waited for it would wait for ever.
+    const signal = AbortSignal.any([call.signal, closing.signal]);
+    const permit = await budgets.acquire(call.bucket, call.budget, call.cost ?? 1, signal);
     if (permit.waitedMs > 0 || permit.left < NEARLY_SPENT)
       options.onBudget?.({ bucket: call.bucket, budget: call.budget, waitedMs: permit.waitedMs, left: permit.left });
     const record = openRecord(call, number, permit.waitedMs, clock);
@@ -161,6 +165,7 @@ export function createTransport(options: TransportOptions): ConnectionTransport 
     breaker: () => breaker.state(),
     budgets: () => budgets.state(),
     async close() {
+      closing.abort();
       exchanger.close();
       await sharing?.close();
     },

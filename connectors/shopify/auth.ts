@@ -41,39 +41,43 @@ interface Held {
 
 export function createAuth(
   settings: ShopSettings,
-  context: Pick<ConnectionContext, 'transport' | 'clock' | 'saveCredentials'>,
+  context: Pick<ConnectionContext, 'transport' | 'clock' | 'renewCredentials'>,
 ): ShopAuth {
-  const { clientId, clientSecret, accessToken, accessTokenExpiresAt } = settings.credentials;
-  let refreshToken = settings.credentials.refreshToken ?? null;
-  let held: Held | null = accessToken
-    ? { token: accessToken, endsAt: accessTokenExpiresAt ? Number(accessTokenExpiresAt) : null }
-    : null;
+  const { clientId, clientSecret } = settings.credentials;
+  let known = definedOnly(settings.credentials);
+  let held = heldIn(known);
   let renewing: Promise<string> | null = null;
 
-  async function fetchToken(options: CallOptions): Promise<string> {
+  const ask = (grant: Record<string, string>, options: CallOptions) => {
     if (!clientId || !clientSecret) throw unauthorized('The access token is no longer valid.');
-    const grant =
-      refreshToken === null
-        ? { grant_type: 'client_credentials' }
-        : { grant_type: 'refresh_token', refresh_token: refreshToken };
-    const granted = await requestToken(
-      settings,
-      context,
-      { client_id: clientId, client_secret: clientSecret, ...grant },
-      options,
-    );
-    const next: Held = { token: granted.access_token, endsAt: endOf(granted.expires_in, context.clock) };
-    if (granted.refresh_token !== undefined) {
-      refreshToken = granted.refresh_token;
-      await context.saveCredentials?.({
-        ...definedOnly(settings.credentials),
-        accessToken: next.token,
-        refreshToken,
-        ...(next.endsAt === null ? {} : { accessTokenExpiresAt: String(next.endsAt) }),
-      });
+    return requestToken(settings, context, { client_id: clientId, client_secret: clientSecret, ...grant }, options);
+  };
+
+  /** The stored refresh token for a new pair. */
+  async function exchange(stored: Record<string, string>, options: CallOptions): Promise<Record<string, string>> {
+    const grant = { grant_type: 'refresh_token', refresh_token: stored.refreshToken ?? '' };
+    const granted = await ask(grant, options);
+    const endsAt = endOf(granted.expires_in, context.clock);
+    const { accessTokenExpiresAt: _, ...kept } = stored;
+    return {
+      ...kept,
+      accessToken: granted.access_token,
+      ...(granted.refresh_token !== undefined && { refreshToken: granted.refresh_token }),
+      ...(endsAt !== null && { accessTokenExpiresAt: String(endsAt) }),
+    };
+  }
+
+  async function fetchToken(options: CallOptions): Promise<string> {
+    if (known.refreshToken === undefined) {
+      const granted = await ask({ grant_type: 'client_credentials' }, options);
+      held = { token: granted.access_token, endsAt: endOf(granted.expires_in, context.clock) };
+      return held.token;
     }
-    held = next;
-    return next.token;
+    const { renewCredentials = async (from, work) => work(from) } = context;
+    known = await renewCredentials(known, (stored) => exchange(stored, options));
+    held = heldIn(known);
+    if (held === null) throw unauthorized('No access token is stored.');
+    return held.token;
   }
 
   function renewOnce(options: CallOptions): Promise<string> {
@@ -130,6 +134,9 @@ async function requestToken(
     });
   return parsed.data;
 }
+
+const heldIn = ({ accessToken, accessTokenExpiresAt }: Record<string, string>): Held | null =>
+  accessToken ? { token: accessToken, endsAt: accessTokenExpiresAt ? Number(accessTokenExpiresAt) : null } : null;
 
 function endOf(expiresInSeconds: number | undefined, clock: Clock): number | null {
   return expiresInSeconds === undefined ? null : clock.now() + expiresInSeconds * 1000;

@@ -183,8 +183,10 @@ test('a rotating refresh token is stored before the new access token is used', a
     },
     {
       credentials: { ...app, accessToken: 'shpat_o', accessTokenExpiresAt: String(VENDOR_AT), refreshToken: 'shprt_1' },
-      saveCredentials: async (credentials) => {
+      renewCredentials: async (held, exchange) => {
+        const credentials = await exchange(held);
         order.push(`saved ${credentials.refreshToken} until ${credentials.accessTokenExpiresAt}`);
+        return credentials;
       },
     },
   );

@@ -103,8 +103,10 @@ export async function openShop(
     baseUrl,
     settings: { shopDomain: 'demo.myshopify.com' },
     credentials: { accessToken: 'shpat_static' },
-    saveCredentials: async (credentials) => {
+    renewCredentials: async (held, exchange) => {
+      const credentials = await exchange(held);
       saved.push(credentials);
+      return credentials;
     },
     transport,
     clock,

@@ -17,7 +17,7 @@ import {
 } from '#store/listings/system.ts';
 import { serveDue } from './due.ts';
 import { createLane } from './lane.ts';
-import type { ConnectionRef, Lane, Publisher, PublisherOptions } from './publisher-types.ts';
+import type { ConnectionRef, Lane, OpenedConnection, Publisher, PublisherOptions } from './publisher-types.ts';
 
 import { restAfter } from './pulse.ts';
 
@@ -36,6 +36,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
 class LanePublisher implements Publisher {
   readonly #options: PublisherOptions;
   readonly #lanes = new Map<string, Lane>();
+  /** What each lane was opened with. */
+  readonly #opened = new WeakMap<Lane, OpenedConnection>();
   readonly #opening = new Map<string, Promise<Lane | null>>();
   readonly #retired = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
@@ -207,6 +209,7 @@ class LanePublisher implements Publisher {
       ...(pressure && { pressure }),
     });
     this.#lanes.set(key, lane);
+    this.#opened.set(lane, opened);
     if (this.#loop) lane.start();
     return lane;
   }
@@ -219,8 +222,15 @@ class LanePublisher implements Publisher {
     const connections = await store.system((tx) => publishingConnections(tx));
     const alive = new Set(connections.map(keyOf));
     for (const [key, lane] of this.#lanes) if (!alive.has(key)) this.reopen(lane.connection);
+    for (const lane of this.#lanes.values()) await this.#renew(lane);
     if (stockSweepMs <= 0) return;
     for (const connection of connections) await sweepStock(this.#options, connection, stockSweepMs);
+  }
+
+  /** A lane keeps the channel it was opened with: after new credentials or another address it is opened anew. */
+  async #renew(lane: Lane): Promise<void> {
+    const opened = await this.#options.openConnection(lane.connection).catch(() => null);
+    if (opened !== null && opened !== this.#opened.get(lane)) this.reopen(lane.connection);
   }
 }
 

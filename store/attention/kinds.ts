@@ -72,7 +72,7 @@ export const alertKinds = {
     'critical',
     'itself',
     'A channel no longer accepts our access',
-    'Give access again at the channel; it resumes by itself. Nothing is lost; everything that waits follows.',
+    'Give it new credentials (`syncstate connection renew --help`). Nothing is lost; everything that waits follows.',
   ),
   connection_unreachable: kind(
     'warning',
@@ -96,7 +96,7 @@ export const alertKinds = {
     'warning',
     'itself',
     'A channel refuses a number',
-    'Mend the listing at the channel as its words say; the next change or `syncstate sync listing` tries again.',
+    'Mend the listing at the channel as its words say; the next change or `syncstate listing sync <sku>` tries again.',
   ),
   listings_rejected: kind(
     'warning',
@@ -162,13 +162,13 @@ export const alertKinds = {
     'critical',
     'itself',
     'All publishing of this organization is stopped',
-    'Resume it when the reason is gone: `syncstate pushes resume`.',
+    'Resume it when the reason is gone: `syncstate resume-pushes`.',
   ),
   installation_stopped: kind(
     'critical',
     'itself',
     'All publishing of this installation is stopped',
-    'Resume it when the reason is gone.',
+    'Resume it when the reason is gone: `syncstate resume-pushes`.',
   ),
 } as const satisfies Record<string, AlertKindFacts>;
 
