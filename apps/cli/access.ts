@@ -64,6 +64,7 @@ async function createOrg(
 ): Promise<void> {
   const slug = options.slug ?? slugOf(name);
   if (name.trim() === '') throw usage('An organization needs a name.');
+  if (options.location.trim() === '') throw usage('A location needs a code: leave --location away for MAIN.');
   if (!/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/.test(slug))
     throw usage('A slug has 1 to 40 small letters, digits and dashes inside: name one with --slug.');
   if (session.installation.organizations.some((known) => known.slug === slug))

@@ -8,7 +8,7 @@
 import { Command, CommanderError } from 'commander';
 import { CodedError } from '#core/errors.ts';
 import { ConfigError } from '#server/config.ts';
-import { CommandError, createOutput, type Exit, type Output, type Streams } from './output.ts';
+import { CommandError, createOutput, type Exit, type Output, type Streams, visible } from './output.ts';
 import { type GlobalOptions, type Session, withSession } from './session.ts';
 
 export interface Invocation<Options> {
@@ -54,7 +54,7 @@ export function createCli(version: string, streams: Streams): ParsedCli {
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({
       writeOut: (text) => void streams.stdout.write(text),
-      writeErr: (text) => void streams.stderr.write(text),
+      writeErr: (text) => void streams.stderr.write(visible(text)),
     })
     .exitOverride();
 
@@ -99,8 +99,9 @@ function explain(error: unknown, json: boolean, { stdout, stderr }: Streams): Ex
     return 2;
   }
   const { code, text } = describe(error);
-  stderr.write(`${text}\n`);
+  stderr.write(`${visible(text)}\n`);
   tell(code, text);
+  if (isUnusable(code)) return 2;
   return error instanceof CommandError ? error.exit : 1;
 }
 
@@ -110,6 +111,8 @@ export function describe(error: unknown): { code: string; text: string } {
   if (error instanceof ConfigError) return { code: 'config.invalid', text: error.message };
   if (error instanceof CodedError && error.code !== 'assertion') return { code: error.code, text: error.message };
   if (error instanceof Error && 'code' in error && typeof error.code === 'string') {
+    if (isUnusable(error.code))
+      return { code: error.code, text: `A value cannot be used: ${error.message}. Nothing was changed.` };
     const text = databaseTrouble(error.code) ?? error.message;
     // A Problem of the bulk routes and a StartRefused carry their own words, too.
     return { code: error.code, text };
@@ -119,6 +122,9 @@ export function describe(error: unknown): { code: string; text: string } {
     return { code: 'start.refused', text: error.message };
   return { code: 'cli.fault', text: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }
+
+/** PostgreSQL's class 22: a value that was given is none of what it should be (no id, a NUL character, a number too large). */
+const isUnusable = (code: string): boolean => /^22[0-9A-Z]{3}$/.test(code);
 
 /** PostgreSQL and socket errors in words that say what to do. */
 function databaseTrouble(code: string): string | null {

@@ -141,6 +141,7 @@ async function prepare(
     const { id } = await knownImport(session, connectionId, flags.undo);
     return { id, run: await undoRun(session, id, name) };
   }
+  const replayed = flags.replay === undefined ? null : await knownImport(session, connectionId, flags.replay);
   const running = await session.store.tenant(orgId, (tx) => openImportOf(tx, orgId, connectionId));
   if (running !== null)
     throw new CommandError('domain.import_running', `Import ${running} of this connection is not finished.`);
@@ -148,7 +149,7 @@ async function prepare(
     mode: flags.incremental === true ? 'incremental' : 'full',
     createProducts: flags.createProducts === true,
     dryRun: flags.dryRun === true,
-    replayOf: flags.replay ?? null,
+    replayOf: replayed?.id ?? null,
   });
   return { id, run: id };
 }

@@ -44,15 +44,26 @@ export interface Streams {
   stderr: { write(text: string): unknown };
 }
 
+/**
+ * Text as a terminal may be given it. SKUs, titles and vendors' words can hold anything: what would move the cursor, colour, clear,
+ * or turn the direction of the text is shown as its code instead; line breaks and tabs stay.
+ */
+export const visible = (text: string): string =>
+  text
+    .toWellFormed()
+    .replace(/[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, (one) =>
+      one === '\n' || one === '\t' ? one : `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    );
+
 export function createOutput(json: boolean, { stdout, stderr }: Streams): Output {
   return {
     json,
     result(value, text) {
       if (json) stdout.write(`${JSON.stringify(value, null, 2)}\n`);
-      else text((line) => stdout.write(`${line}\n`));
+      else text((line) => stdout.write(`${visible(line)}\n`));
     },
     note(line) {
-      stderr.write(`${line}\n`);
+      stderr.write(`${visible(line)}\n`);
     },
     raw(text) {
       stdout.write(text);
@@ -65,7 +76,7 @@ type Cell = string | number | boolean | null | undefined;
 /** Columns under their titles, numbers to the right; widths by what is shown, cut at `most` characters. */
 export function table(titles: readonly string[], rows: readonly (readonly Cell[])[], most = 60): string[] {
   const text = (cell: Cell): string => {
-    const plain = cell === null || cell === undefined ? '-' : String(cell).replace(/\s+/g, ' ');
+    const plain = cell === null || cell === undefined ? '-' : visible(String(cell).replace(/\s+/g, ' '));
     return [...plain].length > most ? `${[...plain].slice(0, most - 1).join('')}…` : plain;
   };
   const lines = [titles.map(String), ...rows.map((row) => row.map(text))];
