@@ -133,7 +133,11 @@ describe('urgency', () => {
     expect(urgency(3, 8, 0)).toBe(4);
   });
 
-  test('age lifts one class per half minute', () => {
-    expect([0, 29_999, 30_000, 60_000, 300_000].map((waited) => urgency(4, 5, waited))).toEqual([4, 4, 3, 2, 0]);
+  test('age lifts one class per half minute, among the urgent only after ten minutes, and never above a cut to zero', () => {
+    const ages = [0, 29_999, 30_000, 60_000, 599_999, 600_000, 86_400_000];
+    expect(ages.map((waited) => urgency(4, 5, waited))).toEqual([4, 4, 3, 2, 2, 1, 1]);
+    expect(ages.map((waited) => urgency(10, 4, waited))).toEqual([2, 2, 2, 2, 2, 1, 1]);
+    expect(ages.map((waited) => urgency(10, 3, waited))).toEqual([1, 1, 1, 1, 1, 1, 1]);
+    expect(ages.map((waited) => urgency(10, 0, waited))).toEqual([0, 0, 0, 0, 0, 0, 0]);
   });
 });

@@ -21,9 +21,12 @@ export interface SendCall {
   sends: PlannedSend[];
 }
 
-/** Without compare-and-set no more is taken than can be read and written while the reading is fresh. */
+/**
+ * No more is taken at once than soon leaves: what is taken keeps its place in the line, and a number is not taken again before its whole
+ * slice has ended. Without compare-and-set, no more than can be read and written while the reading is fresh.
+ */
 export const sliceOf = ({ stock }: Manifest): number =>
-  stock.compareAndSet ? Math.max(100, stock.bulkRows) : 4 * stock.callsInFlight;
+  Math.max(4 * stock.callsInFlight, stock.compareAndSet ? stock.bulkRows : 0);
 
 /** Without compare-and-set a write follows right after its read: those are read in calls as small as the writes. */
 export function readCalls(targets: readonly WorkTarget[], { stock }: Manifest, now: number): WorkTarget[][] {
