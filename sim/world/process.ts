@@ -56,10 +56,12 @@ export interface ProcessOptions {
 
 /** Nobody hurries: commits of this process wake its loops, these look for what others and time leave. */
 const pollMs = 1_000;
+/** Sleeps up to so long are looks (a lane's is a third of its lease). */
+const longestLookMs = 11_000;
 
 export function createProcess(options: ProcessOptions): SimProcess {
   const { scheduler, trace, wire, random, soleProcess } = options;
-  const owner: Owner = { name: options.name, alive: true };
+  const owner: Owner = { name: options.name, alive: true, pollsMs: longestLookMs };
   const clock = scheduler.clock(owner);
   const ids = seededIds(clock, random);
   const store = steppedStore(options.inner, scheduler, owner, trace);

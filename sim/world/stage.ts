@@ -285,7 +285,9 @@ interface MadeVendor {
 }
 
 function common({ seed, place, scheduler }: ChannelOptions) {
-  const clock = scheduler.clock({ name: place, alive: true });
+  // A queue's long poll is the only thing Amazon sleeps over, besides the time that calls take.
+  const polls = place === 'amazon-a' ? { pollsMs: 20_000 } : {};
+  const clock = scheduler.clock({ name: place, alive: true, ...polls });
   const random = stream(seed, place);
   return { name: place, dir: null, clock, random, ids: seededIds(clock, random), profile: 'open' as const };
 }

@@ -8,16 +8,21 @@ import { createStore, type Statement, type Store, type Tx } from '#store/tx.ts';
 import type { Owner, Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
 
-/** Connects as the app role; transactions run at once, at the world's time. For setting up and for the judge. */
+/** Connects as the app role; transactions run at once, one after the other, at the world's time. */
 export function plainStore(appUrl: string, scheduler: Scheduler): Store {
   const clock = { now: () => scheduler.now, monotonicMs: () => 0, sleep: async () => undefined };
-  const store = createStore(appUrl, { clock, random: { next: () => 0.5 }, max: 2 });
+  const store = createStore(appUrl, { clock, random: { next: () => 0.5 }, max: 1 });
+  let told = 0;
   const timed =
     <T>(fn: (tx: Tx) => Promise<T>) =>
-    (tx: Tx): Promise<T> => {
-      // Sent ahead of the first statement, without a round trip of its own.
-      tx.query(`select set_config('world.now', '${Math.floor(scheduler.now)}', true)`).catch(() => undefined);
-      return fn(tx);
+    async (tx: Tx): Promise<T> => {
+      const now = Math.floor(scheduler.now);
+      // Kept by the one connection until it changes; sent ahead of the first statement, without a round trip of its own.
+      if (now !== told) tx.query(`set world.now to '${now}'`).catch(() => undefined);
+      told = 0;
+      const result = await fn(tx);
+      told = now;
+      return result;
     };
   return {
     tenant: (orgId, fn, options) => store.tenant(orgId, timed(fn), options),
@@ -42,6 +47,7 @@ export function steppedStore(inner: Store, scheduler: Scheduler, owner: Owner, t
       const changes = [...written].map(([table, rows]) => `${table}:${rows}`);
       if (changes.length > 0) trace.note(changes.join(' '));
       if (written.has('attempts')) scheduler.show();
+      if (written.size > 0) scheduler.spend();
       if ([...written.keys()].some((table) => !housekeeping.has(table))) scheduler.stir();
       return result;
     });
@@ -58,7 +64,7 @@ export function steppedStore(inner: Store, scheduler: Scheduler, owner: Owner, t
 }
 
 /** Written by mere polling: turns, leases, marks of looks that found nothing. */
-const housekeeping = new Set(['connection_watches', 'lanes', 'connection_sweeps', 'lane_leases']);
+const housekeeping = new Set(['connection_watches', 'connections', 'lanes']);
 
 function watched(tx: Tx, written: Map<string, number>, trace: Trace): Tx {
   const seen = (sql: string, rowCount: number) => {

@@ -15,6 +15,9 @@ import type { Trace } from './trace.ts';
 /** Where everything simulated lives; nothing listens there. */
 export const origin = 'http://127.0.0.1:1';
 
+/** A queue's long poll is always under way and hurries nobody; it may take as long as time strides. */
+const patientMs = 900_000;
+
 export class Wire {
   readonly #scheduler: Scheduler;
   readonly #trace: Trace;
@@ -51,7 +54,9 @@ export class Wire {
           };
           const fail = (why: string) => finish(() => reject(new ExchangeFault(why, sent)));
           const abandon = () => fail('abandoned');
-          void this.#clock.sleep(request.timeoutMs, timer.signal).then(() => fail('timeout'));
+          const isPoll = /\/sqs(?:\/|$)/.test(request.url.pathname);
+          const timeoutMs = isPoll ? patientMs : request.timeoutMs;
+          void this.#clock.sleep(timeoutMs, timer.signal).then(() => fail('timeout'));
           request.signal.addEventListener('abort', abandon, { once: true });
           const name = `${owner.name} ${request.method} ${request.url.pathname}`;
           const travel = async () => {
@@ -64,8 +69,7 @@ export class Wire {
             finish(() => resolve(answer));
           };
           const travelling = travel().catch((error: unknown) => finish(() => reject(error)));
-          // A queue's long poll is always under way and hurries nobody.
-          if (!/\/sqs(?:\/|$)/.test(request.url.pathname)) void this.#scheduler.exact(travelling);
+          if (!isPoll) void this.#scheduler.exact(travelling);
         }),
       close: () => undefined,
     };
