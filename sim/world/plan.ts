@@ -1,7 +1,10 @@
 /** The plan of a seed: which acts, in which order, with how much time between them. Fixed before anything happens. */
 import type { Act } from './actors/act.ts';
 import { buyers } from './actors/buyers.ts';
+import { operator } from './actors/operator.ts';
+import { warehouse } from './actors/warehouse.ts';
 import { Dice, stream } from './chance.ts';
+import { faults } from './faults.ts';
 
 export interface PlannedAct {
   n: number;
@@ -10,7 +13,7 @@ export interface PlannedAct {
   act: Act;
 }
 
-const acts: readonly Act[] = [...buyers];
+const acts: readonly Act[] = [...buyers, ...warehouse, ...operator, ...faults];
 
 /** Mostly close together; now and then long enough for leases, settle times and sweeps to pass. */
 const gaps: readonly (readonly [weight: number, range: readonly [number, number]])[] = [

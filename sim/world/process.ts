@@ -56,6 +56,8 @@ export interface ProcessOptions {
 
 /** Nobody hurries: commits of this process wake its loops, these look for what others and time leave. */
 const pollMs = 1_000;
+/** Instead of 6 hours, so that quiet passes a stock sweep soon. */
+export const stockSweepMs = 900_000;
 /** Sleeps up to so long are looks (a lane's is a third of its lease). */
 const longestLookMs = 11_000;
 
@@ -86,6 +88,7 @@ export function createProcess(options: ProcessOptions): SimProcess {
   });
   const publisher: Publisher = createPublisher({
     ...common,
+    stockSweepMs,
     requestOrderSweep: (ref) =>
       void intake.requestSweep(ref).catch((error: unknown) => log.warn({ error: String(error) }, 'order sweep')),
   });

@@ -42,7 +42,8 @@ export async function wrongNumbers(owner: pg.Pool, stage: Stage): Promise<string
       const there = items.find(
         (item) => item.stockKey === row.stock_key && item.location === row.channel_location,
       )?.quantity;
-      if (row.state === 'in_sync' && row.desired === there) continue;
+      // A channel's number below 0 compares as 0.
+      if (row.state === 'in_sync' && row.desired === Math.max(0, there ?? -1)) continue;
       wrong.push(
         `${channel.place} ${row.sku} at ${row.channel_location}: ${row.state}${row.reason ? ` (${row.reason})` : ''}, desired ${row.desired}, there ${there}`,
       );

@@ -26,6 +26,34 @@ export interface Owner {
   alive: boolean;
   /** Sleeps up to so long are polls. Default: none. */
   readonly pollsMs?: number;
+  /** Stopped (SIGSTOP) until then: what it would do next waits, and all its timers are late. */
+  frozenUntil?: number;
+  /** What happens to it soon (store.ts, and here for `killed`). */
+  mishap?: Mishap | null;
+}
+
+/**
+ * killed        before its n-th step from now
+ * killed_after  its n-th writing transaction from now commits, and nobody learns of it
+ * commit_lost   the connection breaks at COMMIT of its n-th writing transaction: done, and the answer is lost
+ * commit_undone the same, and it was not done
+ */
+export interface Mishap {
+  kind: 'killed' | 'killed_after' | 'commit_lost' | 'commit_undone';
+  /** Steps or writing transactions before it. */
+  after: number;
+}
+
+/** One fewer to go. @returns whether it happens now */
+export function strikes(owner: Owner, kinds: readonly Mishap['kind'][]): boolean {
+  const { mishap } = owner;
+  if (!mishap || !kinds.includes(mishap.kind)) return false;
+  if (mishap.after > 0) {
+    mishap.after -= 1;
+    return false;
+  }
+  owner.mishap = null;
+  return true;
 }
 
 export type StepKind = 'transaction' | 'call' | 'delivery' | 'act';
@@ -63,6 +91,8 @@ export class Scheduler {
   /** Done right after a step that asked for it (`show`), before anything else happens. */
   onShow: () => Promise<void> = async () => undefined;
   #shown = false;
+  /** Told of every kill. */
+  onKill: (owner: Owner) => void = () => undefined;
   /** Time does not stride past it: the next act's time. */
   horizon = Number.POSITIVE_INFINITY;
 
@@ -132,10 +162,15 @@ export class Scheduler {
     this.#now += 1 + Math.floor(this.#random.next() * 3);
   }
 
+  oneOf<T>(things: readonly T[]): T | undefined {
+    return things[Math.floor(this.#random.next() * things.length)];
+  }
+
   kill(owner: Owner): void {
     owner.alive = false;
     this.#steps = this.#steps.filter((step) => step.owner !== owner);
     this.#timers = this.#timers.filter((timer) => timer.owner !== owner);
+    this.onKill(owner);
   }
 
   /** Goes on until `over` says so, asked whenever all flows stand. @returns false when nothing is left to happen */
@@ -148,19 +183,25 @@ export class Scheduler {
   }
 
   async #next(): Promise<boolean> {
-    const due = this.#timers.filter(({ dueAt }) => dueAt <= this.#now);
-    const count = this.#steps.length + due.length;
+    const steps = this.#steps.filter((step) => !this.#isFrozen(step.owner));
+    const due = this.#timers.filter((timer) => timer.dueAt <= this.#now && !this.#isFrozen(timer.owner));
+    const count = steps.length + due.length;
     if (count === 0) return this.#jump();
     const pick = Math.floor(this.#random.next() * count);
-    const step = this.#steps[pick];
-    if (step) await this.#do(step, pick);
-    else this.#ring(due[pick - this.#steps.length] as Timer);
+    const step = steps[pick];
+    if (step) await this.#do(step);
+    else this.#ring(due[pick - steps.length] as Timer);
     this.#done += 1;
     return true;
   }
 
-  async #do(step: Step, index: number): Promise<void> {
-    this.#steps.splice(index, 1);
+  #isFrozen({ frozenUntil = 0 }: Owner): boolean {
+    return frozenUntil > this.#now;
+  }
+
+  async #do(step: Step): Promise<void> {
+    if (strikes(step.owner, ['killed'])) return this.kill(step.owner);
+    this.#steps.splice(this.#steps.indexOf(step), 1);
     this.#trace.begin(this.#now, step.owner.name, step.kind, step.name);
     if (step.kind === 'delivery') this.stir();
     // One that waited for another boundary would hang; PostgreSQL ends it after a minute of idleness.
@@ -180,10 +221,13 @@ export class Scheduler {
   #jump(): boolean {
     const growth = 2 ** Math.max(0, this.#idleJumps - jumpsBeforeGrowing);
     const stride = this.#awaited === 0 ? Math.min(longestStrideMs, shortestStrideMs * growth) : 0;
-    const next = this.#timers.reduce(
-      (least, { dueAt, isPoll }) => Math.min(least, isPoll ? dueAt + stride : dueAt),
-      this.horizon,
-    );
+    const times = [
+      ...this.#timers.map(({ owner, dueAt, isPoll }) =>
+        Math.max(owner.frozenUntil ?? 0, isPoll ? dueAt + stride : dueAt),
+      ),
+      ...this.#steps.map(({ owner }) => owner.frozenUntil ?? 0),
+    ];
+    const next = times.reduce((least, time) => Math.min(least, time), this.horizon);
     if (next === Number.POSITIVE_INFINITY) return false;
     this.#idleJumps += 1;
     this.#now = Math.max(this.#now, next);

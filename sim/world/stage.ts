@@ -48,8 +48,14 @@ export interface ChannelOfWorld {
   simulator: Simulator;
   /** Shopify: GID by our code; Amazon: DEFAULT. */
   locations: Record<Code, string>;
+  /** Listing ids by SKU. */
+  listings: ReadonlyMap<string, string>;
   /** An act of somebody at the vendor. @returns what the vendor said; 4xx: refused, nothing changed */
-  act(path: string, body: object): Promise<{ status: number; body: Record<string, unknown> }>;
+  act(
+    path: string,
+    body: object,
+    method?: 'POST' | 'DELETE',
+  ): Promise<{ status: number; body: Record<string, unknown> }>;
   state(): Promise<SimState>;
 }
 
@@ -216,8 +222,8 @@ async function openChannel(options: ChannelOptions): Promise<ChannelOfWorld> {
     vault.seal(JSON.stringify(plain), { orgId, connectionId, column });
   wire.mount(simulator);
 
-  const act: ChannelOfWorld['act'] = async (path, body) => {
-    const request = { method: 'POST', path, query: new URLSearchParams(), text: JSON.stringify(body) };
+  const act: ChannelOfWorld['act'] = async (path, body, method = 'POST') => {
+    const request = { method, path, query: new URLSearchParams(), text: JSON.stringify(body) };
     const reply = await simulator.handleControl(request);
     return { status: reply.status, body: reply.body as Record<string, unknown> };
   };
@@ -227,7 +233,8 @@ async function openChannel(options: ChannelOptions): Promise<ChannelOfWorld> {
   };
 
   const { items } = await state();
-  await store.tenant(orgId, async (tx) => {
+  const skus = [...options.variants.keys()];
+  const listed = await store.tenant(orgId, async (tx) => {
     await createConnection(tx, orgId, {
       id: connectionId,
       platform,
@@ -243,7 +250,7 @@ async function openChannel(options: ChannelOptions): Promise<ChannelOfWorld> {
     });
     for (const code of codes) await mapLocation(tx, orgId, connectionId, made.locations[code], options.locations[code]);
     if (webhookUrl) await setWebhookUrl(tx, orgId, connectionId, webhookUrl);
-    await upsertListings(
+    return upsertListings(
       tx,
       orgId,
       connectionId,
@@ -271,6 +278,7 @@ async function openChannel(options: ChannelOptions): Promise<ChannelOfWorld> {
     webhookUrl,
     simulator,
     locations: made.locations,
+    listings: new Map(listed.map(({ listingId }, n) => [skus[n] ?? '', listingId])),
     act,
     state,
   };

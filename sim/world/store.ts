@@ -4,8 +4,9 @@
  * Around the real store (real SQL, roles and row security); only waiting for the turn and the time are added.
  */
 import type { CompiledQuery } from 'kysely';
+import { StoreError } from '#core/errors.ts';
 import { createStore, type Statement, type Store, type Tx } from '#store/tx.ts';
-import type { Owner, Scheduler } from './scheduler.ts';
+import { type Owner, type Scheduler, strikes } from './scheduler.ts';
 import type { Trace } from './trace.ts';
 
 /** Connects as the app role; transactions run at once, one after the other, at the world's time. */
@@ -34,30 +35,85 @@ export function plainStore(appUrl: string, scheduler: Scheduler): Store {
   };
 }
 
-/** @param inner `plainStore`, shared by all processes: one transaction at a time */
+/** Thrown inside a transaction so that it is rolled back as if its connection had broken. */
+class Cut extends Error {}
+
+const idlePauseMs = 100;
+const mostAttempts = 5;
+
+/**
+ * @param inner `plainStore`, shared by all processes: one transaction at a time
+ * A connection that breaks at COMMIT is answered as the real store answers it (store/tx.ts): again when the function is
+ * idempotent, else `store.unavailable` with an unknown outcome.
+ */
 export function steppedStore(inner: Store, scheduler: Scheduler, owner: Owner, trace: Trace): Store {
-  function transaction<T>(
+  const clock = scheduler.clock(owner);
+
+  async function once<T>(
     scope: string,
     fn: (tx: Tx) => Promise<T>,
     go: (fn: (tx: Tx) => Promise<T>) => Promise<T>,
-  ): Promise<T> {
+  ): Promise<{ result: T } | 'lost'> {
     return scheduler.step(owner, 'transaction', scope, async () => {
       const written = new Map<string, number>();
-      const result = await go((tx) => fn(watched(tx, written, trace)));
+      let lost = false;
+      let result: T | undefined;
+      try {
+        result = await go(async (tx) => {
+          const inside = await fn(watched(tx, written, trace));
+          if (written.size === 0) return inside;
+          lost = strikes(owner, ['commit_lost']);
+          if (strikes(owner, ['commit_undone'])) throw new Cut();
+          return inside;
+        });
+      } catch (error) {
+        if (!(error instanceof Cut)) throw error;
+        trace.note('NOT COMMITTED: the connection broke');
+        return 'lost' as const;
+      }
       const changes = [...written].map(([table, rows]) => `${table}:${rows}`);
-      if (changes.length > 0) trace.note(changes.join(' '));
+      if (changes.length > 0) {
+        trace.note(changes.join(' '));
+        scheduler.spend();
+      }
       if (written.has('attempts')) scheduler.show();
-      if (written.size > 0) scheduler.spend();
       if ([...written.keys()].some((table) => !housekeeping.has(table))) scheduler.stir();
-      return result;
+      if (lost) trace.note('COMMITTED, the answer is lost');
+      if (written.size > 0 && strikes(owner, ['killed_after'])) {
+        trace.note('COMMITTED, then killed');
+        scheduler.kill(owner);
+      }
+      return lost ? ('lost' as const) : { result: result as T };
     });
   }
 
+  async function transaction<T>(
+    scope: string,
+    isIdempotent: boolean,
+    fn: (tx: Tx) => Promise<T>,
+    go: (fn: (tx: Tx) => Promise<T>) => Promise<T>,
+  ): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      const done = await once(scope, fn, go);
+      if (done !== 'lost') return done.result;
+      if (!isIdempotent || attempt >= mostAttempts)
+        throw new StoreError('store.unavailable', 'the connection broke during COMMIT', {
+          outcome: 'unknown',
+          attempts: attempt,
+        });
+      await clock.sleep(idlePauseMs * attempt);
+    }
+  }
+
   return {
-    tenant: (orgId, fn, options) => transaction('tenant', fn, (inside) => inner.tenant(orgId, inside, options)),
-    batch: (orgIds, fn, options) => transaction('batch', fn, (inside) => inner.batch(orgIds, inside, options)),
-    system: (fn, options) => transaction('system', fn, (inside) => inner.system(inside, options)),
-    readOnly: (orgId, fn, options) => transaction('readOnly', fn, (inside) => inner.readOnly(orgId, inside, options)),
+    tenant: (orgId, fn, options) =>
+      transaction('tenant', options?.idempotent === true, fn, (inside) => inner.tenant(orgId, inside, options)),
+    batch: (orgIds, fn, options) =>
+      transaction('batch', options?.idempotent === true, fn, (inside) => inner.batch(orgIds, inside, options)),
+    system: (fn, options) =>
+      transaction('system', options?.idempotent === true, fn, (inside) => inner.system(inside, options)),
+    readOnly: (orgId, fn, options) =>
+      transaction('readOnly', true, fn, (inside) => inner.readOnly(orgId, inside, options)),
     metrics: () => inner.metrics(),
     end: async () => undefined,
   };

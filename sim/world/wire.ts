@@ -42,6 +42,7 @@ export class Wire {
       exchange: (request) =>
         new Promise((resolve, reject) => {
           if (request.signal.aborted) return reject(new ExchangeFault('abandoned', false));
+          const name = `${owner.name} ${request.method} ${request.url.pathname}`;
           let sent = false;
           let over = false;
           const timer = new AbortController();
@@ -50,23 +51,24 @@ export class Wire {
             over = true;
             timer.abort();
             request.signal.removeEventListener('abort', abandon);
-            if (owner.alive) settle();
+            settle();
           };
-          const fail = (why: string) => finish(() => reject(new ExchangeFault(why, sent)));
-          const abandon = () => fail('abandoned');
+          /** Heard in a step of its own: a frozen process hears later, a dead one never. */
+          const hear = (what: string, settle: () => void) =>
+            finish(() => void this.#scheduler.step(owner, 'call', `hears: ${what} of ${name}`, settle));
+          const fail = (why: string) => hear(why, () => reject(new ExchangeFault(why, sent)));
+          const abandon = () => finish(() => reject(new ExchangeFault('abandoned', sent)));
           const isPoll = /\/sqs(?:\/|$)/.test(request.url.pathname);
           const timeoutMs = isPoll ? patientMs : request.timeoutMs;
           void this.#clock.sleep(timeoutMs, timer.signal).then(() => fail('timeout'));
           request.signal.addEventListener('abort', abandon, { once: true });
-          const name = `${owner.name} ${request.method} ${request.url.pathname}`;
           const travel = async () => {
             await this.#scheduler.step(this.#owner, 'call', `leaves: ${name}`, () => undefined);
             if (over || !owner.alive) return;
             sent = true;
             const answer = await this.#carryOut(request, name, timer.signal);
             if (answer === null) return fail('ECONNRESET');
-            await this.#scheduler.step(this.#owner, 'call', `answers: ${name} ${answer.status}`, () => undefined);
-            finish(() => resolve(answer));
+            hear(String(answer.status), () => resolve(answer));
           };
           const travelling = travel().catch((error: unknown) => finish(() => reject(error)));
           if (!isPoll) void this.#scheduler.exact(travelling);

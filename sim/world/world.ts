@@ -10,13 +10,15 @@ import pg from 'pg';
 import type { PostMessage } from '#sim/kit/sender.ts';
 import { inWords } from './auditor.ts';
 import { stream } from './chance.ts';
+import { type Crew, createCrew } from './crew.ts';
 import type { WorldDatabases } from './database.ts';
+import { mendAll } from './faults.ts';
 import { createJudge, type Judge } from './judge.ts';
-import { diceOf, type PlannedAct, planOf } from './plan.ts';
-import { createProcess, type SimProcess } from './process.ts';
+import { createPeople } from './people.ts';
+import { planOf } from './plan.ts';
 import { finalRows, waitingFor, wrongNumbers } from './rest.ts';
 import { type Owner, Scheduler } from './scheduler.ts';
-import { buildStage, type Stage } from './stage.ts';
+import { buildStage } from './stage.ts';
 import { plainStore } from './store.ts';
 import { Trace } from './trace.ts';
 import { Wire } from './wire.ts';
@@ -85,44 +87,32 @@ interface Life extends WorldOptions {
 async function live(life: Life): Promise<Broken | null> {
   const { seed, steps, trace, scheduler, owner, store } = life;
   const wire = new Wire(scheduler, trace);
-  const processes: SimProcess[] = [];
-  const stage = await buildStage({ seed, store, scheduler, wire, post: delivery(scheduler, processes) });
+  const crew = createCrew({ seed, scheduler, store, trace, wire });
+  const stage = await buildStage({ seed, store, scheduler, wire, post: delivery(scheduler, crew) });
   const judge = createJudge({ owner, stage, now: () => scheduler.now });
   await judge.look();
   scheduler.onShow = judge.look;
-  const errors: string[] = [];
-  processes.push(
-    createProcess({
-      name: 'one',
-      scheduler,
-      inner: store,
-      trace,
-      wire,
-      random: stream(seed, 'process one'),
-      soleProcess: true,
-      onError: (fields, message) => errors.push(`${message} ${JSON.stringify(fields)}`),
-    }),
-  );
-  for (const process of processes) process.start();
+  const people = createPeople({ seed, stage, scheduler, trace, crew, over: judge.tell });
+  crew.mend();
   await pass(scheduler, linkMs);
   for (const planned of planOf(seed, steps)) {
-    if (life.skip?.has(planned.n)) {
-      await pass(scheduler, planned.gapMs);
-      continue;
-    }
-    await actOn(planned, { seed, scheduler, stage, trace });
+    await pass(scheduler, planned.gapMs);
+    if (!life.skip?.has(planned.n)) await people.act(planned);
     await judge.look();
     const broken = firstBroken(judge, planned.n);
     if (broken) return broken;
-    if (errors[0]) return { promise: 'error', words: errors[0], step: planned.n };
+    if (crew.errors[0]) return { promise: 'error', words: crew.errors[0], step: planned.n };
   }
+  await people.end();
+  await mendAll(stage);
+  crew.mend();
   const waiting = await becomeQuiet(scheduler, () => waitingFor(owner, stage));
   await judge.quiet();
   const broken = firstBroken(judge, steps + 1);
   const wrong = await wrongNumbers(owner, stage);
   trace.mix(await finalRows(owner, stage));
-  for (const process of processes) scheduler.kill(process.owner);
-  if (errors[0]) return { promise: 'error', words: errors[0], step: steps + 1 };
+  crew.end();
+  if (crew.errors[0]) return { promise: 'error', words: crew.errors[0], step: steps + 1 };
   if (broken) return broken;
   if (wrong[0] || waiting[0]) return { promise: 'P4', words: [...wrong, ...waiting].join('; '), step: steps + 1 };
   return null;
@@ -141,17 +131,6 @@ async function pass(scheduler: Scheduler, ms: number): Promise<void> {
   await scheduler.run(() => scheduler.now >= until);
 }
 
-async function actOn(
-  { n, gapMs, act }: PlannedAct,
-  { seed, scheduler, stage, trace }: { seed: number; scheduler: Scheduler; stage: Stage; trace: Trace },
-): Promise<void> {
-  await pass(scheduler, gapMs);
-  trace.begin(scheduler.now, `act ${n}`, 'act', act.name);
-  await act.perform({ stage, dice: diceOf(seed, n), tell: (text) => trace.note(text) });
-  trace.end();
-  scheduler.stir();
-}
-
 /** @returns what still waits when patience is over */
 async function becomeQuiet(scheduler: Scheduler, waiting: () => Promise<string[]>): Promise<string[]> {
   let left: string[] = [];
@@ -163,18 +142,22 @@ async function becomeQuiet(scheduler: Scheduler, waiting: () => Promise<string[]
   return left;
 }
 
-/** A vendor's delivery: some living process takes it, at some moment; refused when none does in time. */
-function delivery(scheduler: Scheduler, processes: readonly SimProcess[]): PostMessage {
+/** A vendor's delivery: some living process takes it, at some moment; refused when none does in time, or it dies over it. */
+function delivery(scheduler: Scheduler, crew: Pick<Crew, 'living' | 'onDeath'>): PostMessage {
   const mail: Owner = { name: 'mail', alive: true };
   const clock = scheduler.clock(mail);
   return async (message, policy, closing) => {
     const over = new AbortController();
     const late = clock.sleep(policy.timeoutMs, AbortSignal.any([over.signal, closing])).then(() => false);
     const taken = scheduler
-      .step(mail, 'delivery', `${message.topic} of ${message.subscription.slice(-6)}`, () => {
-        const process = processes.find((one) => one.owner.alive);
-        return { answer: process ? process.webhook(message).catch(() => false) : Promise.resolve(false) };
-      })
+      .step(mail, 'delivery', `${message.topic} of ${message.subscription.slice(-6)}`, () => ({
+        answer: new Promise<boolean>((resolve) => {
+          const process = scheduler.oneOf(crew.living());
+          if (!process) return resolve(false);
+          crew.onDeath(process, () => resolve(false));
+          process.webhook(message).then(resolve, () => resolve(false));
+        }),
+      }))
       .then(({ answer }) => answer);
     const accepted = await Promise.race([taken, late]);
     over.abort();
