@@ -40,7 +40,8 @@ export function createPeople({ seed, stage, scheduler, trace, crew, over }: Peop
 
   const ask: ActContext['ask'] = (deed, work) => {
     const process = scheduler.oneOf(crew.living());
-    if (!process) return settle(deed, 'refused');
+    // Nobody is there to be asked: nothing happened.
+    if (!process) return trace.add(`nobody hears: ${JSON.stringify(deed)}`);
     let known = false;
     const learn = (outcome: Outcome, more: Partial<Deed> = {}) => {
       if (known) return;
