@@ -88,7 +88,7 @@ export class Scheduler {
   #idleJumps = 0;
   #awaited = 0;
   #done = 0;
-  /** Done right after a step that asked for it (`show`), before anything else happens. */
+  /** Done after a step that asked for it (`show`), when all flows stand and before anything else happens. */
   onShow: () => Promise<void> = async () => undefined;
   #shown = false;
   /** Told of every kill. */
@@ -177,6 +177,10 @@ export class Scheduler {
   async run(over: () => boolean): Promise<boolean> {
     for (;;) {
       await standStill();
+      if (this.#shown) {
+        this.#shown = false;
+        await this.onShow();
+      }
       if (over()) return true;
       if (!(await this.#next())) return false;
     }
@@ -207,9 +211,6 @@ export class Scheduler {
     // One that waited for another boundary would hang; PostgreSQL ends it after a minute of idleness.
     await step.run();
     this.#trace.end();
-    if (!this.#shown) return;
-    this.#shown = false;
-    await this.onShow();
   }
 
   #ring(timer: Timer): void {

@@ -21,6 +21,7 @@ import { type Owner, Scheduler } from './scheduler.ts';
 import { buildStage } from './stage.ts';
 import { plainStore } from './store.ts';
 import { Trace } from './trace.ts';
+import { warm } from './warm.ts';
 import { Wire } from './wire.ts';
 
 export interface WorldOptions {
@@ -61,6 +62,7 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
   const { seed, steps } = options;
   const trace = new Trace({ startAt, keep: options.keepTrace ?? false, told: options.told });
   const scheduler = new Scheduler({ random: stream(seed, 'scheduler'), trace, startAt });
+  await warm();
   const database = await options.databases.make();
   const owner = new pg.Pool({ connectionString: database.ownerUrl, max: 1 });
   owner.on('error', () => undefined);
@@ -98,7 +100,8 @@ async function live(life: Life): Promise<Broken | null> {
   for (const planned of planOf(seed, steps)) {
     await pass(scheduler, planned.gapMs);
     if (!life.skip?.has(planned.n)) await people.act(planned);
-    await judge.look();
+    scheduler.show();
+    await scheduler.run(() => true);
     const broken = firstBroken(judge, planned.n);
     if (broken) return broken;
     if (crew.errors[0]) return { promise: 'error', words: crew.errors[0], step: planned.n };
