@@ -236,4 +236,4 @@ test('the model and the product come to the same in a small sale', async () => {
   // It is a sale in which it matters what one does.
   expect(none.oversold - product.oversold).toBeGreaterThan(10);
   expect(failures).toEqual([]);
-});
+}, 120_000);
