@@ -6,7 +6,13 @@ import { shopify } from '#connectors/shopify/index.ts';
 import type { SimulatorHost } from '#sim/kit/server.ts';
 import { getConnection, updateConnection } from '#store/connections/connections.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
-import { type Credentials, credentialRenewal, openCredentials, sealCredentials } from './credentials.ts';
+import {
+  type Credentials,
+  credentialRenewal,
+  openCredentials,
+  replaceCredentials,
+  sealCredentials,
+} from './credentials.ts';
 import { clock, ids, makeOrg, random, vault } from './flows/intake.testing.ts';
 import { openHost, type SimulatedShop, simulatedShop } from './flows/intake-shop.testing.ts';
 
@@ -155,6 +161,75 @@ test('what a person stored while the exchange was under way stays', async () => 
   });
   expect(answer).toEqual(given);
   expect(await stored()).toEqual(given);
+});
+
+const deps = () => ({ store: db.store, vault, clock, ids });
+const nothingMore = async () => undefined;
+
+test('a person’s change and an exchange at the same time both last: whoever comes second waits and builds on the first', async () => {
+  const [exchanging, changing] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const go = Promise.withResolvers<void>();
+  const renewal = credentialRenewal(deps(), shop.connection);
+  const first = renewal(await stored(), async (from) => {
+    exchanging.resolve();
+    await go.promise;
+    return { ...from, accessToken: 'shpat_1', refreshToken: 'shprt_1' };
+  });
+  await exchanging.promise;
+  const change = replaceCredentials(
+    deps(),
+    shop.connection,
+    async (from) => {
+      changing.resolve();
+      return { ...from, clientSecret: 'changed' };
+    },
+    nothingMore,
+  );
+  go.resolve();
+  await first;
+  await changing.promise;
+  await change;
+  const changed = await stored();
+  expect(changed).toMatchObject({ accessToken: 'shpat_1', refreshToken: 'shprt_1', clientSecret: 'changed' });
+
+  const [asked, answer] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const second = replaceCredentials(
+    deps(),
+    shop.connection,
+    async (from) => {
+      asked.resolve();
+      await answer.promise;
+      return { ...from, refreshToken: 'shprt_by_hand' };
+    },
+    nothingMore,
+  );
+  await asked.promise;
+  const late = renewal(changed, async () => expect.fail('exchanged what a person was replacing'));
+  answer.resolve();
+  await second;
+  expect(await late).toEqual({ ...changed, refreshToken: 'shprt_by_hand' });
+});
+
+test('a change that is refused, or that another overtook, changes nothing and gives the lease back', async () => {
+  const before = await stored();
+  const refused = replaceCredentials(deps(), shop.connection, () => Promise.reject(new Error('refused')), nothingMore);
+  await expect(refused).rejects.toThrow('refused');
+  expect(await stored()).toEqual(before);
+  const overtaken = replaceCredentials(
+    deps(),
+    shop.connection,
+    async (from) => {
+      await keep({ ...before, accessToken: 'shpat_first' });
+      return { ...from, accessToken: 'shpat_second' };
+    },
+    () => expect.fail('went along with nothing'),
+  );
+  await expect(overtaken).rejects.toMatchObject({ code: 'store.mismatch' });
+  expect(await stored()).toEqual({ ...before, accessToken: 'shpat_first' });
+  const { rows } = await db.owner.query('select renewal_until from connections where org_id = $1', [
+    shop.connection.orgId,
+  ]);
+  expect(rows).toEqual([{ renewal_until: null }]);
 });
 
 test('a failed exchange gives the lease back and stores nothing', async () => {

@@ -7,7 +7,7 @@
  * by itself that the channel works again, and sends what waited.
  */
 import type { Command } from 'commander';
-import { type Credentials, openCredentials, sealCredentials } from '#server/credentials.ts';
+import { type Credentials, replaceCredentials } from '#server/credentials.ts';
 import type { Deps } from '#server/deps.ts';
 import type { ConnectionRef } from '#server/flows/publisher-types.ts';
 import { fingerprint } from '#server/secrets.ts';
@@ -92,25 +92,34 @@ async function renewCredentials(
 ): Promise<void> {
   const { id: orgId } = session.organization();
   const deps = await session.deps();
-  const before = await session.store.tenant(orgId, (tx) => getConnection(tx, orgId, id));
-  if (!before) throw new CommandError('cli.not_found', `${name} was deleted meanwhile.`);
   const ref = { orgId, connectionId: id };
-  const merged = merge(openCredentials(deps.vault, ref, before.credentials), given.credentials);
-  const tried = options.test ? await tryThem(deps, ref, name, merged) : merged;
-  await session.store.tenant(orgId, async (tx) => {
-    const webhook =
-      before.platform === 'shopify' && given.webhookSecret !== undefined
-        ? webhookSecrets(deps, ref, given.webhookSecret, options.keepOldSecret === true ? before : null)
-        : {};
-    await updateConnection(tx, orgId, id, { credentials: sealCredentials(deps.vault, ref, tried), ...webhook });
-    await audit(tx, orgId, { id: session.ids.uuid(), actor: 'cli', action: 'connection.renew', subject: id });
-  });
+  await replaceCredentials(
+    deps,
+    ref,
+    (stored) => {
+      const merged = merge(stored, given.credentials);
+      return options.test ? tryThem(deps, ref, name, merged) : Promise.resolve(merged);
+    },
+    async (tx) => {
+      const now = await getConnection(tx, orgId, id);
+      if (now?.platform === 'shopify' && given.webhookSecret !== undefined) {
+        const kept = options.keepOldSecret === true ? now : null;
+        await updateConnection(tx, orgId, id, webhookSecrets(deps, ref, given.webhookSecret, kept));
+      }
+      await audit(tx, orgId, { id: session.ids.uuid(), actor: 'cli', action: 'connection.renew', subject: id });
+    },
+  );
 }
 
-/** The time at which the old token would have ended goes with it. */
-function merge({ accessTokenExpiresAt, ...held }: Credentials, given: Credentials): Credentials {
-  const end = given.accessToken === undefined ? present({ accessTokenExpiresAt }) : {};
-  return { ...held, ...end, ...given };
+/**
+ * An access token belongs to the grant and the app it came of: with another of these it is asked for anew. That proves them, while
+ * the old one may go on working until it ends.
+ */
+function merge({ accessToken, accessTokenExpiresAt, ...held }: Credentials, given: Credentials): Credentials {
+  const refreshed = given.refreshToken ?? held.refreshToken;
+  const replaced = [given.refreshToken, given.clientId, given.clientSecret].some((one) => one !== undefined);
+  const stays = given.accessToken === undefined && !(replaced && refreshed !== undefined);
+  return { ...held, ...(stays && present({ accessToken, accessTokenExpiresAt })), ...given };
 }
 
 function webhookSecrets({ vault }: Deps, ref: ConnectionRef, secret: string, kept: Connection | null) {

@@ -192,3 +192,39 @@ test('a dead token is renewed from the command line: a wrong one is refused and 
   const { rows } = await demo.db.owner.query(`select actor, details from audit where action = 'connection.renew'`);
   expect(rows).toEqual(Array(2).fill({ actor: 'cli', details: {} }));
 });
+
+test('a new grant or another app is proved by a token of its own, whether or not the old token still works', async () => {
+  const { id, simulatorUrl, webhookSecret } = demo.connection('shopB');
+  const asked = new URLSearchParams({ client_id: 'demo-shop-b', redirect_uri: 'http://127.0.0.1:9/back', state: 's' });
+  const installed = async () => {
+    const redirect = await fetch(`${simulatorUrl}/admin/oauth/authorize?${asked}`, { redirect: 'manual' });
+    const code = new URL(redirect.headers.get('location') ?? '').searchParams.get('code');
+    const app = { client_id: 'demo-shop-b', client_secret: webhookSecret, code, expiring: '1' };
+    const granted = await fetch(`${simulatorUrl}/admin/oauth/access_token`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(app),
+    });
+    return (await granted.json()) as { access_token: string; refresh_token: string };
+  };
+  const renew = (...given: string[]) => run('connection', 'renew', 'demo-b', ...given, '--json');
+  const app = ['--client-id', 'demo-shop-b', '--client-secret', webhookSecret ?? ''];
+  const stored = async () =>
+    (await demo.db.owner.query('select credentials from connections where id = $1', [id])).rows[0].credentials;
+  expect((await renew(...app, '--refresh-token', (await installed()).refresh_token)).exit).toBe(0);
+  const before = await stored();
+  for (const wrong of [
+    ['--refresh-token', 'shprt_wrong'],
+    ['--client-secret', 'wrong'],
+  ]) {
+    const refused = await renew(...wrong);
+    expect([wrong, refused.exit, refused.json()]).toMatchObject([
+      wrong,
+      1,
+      { error: { code: 'connector.unauthorized' } },
+    ]);
+    expect(await stored()).toEqual(before);
+  }
+  await count('DEMO-008', 54);
+  await demo.until(async () => (await demo.shown('shopB', 'DEMO-008')) === 54);
+});
