@@ -10,7 +10,7 @@ import { startHelper } from './kit/child.ts';
 import { met, round, until } from './kit/figures.ts';
 import type { LoadAnswer, LoadQuestion, Post } from './kit/load.ts';
 import { type Market, openMarket } from './kit/market.ts';
-import { countingStatements, takeStatements } from './kit/product.ts';
+import { countingStatements, tableTotals, takeStatements } from './kit/product.ts';
 import type { BenchResult } from './run.ts';
 
 const skus = 1_000;
@@ -25,6 +25,7 @@ export async function run(): Promise<BenchResult> {
     const marks = await Promise.all(market.shopNames.map((name) => market.calls(name)));
     if (countingStatements()) await takeStatements(market.product.owner);
     const cpuBefore = market.product.cpu();
+    const shopsBefore = market.simulatorCpu();
     const from = performance.now();
     const load = await letLoose(market.product.url, posts);
     const acceptedSeconds = (performance.now() - from) / 1_000;
@@ -32,6 +33,7 @@ export async function run(): Promise<BenchResult> {
     await until('both shops are right', market.settled, 180_000, 50);
     const seconds = (performance.now() - from) / 1_000;
     const cpu = market.product.cpu();
+    const shops = market.simulatorCpu() - shopsBefore;
     const wrong = await market.differences();
     if (wrong.length > 0) throw new Error(`not converged: ${wrong.slice(0, 3).join('; ')}`);
     const counts = await Promise.all(
@@ -51,6 +53,8 @@ export async function run(): Promise<BenchResult> {
           ratio: round(seconds / receive),
           'server ms/order': per(cpu.server - cpuBefore.server),
           'database ms/order': per(cpu.database - cpuBefore.database),
+          'shops ms/order': per(shops),
+          'load ms/order': per(load.cpuSeconds),
           bar: `≥ ${bar}`,
           is: met(perSecond >= bar),
         },
@@ -60,7 +64,10 @@ export async function run(): Promise<BenchResult> {
         deliveries: posts.length,
         statuses: load.statuses,
         calls: counts,
-        ...(countingStatements() && { statements: await takeStatements(market.product.owner) }),
+        ...(countingStatements() && {
+          statements: await takeStatements(market.product.owner),
+          tables: await tableTotals(market.product.owner),
+        }),
       },
     };
   } finally {

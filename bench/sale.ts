@@ -26,8 +26,11 @@ export async function run(): Promise<BenchResult> {
   try {
     const [own = '', sibling = ''] = market.shopNames;
     const { next } = await market.calls(sibling);
+    const before = market.product.cpu();
     const placed = await market.sell(own, skus, perSecond);
     await until('both shops are right', market.settled, 60_000, 100);
+    const cpu = market.product.cpu();
+    const per = (spent: number) => round((spent * 1_000) / skus, 2);
     const loop = quantiles(await delays(market, sibling, next, placed));
     const yard = await yardstick();
     const { counts } = await market.calls(sibling, next);
@@ -37,6 +40,8 @@ export async function run(): Promise<BenchResult> {
         {
           figure: 'sale → sibling',
           ...loop,
+          'server ms/order': per(cpu.server - before.server),
+          'database ms/order': per(cpu.database - before.database),
           ratio: round(loop.p50 / yard.p50),
           bar: `p50 < ${bar.p50}, p99 < ${bar.p99}`,
           is: met(loop.n === skus - warm && loop.p50 < bar.p50 && loop.p99 < bar.p99),

@@ -22,6 +22,8 @@ export interface LoadAnswer {
   requests: number;
   seconds: number;
   perSecond: number;
+  /** Processor seconds the generator itself took. */
+  cpuSeconds: number;
   /** ms */
   latency: ReturnType<typeof quantiles>;
   /** How often each status was answered. */
@@ -79,6 +81,7 @@ async function run({ connections, count, perSecond }: Extract<LoadQuestion, { do
   const statuses: Record<string, number> = {};
   let at = 0;
   const from = performance.now();
+  const before = process.cpuUsage();
   await Promise.all(
     lines.map(async (line) => {
       while (at < mine.length) {
@@ -95,8 +98,10 @@ async function run({ connections, count, perSecond }: Extract<LoadQuestion, { do
     }),
   );
   const seconds = (performance.now() - from) / 1_000;
+  const { user, system } = process.cpuUsage(before);
   return {
     requests: mine.length,
+    cpuSeconds: round((user + system) / 1e6),
     seconds: round(seconds),
     perSecond: Math.round(mine.length / seconds),
     latency: quantiles(latencies),

@@ -17,7 +17,7 @@ import { appUrl } from '#store/migrate.ts';
 import { type Helper, startHelper } from './child.ts';
 import { until } from './figures.ts';
 import type { Post } from './load.ts';
-import { type Product, startProduct } from './product.ts';
+import { cpuSeconds, type Product, startProduct } from './product.ts';
 import type { SellerSpec, ShopSpec, ShopsQuestion } from './shops.ts';
 import { type CallCount, skuOf } from './skus.ts';
 
@@ -44,6 +44,8 @@ export interface Market {
   orgId: string;
   connections: string[];
   shopNames: string[];
+  /** Processor seconds used so far by the simulators. */
+  simulatorCpu(): number;
   /** From now on what the shops would send is kept (true) or sent (false). */
   hold(held: boolean): Promise<void>;
   buy(shop: string, orders: readonly number[][]): Promise<number[]>;
@@ -243,6 +245,7 @@ async function open(
     orgId,
     connections,
     shopNames: shops.map(({ name }) => name),
+    simulatorCpu: () => cpuSeconds(helper.pid),
     hold: (held) => ask({ do: 'hold', held }),
     buy: (shop, orders) => ask<number[]>({ do: 'buy', shop, orders: [...orders] }),
     sell: (shop, count, perSecond) => ask<number[]>({ do: 'sell', shop, count, perSecond }),

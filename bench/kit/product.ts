@@ -146,6 +146,25 @@ export async function takeStatements(owner: pg.Pool, most = 40): Promise<Stateme
   return rows;
 }
 
+export interface TableTotal {
+  table: string;
+  inserted: number;
+  updated: number;
+  /** Of the updated: without touching an index. */
+  hot: number;
+  deleted: number;
+}
+
+/** Rows written since the database was made, most first; it lags up to a second behind. */
+export async function tableTotals(owner: pg.Pool, most = 14): Promise<TableTotal[]> {
+  const { rows } = await owner.query<TableTotal>(
+    `select relname as table, n_tup_ins::int as inserted, n_tup_upd::int as updated, n_tup_hot_upd::int as hot, n_tup_del::int as deleted
+     from pg_stat_user_tables order by n_tup_ins + n_tup_upd + n_tup_del desc limit $1`,
+    [most],
+  );
+  return rows;
+}
+
 export async function databaseSettings(owner: pg.Pool): Promise<Record<string, unknown>> {
   const { rows } = await owner.query<{ name: string; setting: string }>(
     `select name, setting from pg_settings where name in ('server_version', 'fsync', 'synchronous_commit', 'full_page_writes',
@@ -174,6 +193,12 @@ export function residentMiB(pid: number): number {
   } catch {
     return 0;
   }
+}
+
+/** Processor seconds of a process, its threads and its ended children; Linux only, 0 elsewhere. */
+export function cpuSeconds(pid: number): number {
+  const stat = statOf(pid);
+  return stat ? stat.own + stat.ended : 0;
 }
 
 /** Parent, and processor seconds of its own and of its ended children; null for a process that is gone. */

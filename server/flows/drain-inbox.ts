@@ -52,7 +52,7 @@ export interface Drain {
 
 const DEAD_LETTER = 'dead_letter';
 /** How long a batch fills up in a burst. */
-const GATHER_MS = 25;
+const GATHER_MS = 75;
 /** How long the drain waits for a flood to pass before each of its batches. */
 const FLOOD_MS = 500;
 /** A read may take this long before another is begun. */
@@ -181,11 +181,11 @@ export function createDrain(options: DrainOptions): Drain {
       try {
         await letIn(first);
         const claimed = await step();
-        if (claimed >= batchKeys) wake();
-        // In a burst the next batch fills up first: a batch costs much, one more key in it little.
-        if (claimed > 0 && claimed < batchKeys / 2 && options.pressure?.isHigh())
-          await clock.sleep(GATHER_MS, stopping.signal);
-        if (claimed > 0) continue;
+        if (claimed >= batchKeys) wakeOne();
+        // In a burst the next batch fills up first, by one worker: a batch costs much, one more key in it little.
+        const burst = claimed < batchKeys && options.pressure?.isHigh();
+        if (burst && first && claimed > 0) await clock.sleep(GATHER_MS, stopping.signal);
+        if (claimed > 0 && (first || !burst)) continue;
         worker.idle = true;
         await worker.pulse.wait(beats, first ? pollMs : pollMs * 20, stopping.signal);
       } catch (error) {
@@ -204,8 +204,13 @@ export function createDrain(options: DrainOptions): Drain {
       await clock.sleep(GATHER_MS, stopping.signal);
   }
 
-  /** One event needs one worker; when none is idle, all look once more before they rest. */
   function wake(): void {
+    if (options.pressure?.isHigh()) crew[0]?.pulse.wake();
+    else wakeOne();
+  }
+
+  /** One event needs one worker; when none is idle, all look once more before they rest. */
+  function wakeOne(): void {
     const rested = crew.find(({ idle }) => idle);
     for (const { pulse } of rested ? [rested] : crew) pulse.wake();
     if (rested) rested.idle = false;

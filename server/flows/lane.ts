@@ -1,4 +1,5 @@
 import { ConnectorError, StoreError } from '#core/errors.ts';
+import { fewUnits } from '#core/stock/urgency.ts';
 import { type Refusal, settleRefused, tellRefused } from '#store/attention/rejected.ts';
 import { applyDriftSteps } from '#store/drift/decide.ts';
 import { endHealed, openDrifts, releaseToDrift } from '#store/drift/record.ts';
@@ -10,6 +11,7 @@ import { announce, type Finding, recordFindings, settleUnauthorized } from '#sto
 import { tallySwept } from '#store/listings/sweeps.ts';
 import { anyTarget, loadWork, type Pick, type Work, type WorkTarget } from '#store/listings/work.ts';
 import type { Tx } from '#store/tx.ts';
+import { Asking, Gathering, plentyUnits } from './gathering.ts';
 import { type Decisions, decide, firstTurn, type Turn } from './lane-decision.ts';
 import { LaneFeeds } from './lane-feeds.ts';
 import { LaneHealth } from './lane-health.ts';
@@ -41,8 +43,6 @@ import { traceOf, tracing } from './tracing.ts';
 
 /** Rounds a target may take in one turn (read, write, stale, read, write …) before it waits. */
 const roundsPerTurn = 8;
-/** Orders of a connection with presumed sales are asked for this often. */
-const sweepAskMs = 1_000;
 /** What a channel took and never applied is sent again after this, and as many settle times as it was given before. */
 const soonestAgainMs = 60_000;
 /** A probe reads few orders: whether it may is the question. */
@@ -64,11 +64,12 @@ class ConnectionLane implements Lane {
   readonly #slots: LaneSlots;
   readonly #health: LaneHealth;
   readonly #feeds: LaneFeeds;
+  readonly #gathering: Gathering;
+  readonly #asking: Asking;
   readonly #busy = new Set<string>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
   #ended = 0;
-  #askedSweepAt = Number.NEGATIVE_INFINITY;
   #dead = false;
   #running = false;
   #loop: Promise<void> | null = null;
@@ -83,6 +84,8 @@ class ConnectionLane implements Lane {
     const { manifest } = options.opened;
     const { store, clock, connection, soleProcess = false } = options;
     const { requestTimeoutMs } = manifest;
+    this.#gathering = new Gathering(clock, options.pressure);
+    this.#asking = new Asking(clock, options.pressure);
     this.#leaseMs = options.leaseMs ?? 2 * requestTimeoutMs + 1_000;
     this.#lease = new LaneLease({
       store,
@@ -107,8 +110,9 @@ class ConnectionLane implements Lane {
     });
   }
 
-  wake(): void {
+  wake(forAll = false): void {
     this.#woken = true;
+    if (forAll) this.#gathering.end();
     this.#wakeUp?.();
   }
 
@@ -152,15 +156,16 @@ class ConnectionLane implements Lane {
       const began = clock.monotonicMs();
       const found = await this.#round().catch((error: unknown) => this.#failed(error));
       const burst = !this.#fullSlice && this.#options.pressure?.isHigh();
-      if (found && this.#running)
+      if ((found || this.#gathering.on) && this.#running)
         await clock.sleep(restAfter(clock.monotonicMs() - began, burst), this.#stopping.signal);
       if (found || this.#woken || !this.#running) continue;
       const idle = new AbortController();
       this.#wakeUp = () => idle.abort();
       const before = clock.monotonicMs();
-      if (!this.#woken) await clock.sleep(this.#leaseMs / 3, idle.signal);
+      const gathered = this.#gathering.on;
+      if (!this.#woken) await clock.sleep(gathered ? this.#gathering.leftMs() : this.#leaseMs / 3, idle.signal);
       this.#wakeUp = null;
-      if (!this.#woken && this.#tasks.size === 0 && clock.monotonicMs() - before > 0)
+      if (!gathered && !this.#woken && this.#tasks.size === 0 && clock.monotonicMs() - before > 0)
         await this.#lease.giveBack().catch((error: unknown) => this.#failed(error));
     }
   }
@@ -183,13 +188,17 @@ class ConnectionLane implements Lane {
   /** One look for work. @returns whether anything was claimed. */
   async #round(): Promise<boolean> {
     const { clock, opened } = this.#options;
+    this.#gathering.on = false;
     if (this.#dead || this.#health.isSlow('urgent')) return false;
     const hold = await this.#lease.hold();
     if (!hold || this.#dead) return false;
     const urgentOnly = this.#slots.waiting('bulk') > 0 || this.#health.isSlow('bulk');
     const limit = urgentOnly ? opened.manifest.stock.urgentRows * 4 : (this.#options.slice ?? sliceOf(opened.manifest));
     const exclude = [...this.#busy];
-    const work = await this.#load({ kind: 'claim', limit, exclude, urgentOnly, openWrites: true });
+    // A look that could not take all goes on at once.
+    if (this.#fullSlice || !this.#running) this.#gathering.end();
+    const below = urgentOnly ? fewUnits : this.#gathering.look() ? plentyUnits : null;
+    const work = await this.#load({ kind: 'claim', limit, exclude, below, openWrites: true });
     if (this.#dead || !work.connection) return false;
     this.#askForOrders(work.connection.askOrders);
     this.#health.told(work.connection.state);
@@ -251,12 +260,8 @@ class ConnectionLane implements Lane {
     else await this.#health.notReached(error instanceof Error ? error.message : 'The read failed.');
   }
 
-  #askForOrders(ask: boolean): void {
-    if (!ask) return;
-    const mono = this.#options.clock.monotonicMs();
-    if (mono - this.#askedSweepAt < sweepAskMs) return;
-    this.#askedSweepAt = mono;
-    this.#options.requestOrderSweep?.(this.connection);
+  #askForOrders(wanted: boolean): void {
+    if (this.#asking.now(wanted)) this.#options.requestOrderSweep?.(this.connection);
   }
 
   #tx<T>(work: (tx: Tx) => Promise<T>): Promise<T> {

@@ -17,6 +17,8 @@ export interface Pressure {
 }
 
 const windowMs = 500;
+/** Nothing was applied for so long: the burst is over, and what gathered is looked at. */
+const calmMs = 400;
 /** 400 events a second; an order brings three or four: fifty orders a second are no burst, also when they come in clumps. */
 const manyPerWindow = 200;
 /** Behind by so much, looks that gather bring a number sooner than looks that come at once. */
@@ -53,10 +55,16 @@ function createWindow(clock: Pick<Clock, 'monotonicMs'>, windowMs: number) {
 export function createPressure(clock: Pick<Clock, 'monotonicMs'>): Pressure {
   const applied = createWindow(clock, windowMs);
   const accepted = createWindow(clock, flood.windowMs);
+  let appliedAt = Number.NEGATIVE_INFINITY;
+  const isFlood = () => accepted.most() >= flood.deliveries;
   return {
-    applied: (events, waitedMs = 0) => applied.add(waitedMs > lateMs ? Math.max(events, manyPerWindow) : events),
-    isHigh: () => applied.most() >= manyPerWindow,
+    applied(events, waitedMs = 0) {
+      if (events > 0) appliedAt = clock.monotonicMs();
+      applied.add(waitedMs > lateMs ? Math.max(events, manyPerWindow) : events);
+    },
+    // In a flood the drain itself waits: that is no calm.
+    isHigh: () => isFlood() || (applied.most() >= manyPerWindow && clock.monotonicMs() - appliedAt < calmMs),
     accepted: accepted.add,
-    isFlood: () => accepted.most() >= flood.deliveries,
+    isFlood,
   };
 }

@@ -99,8 +99,8 @@ export interface Lane {
   readonly connection: ConnectionRef;
   /** Does what there is to do now; resolves when nothing is left that can be done at once. */
   drain(): Promise<void>;
-  /** Something may have changed. */
-  wake(): void;
+  /** Something may have changed; `forAll`: also what gathers in a burst. */
+  wake(forAll?: boolean): void;
   start(): void;
   /** Waits for calls in flight, gives the lease back. */
   stop(): Promise<void>;

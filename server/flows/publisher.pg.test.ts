@@ -240,6 +240,42 @@ test('time is served while commits wake the publisher without a pause: a hold th
   }
 });
 
+test('in a burst what may run out is written at once, and what is far from it gathers for two seconds', async () => {
+  await stage.variant('FEW');
+  await stage.variant('PLENTY');
+  await stage.stock('FEW', 51);
+  await stage.stock('PLENTY', 53);
+  const shop = await shopifyShop(stage, { FEW: [51, 0], PLENTY: [53, 0] }, { places: ['MAIN'] });
+  const shown = async (sku: string) => shop.number(sku, shop.main);
+  let mono = 0;
+  const publisher = stage.publisher([shop], {
+    clock: { ...stage.clock, monotonicMs: () => mono },
+    pressure: {
+      applied: () => undefined,
+      isHigh: () => mono > 0,
+      accepted: () => undefined,
+      isFlood: () => false,
+    },
+  });
+  publisher.start();
+  for (const sku of ['FEW', 'PLENTY'])
+    await until(async () => (await stage.target(shop, shop.item(sku), shop.main)).state === 'in_sync');
+  mono = 1;
+  await stage.sell('FEW', 1);
+  await stage.sell('PLENTY', 2);
+  publisher.wake();
+  await until(async () => (await shown('FEW')) === 50);
+  await stage.sell('FEW', 1);
+  publisher.wake();
+  await until(async () => (await shown('FEW')) === 49);
+  expect(await shown('PLENTY')).toBe(53);
+  expect(await count('dirty_variants')).toBe(1);
+  mono = 2_500;
+  await until(async () => (await shown('PLENTY')) === 51);
+  expect(await count('dirty_variants')).toBe(0);
+  await publisher.stop();
+});
+
 test('race 11: a hold whose time has passed gives its unit back to every channel', async () => {
   await stage.variant('CUP');
   await stage.stock('CUP', 3);

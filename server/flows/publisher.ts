@@ -16,6 +16,7 @@ import {
   takeStockSweep,
 } from '#store/listings/system.ts';
 import { serveDue } from './due.ts';
+import { Gathering, plentyUnits } from './gathering.ts';
 import { createLane } from './lane.ts';
 import type { ConnectionRef, Lane, OpenedConnection, Publisher, PublisherOptions } from './publisher-types.ts';
 
@@ -35,6 +36,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
 
 class LanePublisher implements Publisher {
   readonly #options: PublisherOptions;
+  readonly #gathering: Gathering;
   readonly #lanes = new Map<string, Lane>();
   /** What each lane was opened with. */
   readonly #opened = new WeakMap<Lane, OpenedConnection>();
@@ -48,6 +50,7 @@ class LanePublisher implements Publisher {
 
   constructor(options: PublisherOptions) {
     this.#options = options;
+    this.#gathering = new Gathering(options.clock, options.pressure);
   }
 
   start(): void {
@@ -133,34 +136,35 @@ class LanePublisher implements Publisher {
     const { store, clock } = this.#options;
     // Before a lane is woken for the first time: numbers nobody knows yet are then read in bulk, not one by one.
     if (polled || this.#keptHouseAt === Number.NEGATIVE_INFINITY) await this.#keepHouse();
-    await this.#expand();
+    const below = this.#gathering.look() ? plentyUnits : null;
+    await this.#expand(below);
     if (!polled) return;
     const served = await serveDue(this.#options);
-    if (served > 0) await this.#expand();
+    if (served > 0) await this.#expand(below);
     const busy = await store.system((tx) => lanesWithWork(tx, clock.now()));
     for (const connection of busy) await this.#nudge(connection);
   }
 
-  async #expand(): Promise<boolean> {
+  async #expand(below: number | null = null): Promise<boolean> {
     const { store, clock, ids } = this.#options;
     const orgs = await store.system((tx) => dirtyOrgs(tx));
     let any = false;
     for (const orgId of orgs) {
       for (let more = true; more; ) {
-        const expanded = await store.tenant(orgId, (tx) => expand(tx, orgId, { now: clock.now(), ids }), {
+        const expanded = await store.tenant(orgId, (tx) => expand(tx, orgId, { now: clock.now(), ids, below }), {
           keepPlans: true,
         });
         any ||= expanded.connectionIds.length > 0;
-        for (const connectionId of expanded.connectionIds) await this.#nudge({ orgId, connectionId });
+        for (const connectionId of expanded.connectionIds) await this.#nudge({ orgId, connectionId }, below === null);
         more = expanded.more && !this.#stopping.signal.aborted;
       }
     }
     return any;
   }
 
-  async #nudge(connection: ConnectionIds): Promise<void> {
+  async #nudge(connection: ConnectionIds, forAll = false): Promise<void> {
     const lane = this.#lanes.get(keyOf(connection));
-    if (lane) return lane.wake();
+    if (lane) return lane.wake(forAll);
     // Opening may need keys and take time: others do not wait for it.
     void this.#laneOf(connection)
       .then((opened) => opened?.wake())

@@ -51,13 +51,14 @@ export interface Expanded {
   scarcity: { variantIds: string[]; every: boolean } | null;
 }
 
-export async function expandDirty(tx: Tx, orgId: string): Promise<Expanded> {
+/** @param below only marks of variants that may have so few units left; default: all */
+export async function expandDirty(tx: Tx, orgId: string, below: number | null = null): Promise<Expanded> {
   const { rows } = await tx.query<ExpandedRow>(
     {
       name: 'expand_dirty',
       text: `
     with marks as materialized (
-      select variant_id, version, hint, marked_at from dirty_variants where org_id = $1 order by hint, marked_at limit $2),
+      select variant_id, version, hint, marked_at from dirty_variants where org_id = $1 and ($3::int is null or hint <= $3) order by hint, marked_at limit $2),
     named as (select scope, scope_id, version, marked_at from dirty_policies where org_id = $1 limit $2),
     by_variant as (
       select variant_id, min(hint) as hint, min(marked_at) as since, array_agg(source) as sources, sum(version)::int as changes from (
@@ -108,7 +109,7 @@ export async function expandDirty(tx: Tx, orgId: string): Promise<Expanded> {
       exists (select from policies where org_id = $1 and last_units is not null and valid_to is null)
         or exists (select from scarcity_episodes where org_id = $1 and valid_to is null) as scarcity`,
     },
-    [orgId, marksAtOnce],
+    [orgId, marksAtOnce, below],
   );
   const [row] = rows as [ExpandedRow];
   if (row.marks > 0) {

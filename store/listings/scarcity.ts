@@ -25,9 +25,9 @@ interface Candidate {
 export async function expand(
   tx: Tx,
   orgId: string,
-  context: { now: number; ids: Ids },
+  context: { now: number; ids: Ids; below?: number | null },
 ): Promise<{ connectionIds: string[]; more: boolean }> {
-  const { scarcity, ...expanded } = await expandDirty(tx, orgId);
+  const { scarcity, ...expanded } = await expandDirty(tx, orgId, context.below);
   if (scarcity) await settleScarcity(tx, orgId, scarcity, context);
   return expanded;
 }

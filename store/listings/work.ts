@@ -135,7 +135,8 @@ export interface Work {
 export type WorkPolicy = PolicyFields & { lastUnits: number | null; drift: DriftPolicy | null };
 
 export type Pick =
-  | { kind: 'claim'; limit: number; exclude: readonly string[]; urgentOnly: boolean; openWrites: boolean }
+  /** `below`: only what may fall to so few units, and nothing that can wait; null = everything. */
+  | { kind: 'claim'; limit: number; exclude: readonly string[]; below: number | null; openWrites: boolean }
   | { kind: 'ids'; ids: readonly string[] };
 
 /** While a connection's orders come in by themselves, a gap waits so long for its own. */
@@ -159,21 +160,21 @@ const claimSql = `
       (select t.id, case when t.dirty_hint <= 0 then 0 when t.dirty_hint <= ${fewUnits} then 1 else 2 end as rank, t.dirty_since as since
        from targets t, n, c where t.org_id = $1 and t.connection_id = $2 and t.dirty_version > t.handled_version and t.variant_id is not null
          and ${notStopped} and not t.read_only and (t.next_try_at is null or t.next_try_at <= n.at) and ${single}
-         and (not $6 or t.dirty_hint <= ${fewUnits})
+         and ($6::int is null or t.dirty_hint <= $6)
        order by t.dirty_hint limit $5)
       union all
       -- What has waited long is always among the slice, so that nothing starves behind a stream of urgent work.
       (select t.id, 1, t.dirty_since
        from targets t, n, c where t.org_id = $1 and t.connection_id = $2 and t.dirty_version > t.handled_version and t.variant_id is not null
-         and t.dirty_since < n.at - interval '30 s' and not $6
+         and t.dirty_since < n.at - interval '30 s' and $6::int is null
          and ${notStopped} and not t.read_only and (t.next_try_at is null or t.next_try_at <= n.at) and ${single}
        order by t.dirty_since limit greatest(1, $5 / 4))
       union all
       (select t.id, 3, t.read_due from targets t, n
-       where t.org_id = $1 and t.connection_id = $2 and t.read_due <= n.at and not $6 and t.state <> 'unauthorized' and ${single} order by t.read_due limit $5)
+       where t.org_id = $1 and t.connection_id = $2 and t.read_due <= n.at and $6::int is null and t.state <> 'unauthorized' and ${single} order by t.read_due limit $5)
       union all
       (select t.id, 3, t.unseen_at from targets t, n, c
-       where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0 and date_trunc('second', c.orders_read_to) > t.unseen_at and not $6
+       where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0 and date_trunc('second', c.orders_read_to) > t.unseen_at and $6::int is null
          and ${notStopped} and ${single} limit $5)
       union all
       (select t.id, 2, null from targets t, n, c
@@ -182,12 +183,12 @@ const claimSql = `
          and ${notStopped} and (t.next_try_at is null or t.next_try_at <= n.at) and ${single} limit $5)
       union all
       (select t.id, 2, t.state_at from targets t, c
-       where t.org_id = $1 and t.connection_id = $2 and t.state in ('paused', 'unauthorized') and not $6 and ${notStopped}
+       where t.org_id = $1 and t.connection_id = $2 and t.state in ('paused', 'unauthorized') and $6::int is null and ${notStopped}
          and ${single} limit $5)
       union all
       -- Between two commits of a turn somebody was killed: a state that is on its way, and nothing that moves it on.
       (select t.id, 2, t.state_at from targets t, n, c
-       where t.org_id = $1 and t.connection_id = $2 and ${onTheWay} and not $6 and not (t.state = 'unreachable' and c.state = 'unreachable')
+       where t.org_id = $1 and t.connection_id = $2 and ${onTheWay} and $6::int is null and not (t.state = 'unreachable' and c.state = 'unreachable')
          and (t.next_try_at is null or t.next_try_at <= n.at) and ${single} limit $5)
     ) every group by id order by 2, 3 nulls last limit greatest(1, $5 * 5 / 4))`;
 
@@ -265,15 +266,7 @@ const reload = { name: 'work_reload', text: loadSql(idsSql) };
 export async function loadWork(tx: Tx, orgId: string, connectionId: string, now: number, pick: Pick): Promise<Work> {
   const { rows } =
     pick.kind === 'claim'
-      ? await tx.query<Work>(claim, [
-          orgId,
-          connectionId,
-          now,
-          pick.exclude,
-          pick.limit,
-          pick.urgentOnly,
-          pick.openWrites,
-        ])
+      ? await tx.query<Work>(claim, [orgId, connectionId, now, pick.exclude, pick.limit, pick.below, pick.openWrites])
       : await tx.query<Work>(reload, [orgId, connectionId, now, pick.ids]);
   return rows[0] as Work;
 }

@@ -1,0 +1,70 @@
+/**
+ * Gathering: while a burst comes in (pressure.ts), how often one loop looks at numbers that are far from running out, and how often
+ * a lane asks for its connection's orders. What may run out is looked at as ever. Each loop has its own.
+ */
+import type { Clock } from '#core/effects.ts';
+import type { Pressure } from './pressure.ts';
+
+/** Nobody sells a unit twice for it, and what a number costs is spent once for all sales meanwhile. */
+const plentyMs = 2_000;
+/** With more units left than this a variant is far from running out. */
+export const plentyUnits = 50;
+/** Orders of a connection with presumed sales are asked for this often. */
+const askMs = 1_000;
+/** In a burst its orders are coming in, and reading them all beside that would only keep them waiting: so long they may take. */
+const burstAskMs = 30_000;
+
+type MonotonicClock = Pick<Clock, 'monotonicMs'>;
+
+export class Gathering {
+  readonly #clock: MonotonicClock;
+  readonly #pressure: Pressure | undefined;
+  #allAt = Number.NEGATIVE_INFINITY;
+  /** The last look left out what gathers. */
+  on = false;
+
+  constructor(clock: MonotonicClock, pressure: Pressure | undefined) {
+    this.#clock = clock;
+    this.#pressure = pressure;
+  }
+
+  /** Before a look. @returns whether it leaves out what gathers; else it takes everything */
+  look(): boolean {
+    this.on = (this.#pressure?.isHigh() ?? false) && this.leftMs() > 0;
+    if (!this.on) this.#allAt = this.#clock.monotonicMs();
+    return this.on;
+  }
+
+  /** Until everything is looked at again. */
+  leftMs(): number {
+    return Math.max(0, this.#allAt + plentyMs - this.#clock.monotonicMs());
+  }
+
+  /** The next look takes everything. */
+  end(): void {
+    this.#allAt = Number.NEGATIVE_INFINITY;
+  }
+}
+
+export class Asking {
+  readonly #clock: MonotonicClock;
+  readonly #pressure: Pressure | undefined;
+  #askedAt = Number.NEGATIVE_INFINITY;
+  #calmAt = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: MonotonicClock, pressure: Pressure | undefined) {
+    this.#clock = clock;
+    this.#pressure = pressure;
+  }
+
+  /** Told of every look, whether orders are wanted. @returns whether to ask for them now */
+  now(wanted: boolean): boolean {
+    const mono = this.#clock.monotonicMs();
+    const burst = this.#pressure?.isHigh() ?? false;
+    if (!burst) this.#calmAt = mono;
+    const since = burst ? Math.max(this.#calmAt, this.#askedAt) : this.#askedAt;
+    if (!wanted || mono - since < (burst ? burstAskMs : askMs)) return false;
+    this.#askedAt = mono;
+    return true;
+  }
+}
