@@ -30,16 +30,16 @@ beforeAll(async () => {
 afterAll(() => db.drop());
 
 const spec: SaleSpec = {
-  channels: [channelSpec('slow', 0.5), channelSpec('fast', 2)],
+  channels: [channelSpec('slow', 1), channelSpec('fast', 4)],
   unitsEach: 5,
   skus: 30,
-  seconds: 30,
+  seconds: 15,
   buffer: 0,
   learnMs: 1_000,
   seed: 1,
 };
 /** By then every number is right and has been looked at. */
-const quietAfterMs = 75_000;
+const quietAfterMs = 40_000;
 const skuOf = (number: number): string => `S${number}`;
 
 /** Both clocks: the agenda moves on when no transaction and no call is under way. */
@@ -225,7 +225,7 @@ async function numbersOf(shop: TestShopify): Promise<number[]> {
 const tolerance = { sold: 3, oversold: 3, refused: 3, reads: 5, writes: 5, stale: 3 };
 
 test('the model and the product come to the same in a small sale', async () => {
-  const buyers = demandOf({ skus: spec.skus, ordersPerSecond: 6, seconds: spec.seconds, channels: 2 }, 1);
+  const buyers = demandOf({ skus: spec.skus, ordersPerSecond: 12, seconds: spec.seconds, channels: 2 }, 1);
   const product = await playProduct(buyers);
   const model = playSale(spec, buyers, (market) => oursPolicy(market, 0));
   const none = playSale(spec, buyers, nonePolicy);
