@@ -6,7 +6,8 @@ import { LineId, type LocationId, type VariantId } from '#core/ids.ts';
 import { type TestDatabase, testDatabase } from '../testing/database.ts';
 import type { Store } from '../tx.ts';
 import { commands } from './commands.testing.ts';
-import { command, makeWorld, noon, numbers, run, testIds, testStore, type World } from './ledger.testing.ts';
+import { command, context, makeWorld, noon, numbers, run, testIds, testStore, type World } from './ledger.testing.ts';
+import { post, postBatch } from './post.ts';
 import { verify } from './verify.ts';
 
 let db: TestDatabase;
@@ -133,6 +134,128 @@ test('a position that appears while a batch waits for its locks is locked withou
   await sound(world);
   await noDeadlocks(writers);
 }, 30_000);
+
+test.each(['commits', 'gives up'])(
+  'a position another transaction is making is waited for under locks, and nobody waits in a circle, when it %s',
+  async (ending) => {
+    const world = await makeWorld(db.owner, 2);
+    const [v, w] = world.variants as [VariantId, VariantId];
+    const writers = testStore(db.appUrl);
+    await run(store, world, [command({ kind: 'receive' as const, variantId: w, locationId: world.main, units: 5 })]);
+    const gate = await db.owner.connect();
+    try {
+      await gate.query('begin');
+      await gate.query('insert into positions (org_id, variant_id, location_id) values ($1, $2, $3)', [
+        world.orgId,
+        v,
+        world.main,
+      ]);
+      // Has w, and waits for whether v gets its position.
+      const both = run(writers, world, [sale(v), sale(w)]);
+      await waiters(1);
+      // Waits for w; makes v at EAST afterwards.
+      const second = run(writers, world, [sale(w), sale(v, world.east)]);
+      await waiters(2);
+      await gate.query(ending === 'commits' ? 'commit' : 'rollback');
+      const answers = [...(await both), ...(await second)];
+      expect(answers.map(({ kind }) => kind)).toEqual(['posted', 'posted', 'posted', 'posted']);
+    } finally {
+      gate.release();
+    }
+    expect(await numbers(db.owner, world, w)).toEqual({ MAIN: [5, 2, 0] });
+    const { rows } = await db.owner.query(
+      `select (select sum(waiting)::int from shortfalls where org_id = $1) as short,
+         (select count(*)::int from positions where org_id = $1 and variant_id = $2) as places`,
+      [world.orgId, v],
+    );
+    expect(rows).toEqual([{ short: 2, places: 2 }]);
+    await sound(world);
+    await noDeadlocks(writers);
+  },
+  30_000,
+);
+
+test('a batch that waited decides by the numbers as they are now, of every position it waited for', async () => {
+  const world = await makeWorld(db.owner, 2);
+  const [v, w] = world.variants as [VariantId, VariantId];
+  for (const variantId of [v, w])
+    for (const locationId of [world.main, world.east])
+      await run(store, world, [command({ kind: 'receive' as const, variantId, locationId, units: 3 })]);
+  const [posted, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const take = (variantId: VariantId, units: number, locationId: LocationId | null) =>
+    command({
+      kind: 'commit' as const,
+      wish: true,
+      lines: [{ lineId: LineId(testIds.uuid()), variantId, units, locationId }],
+    });
+  const first = store.tenant(world.orgId, async (tx) => {
+    const answers = await post(tx, world.orgId, [take(v, 2, world.main), take(w, 3, world.east)], context);
+    posted.resolve();
+    await go.promise;
+    return answers;
+  });
+  await posted.promise;
+  const second = run(store, world, [
+    take(v, 2, world.main),
+    take(v, 1, world.main),
+    take(w, 1, world.east),
+    take(w, 3, world.main),
+  ]);
+  await waiters(1);
+  go.resolve();
+  expect((await first).map(({ kind }) => kind)).toEqual(['posted', 'posted']);
+  expect((await second).map(({ kind }) => kind)).toEqual(['insufficient', 'posted', 'insufficient', 'posted']);
+  expect(await numbers(db.owner, world, v)).toEqual({ MAIN: [3, 3, 0], EAST: [3, 0, 0] });
+  expect(await numbers(db.owner, world, w)).toEqual({ MAIN: [3, 3, 0], EAST: [3, 3, 0] });
+  await sound(world);
+});
+
+test('batches of several organizations, known and new positions mixed, each in its own order, never deadlock', async () => {
+  const writers = testStore(db.appUrl);
+  const worlds = await Promise.all(Array.from({ length: 4 }, () => makeWorld(db.owner, 6)));
+  for (const world of worlds)
+    await run(
+      store,
+      world,
+      world.variants
+        .slice(0, 3)
+        .map((variantId) => command({ kind: 'receive' as const, variantId, locationId: world.main, units: 10 })),
+    );
+  const turned = <T>(list: readonly T[], by: number): T[] => {
+    const at = by % list.length;
+    const whole = [...list.slice(at), ...list.slice(0, at)];
+    return by % 2 === 0 ? whole : whole.reverse();
+  };
+  const answers = await Promise.all(
+    Array.from({ length: 12 }, (_, writer) => {
+      const shares = turned(worlds, writer).map((world) => ({
+        orgId: world.orgId,
+        commands: turned(world.variants, writer).map((v, i) => sale(v, i % 2 === 0 ? null : world.east)),
+      }));
+      return writers.batch(
+        worlds.map(({ orgId }) => orgId),
+        (tx) => postBatch(tx, shares, context),
+      );
+    }),
+  );
+  expect(answers.flat(2).filter(({ kind }) => kind !== 'posted')).toEqual([]);
+  for (const world of worlds) await sound(world);
+  const { rows } = await db.owner.query(
+    `select (select sum(open)::int from commitments where org_id = any ($1)) + (select sum(waiting)::int from shortfalls where org_id = any ($1)) as units`,
+    [worlds.map(({ orgId }) => orgId)],
+  );
+  expect(rows).toEqual([{ units: 12 * 4 * 6 }]);
+  await noDeadlocks(writers);
+}, 60_000);
+
+test('a variant that is named twice is refused at once, not looked at for ever', async () => {
+  const world = await makeWorld(db.owner, 1);
+  const [v] = world.variants as [VariantId];
+  await run(store, world, [command({ kind: 'receive' as const, variantId: v, locationId: world.main, units: 1 })]);
+  const shouted = v.toUpperCase() as VariantId;
+  await expect(run(store, world, [sale(v), sale(shouted)])).rejects.toThrow('a variant is named twice');
+  expect(await numbers(db.owner, world, v)).toEqual({ MAIN: [1, 0, 0] });
+});
 
 test('two batches that meet at their keys in opposite orders never wait in a circle: the later one finds the first results', async () => {
   const world = await makeWorld(db.owner, 2);

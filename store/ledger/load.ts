@@ -141,6 +141,11 @@ export async function load(tx: Tx, shares: readonly Share[]): Promise<LoadedShar
   const names = new Names();
   for (const { orgId, commands } of shares) for (const command of commands) names.add(orgId, command);
   const variants = [...names.variants.values()];
+  // The database tells no capitals apart in ids: it would count such a variant's positions twice, and look for them for ever.
+  assert(
+    new Set([...names.variants.keys()].map((name) => name.toLowerCase())).size === variants.length,
+    'a variant is named twice',
+  );
   const positions = [...names.positions.values()];
   const claims = [...names.claims.values()];
   const keys = shares.flatMap(({ orgId, commands }) => commands.map((command) => ({ orgId, key: command.key })));
