@@ -46,6 +46,7 @@ const skuOf = (number: number): string => `S${number}`;
 function virtualTime() {
   const agenda = new Agenda(Math.floor(Date.now() / 1_000) * 1_000);
   let open = 0;
+  let rests: (() => void) | null = null;
   return {
     agenda,
     clock: clockOf(agenda),
@@ -53,11 +54,19 @@ function virtualTime() {
       open += 1;
       return work().finally(() => {
         open -= 1;
+        if (open === 0) rests?.();
       });
     },
+    /** What ends may begin the next thing: quiet is what stays so for a few turns of the loop. */
     async quiet(): Promise<void> {
-      for (let still = 0; still < 3; still = open === 0 ? still + 1 : 0)
+      for (let still = 0; still < 3; still += 1) {
         await new Promise((resolve) => setImmediate(resolve));
+        if (open === 0) continue;
+        await new Promise<void>((resolve) => {
+          rests = resolve;
+        });
+        still = -1;
+      }
     },
   };
 }
