@@ -11,7 +11,7 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { startEmbedded } from '#store/embedded/index.ts';
-import { lockDataDir } from '#store/embedded/lock.ts';
+import { lockDataDirSoon } from '#store/embedded/lock.ts';
 import { appUrl, migrate } from '#store/migrate.ts';
 import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
@@ -107,7 +107,7 @@ async function begin(role: Role, config: Config, undo: Undo[], stop: () => Promi
 async function openDatabase(role: Role, config: Config, dataDir: string, undo: Undo[]): Promise<string> {
   mkdirSync(dataDir, { recursive: true });
   if (role === 'start') {
-    const lock = lockDataDir(dataDir);
+    const lock = await lockDataDirSoon(dataDir);
     if ('message' in lock) throw new StartRefused(lock.message);
     undo.push(() => lock.release());
     rmSync(join(dataDir, 'demo.json'), { force: true });

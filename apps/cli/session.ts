@@ -82,7 +82,7 @@ export async function openDatabase(config: Config, note: (line: string) => void)
     const attached = await attachEmbedded(dataDir);
     if (attached) return { ownerUrl: attached.url, reached: 'attached', close: async () => undefined };
     try {
-      const embedded = await startEmbedded({ dataDir, log: note });
+      const embedded = await startEmbedded({ dataDir, as: 'command', log: note });
       return { ownerUrl: embedded.url, reached: 'started', close: () => stopWhenUnused(embedded) };
     } catch (error) {
       if (!(error instanceof DataDirInUseError)) throw error;

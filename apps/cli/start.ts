@@ -8,15 +8,14 @@
  */
 import { flushCompileCache } from 'node:module';
 import { resolve } from 'node:path';
-import { lockDataDir } from '#store/embedded/lock.ts';
+import { lockDataDirSoon } from '#store/embedded/lock.ts';
 import { type Cli, examples } from './cli.ts';
 import { CommandError, type Output } from './output.ts';
-import { clock, configOf, type GlobalOptions } from './session.ts';
+import { configOf, type GlobalOptions } from './session.ts';
 
 type Role = 'start' | 'server' | 'worker';
 
 const hurryMs = 4_500;
-const patienceMs = 800;
 
 export function startCommands(cli: Cli): void {
   const { program } = cli;
@@ -81,17 +80,14 @@ function signalled(): Promise<void> {
   });
 }
 
-/** A command that found no server holds the folder for a moment, too: worth a short wait, no more. */
 async function refuseIfInUse(dataDir: string): Promise<void> {
-  const until = performance.now() + patienceMs;
-  for (;;) {
-    const lock = lockDataDir(dataDir);
-    if (lock.kind === 'locked') return lock.release();
-    if (performance.now() > until)
-      throw new CommandError(
-        'start.in_use',
-        `${lock.message} It was left alone; stop it first, or start with another SYNCSTATE_DATA_DIR.`,
-      );
-    await clock.sleep(100);
-  }
+  const lock = await lockDataDirSoon(dataDir);
+  if (lock.kind === 'locked') return lock.release();
+  const instead = 'start with another SYNCSTATE_DATA_DIR';
+  throw new CommandError(
+    'start.in_use',
+    lock.holder === 'command'
+      ? `${lock.message} Start again when it is done, or ${instead}.`
+      : `${lock.message} It was left alone; stop it first, or ${instead}.`,
+  );
 }

@@ -17,7 +17,7 @@ import { chooseAccount } from './account.ts';
 import type { BinaryPackage } from './binaries.ts';
 import { findPackage, findSetpriv, provideBinaries } from './binaries.ts';
 import { defaultShelter, ensureInitialised, knownCluster, ownerUrl, placeCluster, socketName } from './cluster.ts';
-import type { DataDirInUse, DataDirLock } from './lock.ts';
+import type { DataDirInUse, DataDirLock, LockHolder } from './lock.ts';
 import { lockDataDir } from './lock.ts';
 import type { Launch, Postmaster } from './postmaster.ts';
 import { endPostmaster, processAlive, runPostmaster } from './postmaster.ts';
@@ -27,6 +27,8 @@ export interface EmbeddedOptions {
   log: (message: string) => void;
   /** The folder's lock when the caller already holds it; it stays the caller's. Else it is taken here, until `stop`. */
   lock?: DataDirLock;
+  /** What others are told when the lock is taken here. */
+  as?: LockHolder;
   /** PostgreSQL settings on top of `serverSettings`; for test runs. */
   settings?: Readonly<Record<string, string>>;
   /** Where PostgreSQL's programs lie; default: the installed package. */
@@ -155,7 +157,7 @@ class Supervisor {
  * @throws StoreError store.unavailable with PostgreSQL's or the file system's own words when it cannot be started
  */
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
-  const lock = options.lock ?? lockDataDir(options.dataDir);
+  const lock = options.lock ?? lockDataDir(options.dataDir, options.as);
   if (lock.kind === 'in_use') throw new DataDirInUseError(lock);
   const releaseOwn = () => (options.lock ? undefined : lock.release());
   try {

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { lockDataDir } from './lock.ts';
+import { lockDataDir, lockDataDirSoon } from './lock.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -27,6 +27,7 @@ test('a second holder is refused with the pid and folder of the first, which kee
     kind: 'in_use',
     folder,
     pid: process.pid,
+    holder: 'server',
     message: `The data folder ${folder} is in use by process ${process.pid}.`,
   });
   expect(lockDataDir(folder).kind).toBe('in_use');
@@ -34,6 +35,22 @@ test('a second holder is refused with the pid and folder of the first, which kee
   const third = lockDataDir(folder);
   expect(third.kind).toBe('locked');
   if (third.kind === 'locked') third.release();
+});
+
+test('a start waits for a command that holds the folder, and gets it when the command is done', async () => {
+  const command = lockDataDir(folder, 'command');
+  const { message, ...refused } = lockDataDir(folder) as { message: string };
+  expect(message).toBe(`The data folder ${folder} is in use by a command (process ${process.pid}).`);
+  expect(refused).toEqual({ kind: 'in_use', folder, pid: process.pid, holder: 'command' });
+  const start = lockDataDirSoon(folder);
+  // Longer than a start waits for a server.
+  const stillWaits = await Promise.race([start, new Promise((done) => setTimeout(() => done('waits'), 1_200))]);
+  expect(stillWaits).toBe('waits');
+  if (command.kind === 'locked') command.release();
+  const server = await start;
+  expect(server.kind).toBe('locked');
+  expect(lockDataDir(folder)).toMatchObject({ kind: 'in_use', holder: 'server' });
+  if (server.kind === 'locked') server.release();
 });
 
 test('a holder that is killed gives it up at once, and a second process names the living one', async () => {

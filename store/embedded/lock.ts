@@ -11,6 +11,7 @@
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface DataDirLock {
   kind: 'locked';
@@ -26,14 +27,22 @@ export interface DataDirInUse {
   folder: string;
   /** The holder's process id; null when it has not told it yet (it holds the lock all the same). */
   pid: number | null;
+  holder: LockHolder;
   /** One line for people, naming both. */
   message: string;
 }
 
+/** A server keeps the folder until it is stopped; a command that started the database for itself, until it is done. */
+export type LockHolder = 'server' | 'command';
+
 interface Holder {
   pid: number;
+  holder?: LockHolder;
   since: string;
 }
+
+/** How long a start waits for who holds the folder: a server may be about to end; a command ends by itself. */
+const patienceMs = { server: 800, command: 15_000 };
 
 const SQLITE_BUSY = 5;
 
@@ -62,11 +71,11 @@ function pause(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
-/** The holder's pid; waits up to half a second for one that has the lock and is about to write its name. */
-function livingHolder(folder: string): number | null {
+/** Who holds it; waits up to half a second for one that has the lock and is about to write its name. */
+function livingHolder(folder: string): Holder | null {
   for (let waited = 0; waited < 500; waited += 25) {
     const holder = readHolder(folder);
-    if (holder && alive(holder.pid)) return holder.pid;
+    if (holder && alive(holder.pid)) return holder;
     pause(25);
   }
   return null;
@@ -76,7 +85,7 @@ function livingHolder(folder: string): number | null {
  * Takes the lock of a data folder, making the folder (0711 for root, whose database runs as somebody else; else 0700).
  * Never waits for a holder: either the lock or who has it. Throws what the file system throws (no right to write there).
  */
-export function lockDataDir(dataDir: string): DataDirLock | DataDirInUse {
+export function lockDataDir(dataDir: string, as: LockHolder = 'server'): DataDirLock | DataDirInUse {
   const folder = resolve(dataDir);
   mkdirSync(folder, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });
   const file = join(folder, 'lock.sqlite');
@@ -86,12 +95,13 @@ export function lockDataDir(dataDir: string): DataDirLock | DataDirInUse {
   } catch (error) {
     database.close();
     if (!isBusy(error)) throw error;
-    const pid = livingHolder(folder);
-    const who = pid === null ? 'another process' : `process ${pid}`;
-    return { kind: 'in_use', folder, pid, message: `The data folder ${folder} is in use by ${who}.` };
+    const { pid = null, holder = 'server' } = livingHolder(folder) ?? {};
+    const process_ = pid === null ? 'another process' : `process ${pid}`;
+    const who = holder === 'command' ? `a command (${process_})` : process_;
+    return { kind: 'in_use', folder, pid, holder, message: `The data folder ${folder} is in use by ${who}.` };
   }
   chmodSync(file, 0o600);
-  const holder: Holder = { pid: process.pid, since: new Date(Date.now()).toISOString() };
+  const holder: Holder = { pid: process.pid, holder: as, since: new Date(Date.now()).toISOString() };
   const draft = join(folder, `lock.json.${process.pid}`);
   writeFileSync(draft, `${JSON.stringify(holder)}\n`, { mode: 0o600 });
   renameSync(draft, join(folder, 'lock.json'));
@@ -105,4 +115,14 @@ export function lockDataDir(dataDir: string): DataDirLock | DataDirInUse {
       database.close();
     },
   };
+}
+
+/** Takes it for a server. Waits for a command that holds it, up to fifteen seconds; hardly at all for another server: a second start is told at once. */
+export async function lockDataDirSoon(dataDir: string): Promise<DataDirLock | DataDirInUse> {
+  const began = performance.now();
+  for (;;) {
+    const lock = lockDataDir(dataDir);
+    if (lock.kind === 'locked' || performance.now() - began > patienceMs[lock.holder]) return lock;
+    await sleep(100);
+  }
 }
