@@ -183,7 +183,7 @@ export function createDrain(options: DrainOptions): Drain {
         const claimed = await step();
         if (claimed >= batchKeys) wakeOne();
         // In a burst the next batch fills up first, by one worker: a batch costs much, one more key in it little.
-        const burst = claimed < batchKeys && options.pressure?.isHigh();
+        const burst = claimed < batchKeys && options.pressure?.isBurst();
         if (burst && first && claimed > 0) await clock.sleep(GATHER_MS, stopping.signal);
         if (claimed > 0 && (first || !burst)) continue;
         worker.idle = true;
@@ -205,7 +205,7 @@ export function createDrain(options: DrainOptions): Drain {
   }
 
   function wake(): void {
-    if (options.pressure?.isHigh()) crew[0]?.pulse.wake();
+    if (options.pressure?.isBurst()) crew[0]?.pulse.wake();
     else wakeOne();
   }
 
@@ -239,8 +239,7 @@ export function createDrain(options: DrainOptions): Drain {
 async function applyKeys(tx: Tx, keys: readonly SequenceKey[], options: DrainOptions): Promise<Batch> {
   await options.hooks?.afterClaim?.(keys.length);
   const now = options.clock.now();
-  const rows = await loadWaiting(tx, keys);
-  const facts = await loadConnectionFacts(tx, keys);
+  const [rows, facts] = await Promise.all([loadWaiting(tx, keys), loadConnectionFacts(tx, keys)]);
   const batch: Batch = { settlements: [], fetches: [], applied: 0, waitedMs: longestWait(rows, now), told: [] };
   const failures: { row: WaitingRow; error: unknown }[] = [];
   const orders: OrderGroup[] = [];
@@ -274,9 +273,12 @@ async function applyKeys(tx: Tx, keys: readonly SequenceKey[], options: DrainOpt
     );
     for (const outcome of outcomes) settleOrder(outcome, orders, batch, options, now);
     const judged = outcomes.filter(({ judged: row }) => row !== null).map(({ key }) => key);
-    closed.push(...(await supersedeDead(tx, judged, now)));
-  }
-  await applyStock(tx, stock, batch, options, now);
+    const [superseding] = await Promise.all([
+      supersedeDead(tx, judged, now),
+      applyStock(tx, stock, batch, options, now),
+    ]);
+    closed.push(...superseding);
+  } else await applyStock(tx, stock, batch, options, now);
   await settleFailures(tx, failures, options);
   await settleRows(tx, batch.settlements, now);
   await closeAlerts(tx, [...closed, ...healed(rows, batch.settlements)], now);

@@ -30,7 +30,7 @@ export class Gathering {
 
   /** Before a look. @returns whether it leaves out what gathers; else it takes everything */
   look(): boolean {
-    this.on = (this.#pressure?.isHigh() ?? false) && this.leftMs() > 0;
+    this.on = (this.#pressure?.isBurst() ?? false) && this.leftMs() > 0;
     if (!this.on) this.#allAt = this.#clock.monotonicMs();
     return this.on;
   }
@@ -60,7 +60,7 @@ export class Asking {
   /** Told of every look, whether orders are wanted. @returns whether to ask for them now */
   now(wanted: boolean): boolean {
     const mono = this.#clock.monotonicMs();
-    const burst = this.#pressure?.isHigh() ?? false;
+    const burst = this.#pressure?.isBurst() ?? false;
     if (!burst) this.#calmAt = mono;
     const since = burst ? Math.max(this.#calmAt, this.#askedAt) : this.#askedAt;
     if (!wanted || mono - since < (burst ? burstAskMs : askMs)) return false;

@@ -76,10 +76,8 @@ export async function importOrders(
   context: ImportContext,
   alsoLocked: readonly TargetKey[],
 ): Promise<OrderOutcome[]> {
-  const stored = await lockOrders(
-    tx,
-    groups.map(({ key }) => key),
-  );
+  const keys = groups.map(({ key }) => key);
+  const [stored, preferences] = await Promise.all([lockOrders(tx, keys), loadPreferences(tx, connectionsOf(keys))]);
   const folded = groups
     .map((group) => ({ ...group, stored: stored.get(orderKeyOf(group.key)) ?? null }))
     .map((group) => ({
@@ -94,7 +92,6 @@ export async function importOrders(
       lines: [...(fold.apply?.order.lines ?? []), ...unbooked(order)],
     })),
   );
-  const preferences = await loadPreferences(tx, connectionsOf(live.map(({ key }) => key)));
   const outcomes: OrderOutcome[] = [];
   const applied: Applied[] = [];
   for (const { key, connection, fold, stored: order } of folded) {

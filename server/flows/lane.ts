@@ -359,9 +359,8 @@ class ConnectionLane implements Lane {
     const right = findings.filter(({ state, targetId }) => state === 'in_sync' && changed.includes(targetId));
     const rightIds = right.map(({ targetId }) => targetId);
     await this.#tx(async (tx) => {
-      await recordFindings(tx, orgId, findings, now);
+      await Promise.all([recordFindings(tx, orgId, findings, now), announce(tx, orgId, changed)]);
       await recordShadow(tx, orgId, connectionId, findings, { now, ids: this.#options.ids });
-      await announce(tx, orgId, changed);
       await tellRefused(tx, orgId, connectionId, refused, { now, ids: this.#options.ids });
       await settleRefused(tx, orgId, connectionId, rightIds, now);
       await endHealed(tx, orgId, drifting(findings, targets), now);

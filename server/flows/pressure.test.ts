@@ -27,6 +27,17 @@ test('a burst is four hundred events a second, is noticed within half a second a
   expect(pressure.isHigh()).toBe(true);
 });
 
+test('being late is no burst for what gathers, 600 events a second are', () => {
+  let at = 0;
+  const pressure = createPressure({ monotonicMs: () => at });
+  pressure.applied(299, 9_999);
+  expect([pressure.isHigh(), pressure.isBurst()]).toEqual([true, false]);
+  pressure.applied(1);
+  expect(pressure.isBurst()).toBe(true);
+  at += 400;
+  expect(pressure.isBurst()).toBe(false);
+});
+
 test('a loop rests as long as its look took; in a burst four times that, between a tenth and a quarter of a second', () => {
   expect([0, 10, 90].map((took) => restAfter(took))).toEqual([2, 10, 40]);
   expect([0, 30, 90].map((took) => restAfter(took, true))).toEqual([100, 120, 250]);

@@ -10,6 +10,8 @@ export interface Pressure {
   /** So many events were applied, an order's among them after so long; late ones are a burst too, however few. */
   applied(events: number, waitedMs?: number): void;
   isHigh(): boolean;
+  /** So many come in that what can wait gathers for seconds; being late alone is none. */
+  isBurst(): boolean;
   /** So many deliveries were stored. */
   accepted(deliveries: number): void;
   /** They come by the thousand a second. */
@@ -21,6 +23,8 @@ const windowMs = 500;
 const calmMs = 400;
 /** 400 events a second; an order brings three or four: fifty orders a second are no burst, also when they come in clumps. */
 const manyPerWindow = 200;
+/** 600 events a second, none of them counted for being late: else one hiccup at fifty orders a second would keep numbers waiting. */
+const burstPerWindow = 300;
 /** Behind by so much, looks that gather bring a number sooner than looks that come at once. */
 const lateMs = 250;
 
@@ -54,16 +58,19 @@ function createWindow(clock: Pick<Clock, 'monotonicMs'>, windowMs: number) {
 
 export function createPressure(clock: Pick<Clock, 'monotonicMs'>): Pressure {
   const applied = createWindow(clock, windowMs);
+  const came = createWindow(clock, windowMs);
   const accepted = createWindow(clock, flood.windowMs);
   let appliedAt = Number.NEGATIVE_INFINITY;
   const isFlood = () => accepted.most() >= flood.deliveries;
   return {
     applied(events, waitedMs = 0) {
       if (events > 0) appliedAt = clock.monotonicMs();
+      came.add(events);
       applied.add(waitedMs > lateMs ? Math.max(events, manyPerWindow) : events);
     },
     // In a flood the drain itself waits: that is no calm.
     isHigh: () => isFlood() || (applied.most() >= manyPerWindow && clock.monotonicMs() - appliedAt < calmMs),
+    isBurst: () => isFlood() || (came.most() >= burstPerWindow && clock.monotonicMs() - appliedAt < calmMs),
     accepted: accepted.add,
     isFlood,
   };

@@ -253,6 +253,7 @@ test('in a burst what may run out is written at once, and what is far from it ga
     pressure: {
       applied: () => undefined,
       isHigh: () => mono > 0,
+      isBurst: () => mono > 0,
       accepted: () => undefined,
       isFlood: () => false,
     },

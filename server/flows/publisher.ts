@@ -110,8 +110,9 @@ class LanePublisher implements Publisher {
       const polled = !this.#woken || began - polledAt >= busyPollMs;
       this.#woken = false;
       if (polled) polledAt = began;
-      await this.#pass(polled).catch((error: unknown) => this.#failed(error));
-      if (this.#woken && !this.#stopping.signal.aborted)
+      const found = await this.#pass(polled).catch((error: unknown) => this.#failed(error));
+      // A commit that marked nothing costs the next one no rest.
+      if (found !== false && this.#woken && !this.#stopping.signal.aborted)
         await clock.sleep(
           restAfter(clock.monotonicMs() - began, this.#options.pressure?.isHigh()),
           this.#stopping.signal,
@@ -132,17 +133,18 @@ class LanePublisher implements Publisher {
   }
 
   /** Woken: the marks alone. By itself, and now and then when it is woken all the time: everything that time, others and recovery leave. */
-  async #pass(polled: boolean): Promise<void> {
+  async #pass(polled: boolean): Promise<boolean> {
     const { store, clock } = this.#options;
     // Before a lane is woken for the first time: numbers nobody knows yet are then read in bulk, not one by one.
     if (polled || this.#keptHouseAt === Number.NEGATIVE_INFINITY) await this.#keepHouse();
     const below = this.#gathering.look() ? plentyUnits : null;
-    await this.#expand(below);
-    if (!polled) return;
+    const found = await this.#expand(below);
+    if (!polled) return found || below !== null;
     const served = await serveDue(this.#options);
     if (served > 0) await this.#expand(below);
     const busy = await store.system((tx) => lanesWithWork(tx, clock.now()));
     for (const connection of busy) await this.#nudge(connection);
+    return true;
   }
 
   async #expand(below: number | null = null): Promise<boolean> {

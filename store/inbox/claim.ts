@@ -54,7 +54,10 @@ export async function claimKeys(tx: Tx, { maxKeys, now }: { maxKeys: number; now
   );
   if (rows.length > 0) {
     const orgs = [...new Set(rows.map(({ orgId }) => orgId))];
-    await tx.query({ name: 'inbox_scope', text: `select set_config('app.orgs', $1, true)` }, [orgs.join(',')]);
+    // Not waited for: were it to fail, so would every statement after it.
+    tx.query({ name: 'inbox_scope', text: `select set_config('app.orgs', $1, true)` }, [orgs.join(',')]).catch(
+      () => undefined,
+    );
   }
   return rows;
 }

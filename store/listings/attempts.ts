@@ -163,8 +163,7 @@ export async function recordOutcomes(
     const row = rows.find(({ id }) => id === result.targetId);
     if (row) bookOutcome(row, result, held);
   }
-  await saveShown(tx, rows, { now });
-  await writeStates(tx, hold.orgId, booked, held, now);
+  await Promise.all([saveShown(tx, rows, { now }), writeStates(tx, hold.orgId, booked, held, now)]);
   return held;
 }
 

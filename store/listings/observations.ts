@@ -277,7 +277,16 @@ class Judgement {
   }
 
   async save(): Promise<void> {
-    await saveShown(this.#tx, [...this.#touched], { now: this.#context.now });
+    await Promise.all([
+      saveShown(this.#tx, [...this.#touched], { now: this.#context.now }),
+      this.#keep(),
+      this.#settleAttempts(),
+    ]);
+    await this.#settleUnplaced();
+    await openDrifts(this.#tx, this.#orgId, this.#drifts, this.#context);
+  }
+
+  async #keep(): Promise<void> {
     if (this.#kept.length > 0) {
       await this.#tx.query(
         {
@@ -289,9 +298,6 @@ class Judgement {
         [this.#orgId, JSON.stringify(this.#kept), this.#context.now],
       );
     }
-    await this.#settleAttempts();
-    await this.#settleUnplaced();
-    await openDrifts(this.#tx, this.#orgId, this.#drifts, this.#context);
   }
 
   /**

@@ -78,11 +78,13 @@ export async function writeOrders(
   if (applied.length === 0) return;
   const fresh = applied.filter(({ isNew }) => isNew);
   const known = applied.filter(({ isNew }) => !isNew);
-  if (fresh.length > 0) await tx.query(insertOrders, [JSON.stringify(fresh.map(orderRow)), context.now]);
-  if (known.length > 0) await tx.query(updateOrders, [JSON.stringify(known.map(orderRow)), context.now]);
+  // One after the other in the database, in one round trip.
+  const written: Promise<unknown>[] = [];
+  if (fresh.length > 0) written.push(tx.query(insertOrders, [JSON.stringify(fresh.map(orderRow)), context.now]));
+  if (known.length > 0) written.push(tx.query(updateOrders, [JSON.stringify(known.map(orderRow)), context.now]));
   const [newLines, knownLines] = [fresh.flatMap(lineRows), known.flatMap(lineRows)];
-  if (newLines.length > 0) await tx.query(insertLines, [JSON.stringify(newLines)]);
-  if (knownLines.length > 0) await tx.query(upsertLines, [JSON.stringify(knownLines)]);
+  if (newLines.length > 0) written.push(tx.query(insertLines, [JSON.stringify(newLines)]));
+  if (knownLines.length > 0) written.push(tx.query(upsertLines, [JSON.stringify(knownLines)]));
   const notes = applied.flatMap(({ orgId, connectionId, order, notes: list, cause }) =>
     list.map((note, n) => ({
       org_id: orgId,
@@ -103,7 +105,8 @@ export async function writeOrders(
     })),
   );
   const feed = applied.map(({ orgId, order }) => ({ org_id: orgId, id: order.id, revision: order.revision }));
-  await tx.query(insertHistory, [JSON.stringify(notes), JSON.stringify(feed), context.now]);
+  written.push(tx.query(insertHistory, [JSON.stringify(notes), JSON.stringify(feed), context.now]));
+  await Promise.all(written);
 }
 
 function orderRow({ orgId, connectionId, order }: AppliedOrder): Record<string, unknown> {
