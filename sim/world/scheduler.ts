@@ -76,7 +76,7 @@ const [shortestStrideMs, longestStrideMs] = [1_500, 300_000];
 /** So many jumps without anything interesting before strides grow. */
 const jumpsBeforeGrowing = 8;
 /** Shorter sleeps are part of what is being done. */
-const shortestPollMs = 400;
+const shortestPollMs = 150;
 
 export class Scheduler {
   readonly #random: Random;
