@@ -1,8 +1,9 @@
 #!/usr/bin/env node
-/** `npm run world -- --seed N --steps M`: the simulated world (sim/world/run.ts) on the pinned Node. */
+/** `npm run world`: the simulated world (sim/world/run.ts says how) on the pinned Node. */
 import { join } from 'node:path';
 import { ensureInstalled, root, runPinned } from './launcher.mjs';
 
 process.chdir(root);
 ensureInstalled();
-process.exit(await runPinned([join(root, 'sim/world/run.ts'), ...process.argv.slice(2)]));
+const dataDir = process.env.SYNCSTATE_DATA_DIR || '.data';
+process.exit(await runPinned([join(root, 'sim/world/run.ts'), '--data-dir', dataDir, ...process.argv.slice(2)]));

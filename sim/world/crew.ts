@@ -106,5 +106,7 @@ export function createCrew({ seed, scheduler, store, trace, wire }: CrewOptions)
 /** An outage of the database or of a vendor is the world's doing. */
 function isOurMistake(fields: Record<string, unknown>): boolean {
   const text = JSON.stringify(fields);
-  return !/store\.unavailable|connector\.(?:unavailable|rate_limited|outcome_unknown|unauthorized)/.test(text);
+  return !/store\.unavailable|the connection broke during COMMIT|connector\.(?:unavailable|rate_limited|outcome_unknown|unauthorized)/.test(
+    text,
+  );
 }

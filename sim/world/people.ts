@@ -27,6 +27,9 @@ interface PeopleOptions {
   over(act: ActEvidence): void;
 }
 
+/** Somebody who got no answer asks again. */
+const againMs = 2_000;
+
 export function createPeople({ seed, stage, scheduler, trace, crew, over }: PeopleOptions): People {
   const world: Owner = { name: 'people', alive: true };
   const clock = scheduler.clock(world);
@@ -38,15 +41,21 @@ export function createPeople({ seed, stage, scheduler, trace, crew, over }: Peop
     trace.add(`answered ${outcome}: ${JSON.stringify(deed)}`);
   };
 
-  const ask: ActContext['ask'] = (deed, work) => {
+  const ask: ActContext['ask'] = (deed, work, untilDone) => {
+    const again = () => untilDone && void clock.sleep(againMs).then(() => ask(deed, work, untilDone));
     const process = scheduler.oneOf(crew.living());
     // Nobody is there to be asked: nothing happened.
-    if (!process) return trace.add(`nobody hears: ${JSON.stringify(deed)}`);
+    if (!process) {
+      trace.add(`nobody hears: ${JSON.stringify(deed)}`);
+      again();
+      return;
+    }
     let known = false;
     const learn = (outcome: Outcome, more: Partial<Deed> = {}) => {
       if (known) return;
       known = true;
       settle({ ...deed, ...more } as Deed, outcome);
+      if (outcome !== 'done') again();
     };
     crew.onDeath(process, () => learn('unknown'));
     work(process).then(

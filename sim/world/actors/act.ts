@@ -30,8 +30,9 @@ export interface ActContext {
    * Somebody of ours asks a living process for something; the world goes on meanwhile. Refusals are `refused`; a lost
    * answer, or the process's death, is `unknown`.
    * @param work null: refused
+   * @param untilDone asks again and again until an answer comes
    */
-  ask(deed: Deed, work: (process: SimProcess) => Promise<Partial<Deed> | null>): void;
+  ask(deed: Deed, work: (process: SimProcess) => Promise<Partial<Deed> | null>, untilDone?: 'until done'): void;
 }
 
 export interface Act {

@@ -7,14 +7,18 @@ import type { Tx } from '#store/tx.ts';
 import type { SimProcess } from '../process.ts';
 import type { Act, ActContext } from './act.ts';
 
-/** A setting is changed in one transaction; its rows are its evidence. */
+/** A setting is changed in one transaction, tried until it is answered; its rows are its evidence. */
 function change(context: ActContext, what: string, work: (tx: Tx, process: SimProcess) => Promise<unknown>): void {
   context.tell(what);
-  context.ask({ kind: 'setting', what }, async (process) => {
-    await process.store.tenant(context.stage.orgId, (tx) => work(tx, process));
-    process.wake();
-    return {};
-  });
+  context.ask(
+    { kind: 'setting', what },
+    async (process) => {
+      await process.store.tenant(context.stage.orgId, (tx) => work(tx, process));
+      process.wake();
+      return {};
+    },
+    'until done',
+  );
 }
 
 const by = ({ clock, ids }: SimProcess) => ({ actor: 'operator', now: clock.now(), ids });
