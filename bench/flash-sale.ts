@@ -8,7 +8,7 @@
  *   others.ts     (a), (b), (d) and the yardstick          ours.ts, lane.ts, rows.ts   (c), (e): the product's own decisions
  *   sale.ts       one sale, judged                         report.ts, picture.ts       tables and picture
  *
- * Writes the tables into README.md and docs/flash-sale.md, and docs/flash-sale.svg. One core, about three minutes.
+ * Writes the tables into README.md and docs/flash-sale.md, and docs/flash-sale.svg. One core, about 80 s of it.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

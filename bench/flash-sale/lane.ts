@@ -6,9 +6,9 @@
  * (`resultsOf`, `resultsOfFailure`, `afterReading`, `postponed`), when a call may leave (`Bucket`).
  *
  * Stated again, because there it waits by promises and speaks SQL: the loop of server/flows/lane.ts (look, turn, again, recompute
- * in the slot, one task per slice), lane-slots.ts, the back-off of lane-health.ts, and the rows (rows.ts). Left out: leases, halts, feeds,
- * refused access, probes, stock and order sweeps. As there, a number that waits in the
- * budget's queue is not computed again.
+ * in the slot, one task per slice), lane-slots.ts, the back-off of lane-health.ts, and the rows (rows.ts). As there, a number that
+ * waits in the budget's queue is not computed again. Left out: leases, halts, feeds, gathering in a burst (ten orders a second are
+ * none), refused access, probes, stock and order sweeps.
  */
 import type { BudgetClass, Manifest, StockReading } from '#connectors/kit/ports.ts';
 import type { Random } from '#core/effects.ts';

@@ -1,7 +1,7 @@
 /**
  * Ours (c), and with the last units on one channel (e): what is heard becomes dirty numbers, a lane per channel writes them (lane.ts).
- * Here: hearing (drain-inbox.ts: the ledger, the channel's effect, the mark), expansion with scarcity (store/listings/scarcity.ts; the judgement is
- * core/stock/scarcity.ts), and what a lane loads (work.ts).
+ * Here: hearing (drain-inbox.ts: the ledger, the channel's effect, the mark), expansion with scarcity (store/listings/scarcity.ts; the
+ * judgement is core/stock/scarcity.ts), and what a lane loads (work.ts).
  */
 import { judgeScarcity, type ScarcityInput } from '#core/stock/scarcity.ts';
 import { seededRandom } from '#sim/kit/chance.ts';
