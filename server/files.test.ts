@@ -81,6 +81,20 @@ test('while a large CSV is read the process does its other work', async () => {
   expect(others).toBeGreaterThan(15);
 });
 
+test('while a long workbook is read the process does its other work: it is read in a thread of its own', async () => {
+  const rows = Array.from(
+    { length: 20_000 },
+    (_, at) => `<row r="${at + 2}">${text(`A${at + 2}`, `S-${at}`)}<c r="B${at + 2}"><v>5</v></c></row>`,
+  );
+  const book = sheet(header + rows.join(''));
+  const [hereBefore, before] = [process.threadCpuUsage(), process.cpuUsage()];
+  const { rows: read } = await readImport(book, 'stock');
+  const [here, everywhere] = [process.threadCpuUsage(hereBefore), process.cpuUsage(before)];
+  expect(read).toHaveLength(20_000);
+  expect(read.at(-1)).toEqual({ row: 20_001, values: { sku: 'S-19999', quantity: '5' } });
+  expect((here.user + here.system) * 3).toBeLessThan(everywhere.user + everywhere.system);
+});
+
 test('the header alone says what parts the cells, whatever ends its line and whatever stands in the rows', async () => {
   const expected = [
     { row: 2, values: { sku: '0012', title: 'a; b; c, d' } },

@@ -1,5 +1,5 @@
 /**
- * Files of rows → rows by our column names: CSV (comma, semicolon or tab), JSON, XLSX (server/spreadsheet.ts), and the
+ * Files of rows → rows by our column names: CSV (comma, semicolon or tab), JSON, XLSX (server/spreadsheet.ts, in a thread), and the
  * exports of vendors (core/catalog/formats). What a row means and why it is refused is core/catalog/import-rows.ts; what is
  * done with it, flows/import-rows.ts.
  *
@@ -105,13 +105,21 @@ export async function readCsv(
   return ownRows(records[0], numbered(records), columns, required);
 }
 
+/** Long lists in portions; other work of the process goes on between them. */
+async function* portions<T>(list: readonly T[]): AsyncGenerator<readonly T[]> {
+  for (let at = 0; at < list.length; at += 2_000) {
+    yield list.slice(at, at + 2_000);
+    await otherWork();
+  }
+}
+
 /** Records behind a header → rows. */
-function ownRows(
+async function ownRows(
   header: readonly string[] | undefined,
   records: readonly FileRecord[],
   columns: Readonly<Record<string, string>>,
   required: readonly string[],
-): RawRow[] {
+): Promise<RawRow[]> {
   if (!header) throw unreadable('The file is empty.');
   const names = header.map((title) => columnOf(columns, title));
   const missing = required.filter((name) => !names.includes(name));
@@ -119,12 +127,16 @@ function ownRows(
     throw unreadable(
       `The header must name the column ${missing.join(' and ')}. Found: ${header.slice(0, 20).join(', ').slice(0, 500)}`,
     );
-  return records.map(({ row, cells }) =>
-    collectRow(
-      row,
-      names.map((name, place) => [name, cells[place] ?? ''] as const),
-    ),
-  );
+  const rows: RawRow[] = [];
+  for await (const some of portions(records))
+    for (const { row, cells } of some)
+      rows.push(
+        collectRow(
+          row,
+          names.map((name, place) => [name, cells[place] ?? ''] as const),
+        ),
+      );
+  return rows;
 }
 
 /** JSON text → rows: an array of objects, or { rows: […] } / { items: […] }. Row 2 is the first, as if a header stood above. */
@@ -227,7 +239,7 @@ export async function readImport(
   const records: string[][] = [];
   for await (const record of csvRecords(text, maxRows.run)) records.push(record);
   if (vendor) return fromVendor(vendor, records[0] ?? [], numbered(records), kind);
-  const rows = ownRows(records[0], numbered(records), columns, required);
+  const rows = await ownRows(records[0], numbered(records), columns, required);
   return { format: 'csv', rows, errors: [], total: rows.length, source: null };
 }
 
@@ -241,22 +253,24 @@ const numbered = (records: readonly (readonly string[])[]): FileRecord[] =>
   records.slice(1).map((cells, index) => ({ row: index + 2, cells }));
 
 /** A workbook's records have the numbers of its own rows. */
-function fromSheet([header, ...others]: readonly FileRecord[], kind: keyof typeof ours): ReadFile {
+async function fromSheet(sheet: readonly FileRecord[], kind: keyof typeof ours): Promise<ReadFile> {
   const format = 'xlsx';
+  const header = sheet[0];
+  const others = sheet.slice(1);
   const comesBack = isErrorFile(header?.cells ?? []);
   const records = comesBack ? others.map(({ row, cells }) => ({ row, cells: cells.map(unguarded) })) : others;
   const vendor = recogniseFormat(header?.cells ?? []);
-  if (vendor) return { ...fromVendor(vendor, header?.cells ?? [], records, kind), format };
-  const rows = ownRows(header?.cells, records, ours[kind].columns, ours[kind].required);
+  if (vendor) return { ...(await fromVendor(vendor, header?.cells ?? [], records, kind)), format };
+  const rows = await ownRows(header?.cells, records, ours[kind].columns, ours[kind].required);
   return { format, rows, errors: [], total: rows.length, source: null };
 }
 
-function fromVendor(
+async function fromVendor(
   vendor: FileFormat,
   header: readonly string[],
   records: readonly FileRecord[],
   kind: keyof typeof ours,
-): ReadFile {
+): Promise<ReadFile> {
   const { brings } = ours[kind];
   if (!vendor.brings.includes(brings)) throw unreadable(`${vendor.title} holds no ${brings}.`);
   if (!vendor.recognises(header))
@@ -265,12 +279,13 @@ function fromVendor(
   const rows: RawRow[] = [];
   const errors: RowError[] = [];
   const cells = new Map<number, readonly string[]>();
-  for (const record of records) {
-    const derived = read(record);
-    rows.push(...derived[brings]);
-    errors.push(...derived.errors);
-    cells.set(record.row, record.cells);
-  }
+  for await (const some of portions(records))
+    for (const record of some) {
+      const derived = read(record);
+      rows.push(...derived[brings]);
+      errors.push(...derived.errors);
+      cells.set(record.row, record.cells);
+    }
   return {
     format: vendor.name,
     rows,
