@@ -276,6 +276,43 @@ test('a thousand orders of five organizations are applied in batches, each once'
   expect(perSecond).toBeGreaterThan(30);
 });
 
+test('in a flood that does not end, a batch that is held up does not hold up other organizations', async () => {
+  const go = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  let first = true;
+  const slow = await setting(['A'], {
+    pollMs: 10,
+    pressure: {
+      applied: () => undefined,
+      accepted: () => undefined,
+      isHigh: () => true,
+      isBurst: () => true,
+      isFlood: () => true,
+    },
+    hooks: {
+      beforePost: () => {
+        if (!first) return undefined;
+        first = false;
+        held.resolve();
+        return go.promise;
+      },
+    },
+  });
+  const other = await setting(['A']);
+  await slow.org.stock('A', 20);
+  await other.org.stock('A', 20);
+  const t = at();
+  await slow.intake.receive(deliveryOf(slow.connection, order('1', t, [line('A', 2)])));
+  slow.intake.start();
+  await held.promise;
+  await slow.intake.receive(deliveryOf(other.connection, order('2', t, [line('A', 3)])));
+  await until(async () => (await see.numbers(other.org, 'A')).committed === 3, 20_000);
+  expect(await see.numbers(slow.org, 'A')).toMatchObject({ committed: 0 });
+  go.resolve();
+  await until(async () => (await see.numbers(slow.org, 'A')).committed === 2, 20_000);
+  await slow.intake.stop();
+});
+
 test('orders of three organizations are one transaction, not one for each', async () => {
   const stages: Awaited<ReturnType<typeof setting>>[] = [];
   for (let i = 0; i < 3; i += 1) stages.push(await setting(['A']));

@@ -32,6 +32,7 @@ import { orderIdentity } from '#store/orders/write.ts';
 import type { Tx } from '#store/tx.ts';
 import { failureOf } from './failure.ts';
 import type { FetchWork } from './fetch-order.ts';
+import { GivingWay } from './giving-way.ts';
 import { importOrders, type OrderGroup, type OrderOutcome } from './import-order.ts';
 import type { IntakeOptions } from './intake.ts';
 import { createPulse, type Pulse } from './pulse.ts';
@@ -53,8 +54,6 @@ export interface Drain {
 const DEAD_LETTER = 'dead_letter';
 /** How long a batch fills up in a burst. */
 const GATHER_MS = 75;
-/** How long the drain waits for a flood to pass before each of its batches. */
-const FLOOD_MS = 500;
 /** A read may take this long before another is begun. */
 const FETCH_MS = 60_000;
 
@@ -89,6 +88,7 @@ export function createDrain(options: DrainOptions): Drain {
   const { store, clock, random, log, workers = 3, batchKeys = 100, pollMs = 100, retryMs = 1_000 } = options;
   const crew: Worker[] = Array.from({ length: workers }, () => ({ pulse: createPulse(clock), idle: false }));
   const stopping = new AbortController();
+  const way = new GivingWay(clock, options.pressure);
   let loops: Promise<void>[] = [];
 
   /** One batch. @returns keys claimed */
@@ -179,8 +179,8 @@ export function createDrain(options: DrainOptions): Drain {
     while (!stopping.signal.aborted) {
       const { beats } = worker.pulse;
       try {
-        await letIn(first);
-        const claimed = await step();
+        while (!way.mayBegin() && !stopping.signal.aborted) await clock.sleep(GATHER_MS, stopping.signal);
+        const claimed = await way.during(step, batchKeys);
         if (claimed >= batchKeys) wakeOne();
         // In a burst the next batch fills up first, by one worker: a batch costs much, one more key in it little.
         const burst = claimed < batchKeys && options.pressure?.isBurst();
@@ -195,13 +195,6 @@ export function createDrain(options: DrainOptions): Drain {
         worker.idle = false;
       }
     }
-  }
-
-  /** In a flood what comes in goes first, for a while; then one worker goes on beside it. */
-  async function letIn(first: boolean): Promise<void> {
-    const until = clock.monotonicMs() + FLOOD_MS;
-    while (options.pressure?.isFlood() && !stopping.signal.aborted && !(first && clock.monotonicMs() >= until))
-      await clock.sleep(GATHER_MS, stopping.signal);
   }
 
   function wake(): void {
