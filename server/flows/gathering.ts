@@ -7,7 +7,7 @@ import type { Pressure } from './pressure.ts';
 
 /** Nobody sells a unit twice for it, and what a number costs is spent once for all sales meanwhile. */
 const plentyMs = 2_000;
-/** With more units left than this a variant is far from running out. */
+/** With more units left than this, and not selling fast, a variant is far from running out. */
 export const plentyUnits = 50;
 /** Orders of a connection with presumed sales are asked for this often. */
 const askMs = 1_000;

@@ -198,7 +198,8 @@ class ConnectionLane implements Lane {
     // A look that could not take all goes on at once.
     if (this.#fullSlice || !this.#running) this.#gathering.end();
     const below = urgentOnly ? fewUnits : this.#gathering.look() ? plentyUnits : null;
-    const work = await this.#load({ kind: 'claim', limit, exclude, below, openWrites: true });
+    const orFast = !urgentOnly && below !== null;
+    const work = await this.#load({ kind: 'claim', limit, exclude, below, orFast, openWrites: true });
     if (this.#dead || !work.connection) return false;
     this.#askForOrders(work.connection.askOrders);
     this.#health.told(work.connection.state);

@@ -240,12 +240,14 @@ test('time is served while commits wake the publisher without a pause: a hold th
   }
 });
 
-test('in a burst what may run out is written at once, and what is far from it gathers for two seconds', async () => {
+test('in a burst what may run out, or sells fast, is written at once, and what is far from it gathers for two seconds', async () => {
   await stage.variant('FEW');
+  await stage.variant('FAST');
   await stage.variant('PLENTY');
   await stage.stock('FEW', 51);
-  await stage.stock('PLENTY', 53);
-  const shop = await shopifyShop(stage, { FEW: [51, 0], PLENTY: [53, 0] }, { places: ['MAIN'] });
+  await stage.stock('FAST', 200);
+  await stage.stock('PLENTY', 200);
+  const shop = await shopifyShop(stage, { FEW: [51, 0], FAST: [200, 0], PLENTY: [200, 0] }, { places: ['MAIN'] });
   const shown = async (sku: string) => shop.number(sku, shop.main);
   let mono = 0;
   const publisher = stage.publisher([shop], {
@@ -259,7 +261,7 @@ test('in a burst what may run out is written at once, and what is far from it ga
     },
   });
   publisher.start();
-  for (const sku of ['FEW', 'PLENTY'])
+  for (const sku of ['FEW', 'FAST', 'PLENTY'])
     await until(async () => (await stage.target(shop, shop.item(sku), shop.main)).state === 'in_sync');
   mono = 1;
   await stage.sell('FEW', 1);
@@ -269,10 +271,13 @@ test('in a burst what may run out is written at once, and what is far from it ga
   await stage.sell('FEW', 1);
   publisher.wake();
   await until(async () => (await shown('FEW')) === 49);
-  expect(await shown('PLENTY')).toBe(53);
+  for (let sale = 0; sale < 5; sale += 1) await stage.sell('FAST', 12);
+  publisher.wake();
+  await until(async () => (await shown('FAST')) === 140);
+  expect(await shown('PLENTY')).toBe(200);
   expect(await count('dirty_variants')).toBe(1);
   mono = 2_500;
-  await until(async () => (await shown('PLENTY')) === 51);
+  await until(async () => (await shown('PLENTY')) === 198);
   expect(await count('dirty_variants')).toBe(0);
   await publisher.stop();
 });

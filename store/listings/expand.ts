@@ -51,14 +51,20 @@ export interface Expanded {
   scarcity: { variantIds: string[]; every: boolean } | null;
 }
 
-/** @param below only marks of variants that may have so few units left; default: all */
+/**
+ * @param below only marks of variants that are near this few units: that have no more left, or show no more somewhere (a buffer), or
+ *   change again and again (each change counts for twenty units); default: all
+ */
 export async function expandDirty(tx: Tx, orgId: string, below: number | null = null): Promise<Expanded> {
   const { rows } = await tx.query<ExpandedRow>(
     {
       name: 'expand_dirty',
       text: `
     with marks as materialized (
-      select variant_id, version, hint, marked_at from dirty_variants where org_id = $1 and ($3::int is null or hint <= $3) order by hint, marked_at limit $2),
+      select variant_id, version, hint, marked_at from dirty_variants d
+      where org_id = $1 and ($3::int is null or hint <= $3 + 20 * version
+        or exists (select from targets t where t.org_id = $1 and t.variant_id = d.variant_id and t.desired <= $3))
+      order by hint, marked_at limit $2),
     named as (select scope, scope_id, version, marked_at from dirty_policies where org_id = $1 limit $2),
     by_variant as (
       select variant_id, min(hint) as hint, min(marked_at) as since, array_agg(source) as sources, sum(version)::int as changes from (

@@ -135,8 +135,18 @@ export interface Work {
 export type WorkPolicy = PolicyFields & { lastUnits: number | null; drift: DriftPolicy | null };
 
 export type Pick =
-  /** `below`: only what may fall to so few units, and nothing that can wait; null = everything. */
-  | { kind: 'claim'; limit: number; exclude: readonly string[]; below: number | null; openWrites: boolean }
+  /**
+   * `below`: only what may fall to so few units, and nothing that can wait; null = everything. `orFast`: also what shows no more (a
+   * buffer), and what has lost a fifth or more since its number was last computed.
+   */
+  | {
+      kind: 'claim';
+      limit: number;
+      exclude: readonly string[];
+      below: number | null;
+      orFast: boolean;
+      openWrites: boolean;
+    }
   | { kind: 'ids'; ids: readonly string[] };
 
 /** While a connection's orders come in by themselves, a gap waits so long for its own. */
@@ -160,7 +170,7 @@ const claimSql = `
       (select t.id, case when t.dirty_hint <= 0 then 0 when t.dirty_hint <= ${fewUnits} then 1 else 2 end as rank, t.dirty_since as since
        from targets t, n, c where t.org_id = $1 and t.connection_id = $2 and t.dirty_version > t.handled_version and t.variant_id is not null
          and ${notStopped} and not t.read_only and (t.next_try_at is null or t.next_try_at <= n.at) and ${single}
-         and ($6::int is null or t.dirty_hint <= $6)
+         and ($6::int is null or t.dirty_hint <= $6 or ($8 and (t.desired is null or t.desired <= $6 or (t.desired - t.dirty_hint) * 4 > t.dirty_hint)))
        order by t.dirty_hint limit $5)
       union all
       -- What has waited long is always among the slice, so that nothing starves behind a stream of urgent work.
@@ -266,7 +276,16 @@ const reload = { name: 'work_reload', text: loadSql(idsSql) };
 export async function loadWork(tx: Tx, orgId: string, connectionId: string, now: number, pick: Pick): Promise<Work> {
   const { rows } =
     pick.kind === 'claim'
-      ? await tx.query<Work>(claim, [orgId, connectionId, now, pick.exclude, pick.limit, pick.below, pick.openWrites])
+      ? await tx.query<Work>(claim, [
+          orgId,
+          connectionId,
+          now,
+          pick.exclude,
+          pick.limit,
+          pick.below,
+          pick.openWrites,
+          pick.orFast,
+        ])
       : await tx.query<Work>(reload, [orgId, connectionId, now, pick.ids]);
   return rows[0] as Work;
 }
