@@ -241,7 +241,10 @@ export function auditWrites(): WritesAudit {
         promise: 'P6',
         expected: `at most ${allowed}`,
         found: `${value}${from === null ? '' : ` (was ${from})`}`,
-        words: `a write gives back units that were sold there (${one.unbooked} of them not yet in the book)`,
+        words:
+          one.unbooked > 0
+            ? `a write gives back units that were sold there (${one.unbooked} of them not yet in the book)`
+            : 'a write offers more than there is to sell there',
       });
   }
 

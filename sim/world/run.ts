@@ -9,13 +9,12 @@
  *   --count K            K seeds from N on
  *   --minutes T          further seeds for so long, from where the last exploration ended (a counter in the data folder)
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SingleBar } from 'cli-progress';
-import { startEmbedded } from '#store/embedded/index.ts';
-import { scratchFolder } from '#store/testing/scratch.ts';
-import { openWorldDatabases, type WorldDatabases } from './database.ts';
+import type { WorldDatabases } from './database.ts';
+import { withDatabases } from './scratch.ts';
 import { shrink } from './shrink.ts';
 import { runWorld, type WorldResult } from './world.ts';
 
@@ -36,33 +35,6 @@ const { values } = parseArgs({
 const steps = Number(values.steps);
 const mostShrinkRuns = 80;
 const say = (line: string) => process.stdout.write(`${line}\n`);
-
-/** Nothing outlives the run, so nothing waits for the disk. */
-const settings = {
-  fsync: 'off',
-  full_page_writes: 'off',
-  synchronous_commit: 'off',
-  wal_level: 'minimal',
-  max_wal_senders: '0',
-  autovacuum: 'off',
-  jit: 'off',
-};
-
-async function withDatabases<T>(work: (databases: WorldDatabases) => Promise<T>): Promise<T> {
-  const dataDir = scratchFolder('syncstate-world-');
-  const embedded = await startEmbedded({ dataDir, log: () => undefined, settings });
-  try {
-    const databases = await openWorldDatabases(embedded.url);
-    try {
-      return await work(databases);
-    } finally {
-      await databases.close();
-    }
-  } finally {
-    await embedded.stop();
-    rmSync(dataDir, { recursive: true, force: true });
-  }
-}
 
 const lastLine = ({ seed, hash, broken }: WorldResult): string =>
   `seed=${seed} steps=${steps} hash=${hash} ${broken ? `FAILED ${broken.promise}` : 'ok'}`;

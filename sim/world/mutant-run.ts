@@ -1,0 +1,59 @@
+/**
+ * One mutant in a process of its own: runs seed after seed until its fault is seen. Last line: JSON
+ * `{ mutant, seed, promise, words }`, with seed null when no seed showed it.
+ */
+import { parseArgs } from 'node:util';
+import pg from 'pg';
+import type { WorldDatabases } from './database.ts';
+import { mutantNamed, mutated } from './mutants.ts';
+import { withDatabases } from './scratch.ts';
+import { runWorld } from './world.ts';
+
+const { values } = parseArgs({
+  options: {
+    mutant: { type: 'string', default: '' },
+    seeds: { type: 'string', default: '10' },
+    steps: { type: 'string', default: '100' },
+    first: { type: 'string', default: '1' },
+  },
+});
+const mutant = mutantNamed(values.mutant);
+
+/** The database of each seed with the mutant's functions in it. */
+function withMutant(databases: WorldDatabases): WorldDatabases {
+  return {
+    ...databases,
+    async make() {
+      const database = await databases.make();
+      const client = new pg.Client({ connectionString: database.ownerUrl });
+      await client.connect();
+      for (const edit of mutant.edits) {
+        if (edit.function === undefined) continue;
+        const { rows } = await client.query<{ text: string }>(
+          'select pg_get_functiondef(oid) as text from pg_proc where proname = $1',
+          [edit.function],
+        );
+        await client.query(mutated(rows.map(({ text }) => text).join('\n'), [edit]));
+      }
+      await client.end();
+      return database;
+    },
+  };
+}
+
+const found = await withDatabases(async (databases) => {
+  for (let n = 0; n < Number(values.seeds); n += 1) {
+    const seed = Number(values.first) + n;
+    const { broken } = await runWorld({ seed, steps: Number(values.steps), databases: withMutant(databases) });
+    if (broken) return { seed, ...broken };
+  }
+  return null;
+});
+const told = {
+  mutant: mutant.name,
+  seed: found?.seed ?? null,
+  promise: found?.promise ?? null,
+  words: found?.words ?? null,
+};
+process.stdout.write(`${JSON.stringify(told)}\n`);
+process.exit(0);
