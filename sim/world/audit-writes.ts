@@ -8,8 +8,8 @@
  *   broken  a write that took effect, of more than its limit when it was recorded
  *
  * A number somebody raised by hand hides as many sales from everyone: those are allowed until we have written again with
- * nothing left unknown. The limit is the higher of those at this look and the one before, because a write is computed a
- * moment before it is recorded; so look after every commit that records an attempt, and after every act.
+ * nothing left unknown. The limit is the higher of those by the rows of this look and of the one before, because a write is
+ * computed a moment before it is recorded; so look after every commit that records an attempt, and after every act.
  */
 import type { Finding } from './audit-finding.ts';
 import { type Index, numbersOf } from './audit-numbers.ts';
@@ -22,8 +22,6 @@ type Attempt = Rows['attempts'][number];
 interface Watched {
   /** Units of orders that the book did not know, at the last look. */
   unbooked: number;
-  limit: number;
-  limitBefore: number;
   /** Raised by hand since the number was last certain. */
   hidden: number;
   /** Without compare-and-set: when we last read it while no write of ours was on its way. */
@@ -41,15 +39,16 @@ const key = (...parts: string[]): string => parts.join('|');
 
 export function auditWrites(): WritesAudit {
   const watched = new Map<string, Watched>();
+  /** The most an attempt might write, by id. */
   const limits = new Map<string, number>();
+  /** What the rows were at the last look. */
+  let before: { index: Index; book: Book } | null = null;
   /** How many units each line wanted, since when by the channel's clock. */
   const wanted = new Map<string, { at: number; units: number }[]>();
 
   const watch = (targetId: string): Watched => {
     const found = watched.get(targetId) ?? {
       unbooked: 0,
-      limit: 0,
-      limitBefore: 0,
       hidden: 0,
       readAt: null,
       onItsWay: [],
@@ -78,6 +77,7 @@ export function auditWrites(): WritesAudit {
         else if (event.kind === 'write' && event.applied) judgeWrite(evidence, channel, index, target, event, findings);
       }
     }
+    before = { index, book };
     return findings;
   }
 
@@ -107,25 +107,29 @@ export function auditWrites(): WritesAudit {
     book: Book,
     targets: readonly TargetRow[],
   ): void {
+    const now = limitsBy(channel, index, book, targets);
+    const earlier = before === null ? now : limitsBy(channel, before.index, before.book, targets);
+    for (const { id } of targets) watch(id).unbooked = now.unbooked.get(id) ?? 0;
+    for (const attempt of rows.attempts) {
+      if (limits.has(attempt.id) || attempt.connectionId !== channel.connectionId) continue;
+      const [one, other] = [now.numbers.get(attempt.targetId) ?? 0, earlier.numbers.get(attempt.targetId) ?? 0];
+      limits.set(attempt.id, Math.max(one, other));
+    }
+  }
+
+  /** By these rows: units the channel sold that are not in them, and what each target could show without those. */
+  function limitsBy(channel: ChannelEvidence, index: Index, book: Book, targets: readonly TargetRow[]) {
     const unbooked = new Map<string, number>();
     for (const target of targets) {
       const { readAt } = watch(target.id);
       const asOf = channel.compareAndSet ? Number.POSITIVE_INFINITY : (readAt ?? Number.NEGATIVE_INFINITY);
       unbooked.set(target.id, unbookedUnits(channel, target, book, asOf));
     }
-    const variants = new Set(targets.flatMap(({ variantId }) => variantId ?? []));
-    for (const variantId of variants)
-      for (const [id, limit] of numbersOf(index, channel.connectionId, variantId, { unbooked, scarcity: false })) {
-        const one = watch(id);
-        one.limitBefore = one.limit;
-        one.limit = limit;
-        one.unbooked = unbooked.get(id) ?? 0;
-      }
-    for (const attempt of rows.attempts) {
-      if (limits.has(attempt.id) || attempt.connectionId !== channel.connectionId) continue;
-      const { limit, limitBefore } = watch(attempt.targetId);
-      limits.set(attempt.id, Math.max(limit, limitBefore));
-    }
+    const numbers = new Map<string, number>();
+    for (const variantId of new Set(targets.flatMap((target) => target.variantId ?? [])))
+      for (const [id, limit] of numbersOf(index, channel.connectionId, variantId, { unbooked, scarcity: false }))
+        numbers.set(id, limit);
+    return { unbooked, numbers };
   }
 
   /** Units sold here before `asOf` that our book does not know; less than 0 when it still owes what was taken back. */
