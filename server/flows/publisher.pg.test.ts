@@ -282,6 +282,31 @@ test('in a burst what may run out, or sells fast, is written at once, and what i
   await publisher.stop();
 });
 
+test('in a burst a bundle that is near its end is written at once, however many of its parts are left', async () => {
+  await stage.variant('PART');
+  await stage.stock('PART', 400);
+  await stage.bundle('KIT', { PART: 100 });
+  const shop = await shopifyShop(stage, { KIT: [4, 0] }, { places: ['MAIN'] });
+  let mono = 0;
+  const publisher = stage.publisher([shop], {
+    clock: { ...stage.clock, monotonicMs: () => mono },
+    pressure: {
+      applied: () => undefined,
+      isHigh: () => mono > 0,
+      isBurst: () => mono > 0,
+      accepted: () => undefined,
+      isFlood: () => false,
+    },
+  });
+  publisher.start();
+  await until(async () => (await stage.target(shop, shop.item('KIT'), shop.main)).state === 'in_sync');
+  mono = 1;
+  await stage.sell('PART', 101);
+  publisher.wake();
+  await until(async () => (await shop.number('KIT', shop.main)) === 2);
+  await publisher.stop();
+});
+
 test('race 11: a hold whose time has passed gives its unit back to every channel', async () => {
   await stage.variant('CUP');
   await stage.stock('CUP', 3);

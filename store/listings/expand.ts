@@ -52,7 +52,7 @@ export interface Expanded {
 }
 
 /**
- * @param below only marks of variants that are near this few units: that have no more left, or show no more somewhere (a buffer), or
+ * @param below only marks of variants that are near this few units: that have no more left, or show no more somewhere (a buffer, a bundle), or
  *   change again and again (each change counts for twenty units); default: all
  */
 export async function expandDirty(tx: Tx, orgId: string, below: number | null = null): Promise<Expanded> {
@@ -63,7 +63,9 @@ export async function expandDirty(tx: Tx, orgId: string, below: number | null = 
     with marks as materialized (
       select variant_id, version, hint, marked_at from dirty_variants d
       where org_id = $1 and ($3::int is null or hint <= $3 + 20 * version
-        or exists (select from targets t where t.org_id = $1 and t.variant_id = d.variant_id and t.desired <= $3))
+        or exists (select from targets t where t.org_id = $1 and t.variant_id = d.variant_id and t.desired <= $3)
+        or exists (select from bundle_components b join targets t on t.org_id = $1 and t.variant_id = b.variant_id and t.desired <= $3
+          where b.org_id = $1 and b.component_id = d.variant_id and b.valid_to is null))
       order by hint, marked_at limit $2),
     named as (select scope, scope_id, version, marked_at from dirty_policies where org_id = $1 limit $2),
     by_variant as (
