@@ -160,7 +160,7 @@ function channel(
       : told(
           named('access'),
           'down',
-          `${state}${stateReason === null ? '' : `: ${stateReason}`}; syncstate connection test "${name}"`,
+          `${state}${stateReason === null ? '' : `: ${stateReason}`}; syncstate connection ${state === 'unauthorized' ? 'renew' : 'test'} "${name}"`,
         );
   const oldest = seconds('targets_oldest_seconds') ?? 0;
   const lag = connection.paused ? 'ok' : above(oldest, limits.laneSeconds);

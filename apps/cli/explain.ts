@@ -57,6 +57,13 @@ function tell(target: ExplainedTarget, codes: ReadonlyMap<string, string>, print
   print('');
 }
 
+/** Where nothing else says why it is not right yet. */
+const stateWords: Readonly<Record<string, string>> = {
+  pending: 'It waits for its turn to be sent.',
+  sent: 'No answer came yet. It is read back before anything is sent again.',
+  unknown: 'Whether the last write arrived is not known. It is read back before anything is sent again.',
+};
+
 function channelInWords({ channel, past }: ExplainedTarget): string[] {
   if (past)
     return [
@@ -70,7 +77,7 @@ function channelInWords({ channel, past }: ExplainedTarget): string[] {
   if (!channel) return [];
   const unseen = channel.unseen > 0 ? `, ${channel.unseen} presumed sold there` : '';
   return [
-    `${channel.state}${channel.reason === null ? '' : `: ${channel.reason}`}`,
+    [channel.state, channel.reason ?? stateWords[channel.state]].filter(Boolean).join(': '),
     `It shows ${channel.observed ?? 'nothing known'}${channel.observedAt === null ? '' : `, seen ${channel.observedAt}`}; expected ${channel.expected ?? 'unknown'}${unseen}; last accepted ${channel.accepted ?? 'nothing'}.`,
   ];
 }

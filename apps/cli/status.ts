@@ -17,10 +17,10 @@ export function statusCommands(cli: Cli): void {
         const rows = health.parts.map(({ state, part, reason, since }) => [
           state,
           part,
-          reason,
           state === 'ok' ? '' : (since ?? '').slice(0, 19),
+          reason,
         ]);
-        for (const line of table(['state', 'part', 'why', 'since'], rows, 90)) print(line);
+        for (const line of table(['state', 'part', 'since', 'why'], rows, Number.POSITIVE_INFINITY)) print(line);
       });
       return health.state === 'down' ? 1 : 0;
     },

@@ -41,10 +41,11 @@ export function traceCommands(cli: Cli): void {
           at,
           gapMs === null ? '' : `+${gapMs} ms`,
           station,
-          text,
           correlationId ?? '',
+          text,
         ]);
-        for (const line of table(['time', 'after', 'station', 'what', 'correlation'], rows, 70)) print(line);
+        for (const line of table(['time', 'after', 'station', 'correlation', 'what'], rows, Number.POSITIVE_INFINITY))
+          print(line);
         print(`${count(trace.stations.length, 'station')} in ${trace.tookMs} ms`);
       });
     },

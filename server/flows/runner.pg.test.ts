@@ -148,6 +148,20 @@ test('a reason that no database can hold ends the run all the same', async () =>
   expect(await view(a, id)).toMatchObject({ state: 'failed', message: 'Found: sku \uFFFD' });
 });
 
+test('what the database refuses is said in words before its own', async () => {
+  const id = await make(a, 'odd');
+  const execute = async (): Promise<never> => {
+    await store.tenant(a.orgId, (tx) => tx.query(`select 'x'::integer`));
+    throw new Error('it did not refuse');
+  };
+  await runner({ odd: { ...atOnce, execute } }).drain();
+  expect(await view(a, id)).toMatchObject({
+    state: 'failed',
+    message:
+      'Its data breaks a rule that we hold for every order. (invalid input syntax for type integer: "x"; database.22P02)',
+  });
+});
+
 test('a run that ends its process five times in a row at the same place is given up, one that only waits for its channel is not', async () => {
   const deadly = await make(a, 'deadly');
   const away = await make(b, 'away');

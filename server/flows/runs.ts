@@ -20,6 +20,7 @@
 
 import type { Clock, Ids } from '#core/effects.ts';
 import { CodedError, StoreError } from '#core/errors.ts';
+import { failureClassOf, failurePolicies } from '#core/failure/retry.ts';
 import {
   advanceRun,
   finishRun,
@@ -32,6 +33,7 @@ import {
   takeRun,
 } from '#store/runs/runs.ts';
 import type { Store, Tx } from '#store/tx.ts';
+import { failureOf } from './failure.ts';
 import type { FlowLog } from './publisher-types.ts';
 
 export interface RunContext {
@@ -277,6 +279,11 @@ const ended = (state: End['state'], message: string | null, errorFile: string | 
   end: { state, message, errorFile },
 });
 
-/** As the database can hold it and a page can show it. */
-const inWords = (error: unknown): string =>
-  (error instanceof Error ? error.message : String(error)).replaceAll('\0', '').toWellFormed().slice(0, 2_000);
+/** As the database can hold it and a page can show it. The database's own words come after what they mean. */
+function inWords(error: unknown): string {
+  const { code, message } = failureOf(error);
+  const words = /^database\.[0-9A-Z]{5}$/.test(code)
+    ? `${failurePolicies[failureClassOf(code)].means} (${message}; ${code})`
+    : message;
+  return words.replaceAll('\0', '').toWellFormed().slice(0, 2_000);
+}

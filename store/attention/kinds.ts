@@ -144,7 +144,7 @@ export const alertKinds = {
     'critical',
     'itself',
     'Too many calls to the channels fail',
-    '`syncstate status` and `GET /api/calls` say which channel and why.',
+    '`syncstate status` and `syncstate calls --status failed` say which channel and why.',
   ),
   work_waiting: kind(
     'critical',
