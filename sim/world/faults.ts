@@ -62,6 +62,11 @@ export const faults: readonly Act[] = [
   atVendor('hears nothing', 2, (context) => ({ kind: 'timeout_before', times: times(context) })),
   atVendor('acts and says nothing', 3, (context) => ({ kind: 'timeout_after', times: times(context) })),
   atVendor('does half', 2, (context) => ({ kind: 'half_batch', times: times(context) })),
+  atVendor('is stuck over a document', 2, ({ dice }) => ({
+    kind: 'feed_stuck',
+    times: 1,
+    ms: dice.whole(60_000, 1_200_000),
+  })),
   atVendor('refuses our token', 1, ({ dice }) => ({ kind: 'revoke', forMs: dice.whole(1_000, 300_000) })),
   {
     name: 'has its clock ahead',

@@ -55,11 +55,11 @@ export interface ProcessOptions {
 }
 
 /** Nobody hurries: commits of this process wake its loops, these look for what others and time leave. */
-const pollMs = 2_000;
+const pollMs = 4_000;
 /** Instead of 6 hours, so that quiet passes a stock sweep soon. */
 export const stockSweepMs = 900_000;
 /** Sleeps up to so long are looks (a lane's is a third of its lease, an idle drain's twenty times `pollMs`). */
-const longestLookMs = 45_000;
+const longestLookMs = 90_000;
 
 export function createProcess(options: ProcessOptions): SimProcess {
   const { scheduler, trace, wire, random, soleProcess } = options;

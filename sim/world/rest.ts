@@ -3,7 +3,7 @@ import type pg from 'pg';
 import type { Stage } from './stage.ts';
 
 /** Something that time or work will still change; empty when the world is at rest. */
-export async function waitingFor(owner: pg.Pool, stage: Stage): Promise<string[]> {
+export async function waitingFor(owner: pg.Pool, stage: Stage, now: number): Promise<string[]> {
   const { rows } = await owner.query<{ what: string; count: number }>(
     `select what, count(*)::int as count from (
        select 'target ' || state as what from targets where org_id = $1
@@ -11,9 +11,10 @@ export async function waitingFor(owner: pg.Pool, stage: Stage): Promise<string[]
            or state in ('in_sync', 'drifted') and (unseen > 0 or dirty_version > handled_version))
        union all select 'open attempt' from attempts where org_id = $1 and outcome is null
        union all select 'inbox row' from inbox where org_id = $1 and state = 'waiting'
+       union all select kind || ' due' from due where org_id = $1 and (due_at <= to_timestamp($2::float8 / 1000.0) or kind = 'hold')
        union all select 'dirty variant' from dirty_variants where org_id = $1
      ) w group by what order by what`,
-    [stage.orgId],
+    [stage.orgId, now],
   );
   return rows.map(({ what, count }) => `${count} ${what}`);
 }

@@ -71,10 +71,9 @@ async function explore(databases: WorldDatabases, from: number, more: (done: num
   let seed = from;
   for (; more(seed - from); seed += 1) {
     const result = await runWorld({ seed, steps, databases });
+    if (result.broken) failed.push(result);
     bar.done(seed - from + 1, failed.length);
-    if (!result.broken) continue;
-    failed.push(result);
-    say(lastLine(result));
+    if (result.broken || !process.stdout.isTTY) say(lastLine(result));
     tell(result);
   }
   bar.stop();

@@ -72,7 +72,7 @@ interface Timer {
   ring(): void;
 }
 
-const [shortestStrideMs, longestStrideMs] = [1_500, 300_000];
+const [shortestStrideMs, longestStrideMs] = [3_000, 300_000];
 /** So many jumps without anything interesting before strides grow. */
 const jumpsBeforeGrowing = 8;
 /** Shorter sleeps are part of what is being done. */

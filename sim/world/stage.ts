@@ -9,6 +9,7 @@ import { fingerprint } from '#server/secrets.ts';
 import { createAmazonSimulator } from '#sim/amazon/index.ts';
 import { seededIds } from '#sim/kit/chance.ts';
 import type { SimItem, SimOrder } from '#sim/kit/model.ts';
+import type { ProfileName } from '#sim/kit/profiles.ts';
 import type { PostMessage } from '#sim/kit/sender.ts';
 import type { Simulator } from '#sim/kit/simulator.ts';
 import { createShopifySimulator } from '#sim/shopify/index.ts';
@@ -199,6 +200,15 @@ async function makePolicies(
     await setPolicy(tx, orgId, { scope: 'organization', scopeId: orgId }, { lastUnits: dice.whole(1, 4) }, by());
 }
 
+const fingerprints = new Map<string, Buffer>();
+
+/** Costly on purpose, and the same for every seed. */
+function fingerprintOf(secret: string): Buffer {
+  const known = fingerprints.get(secret) ?? fingerprint(secret);
+  fingerprints.set(secret, known);
+  return known;
+}
+
 interface ChannelOptions extends StageOptions {
   place: ChannelOfWorld['place'];
   dice: Dice;
@@ -244,7 +254,7 @@ async function openChannel(options: ChannelOptions): Promise<ChannelOfWorld> {
       settings: made.settings,
       credentials: seal(made.credentials, 'credentials'),
       webhookSecrets: seal(made.secrets, 'webhook_secrets'),
-      webhookFingerprints: made.secrets.map(fingerprint),
+      webhookFingerprints: made.secrets.map(fingerprintOf),
       webhookToken: token,
       createdAt: scheduler.now,
     });
@@ -297,15 +307,46 @@ function common({ seed, place, scheduler }: ChannelOptions) {
   const polls = place === 'amazon-a' ? { pollsMs: 20_000 } : {};
   const clock = scheduler.clock({ name: place, alive: true, ...polls });
   const random = stream(seed, place);
-  return { name: place, dir: null, clock, random, ids: seededIds(clock, random), profile: 'open' as const };
+  return { name: place, dir: null, clock, random, ids: seededIds(clock, random) };
+}
+
+/** How the vendor behaves, and what the connection is told of it. */
+interface Manner {
+  profile: ProfileName;
+  settings: Record<string, unknown>;
+}
+
+/** At once and without limits, or at the vendor's own pace. */
+function shopifyManner(dice: Dice): Manner {
+  return dice.chance(0.7) ? { profile: 'open', settings: { orderLagMs: 0 } } : { profile: 'vendor', settings: {} };
+}
+
+/** Also: many numbers in one document, from few changes on. */
+function amazonManner(dice: Dice): Manner {
+  const profile = dice.chance(0.7) ? 'open' : 'vendor';
+  const feeds = {
+    bulkRowsMin: dice.whole(3, 6),
+    bulkLeastUnits: dice.whole(0, 3),
+    bulkEveryMs: dice.whole(1, 60) * 1_000,
+    bulkStuckMs: 600_000,
+  };
+  return {
+    profile,
+    settings: {
+      ...(profile === 'open' ? { settleMs: 0, orderLagMs: 0 } : { settleMs: 150_000 }),
+      ...(dice.chance(0.3) ? feeds : { bulk: false }),
+    },
+  };
 }
 
 async function makeShopify(options: ChannelOptions): Promise<MadeVendor> {
   const { place, shown } = options;
   const shopDomain = `${place}.myshopify.com`;
+  const manner = shopifyManner(options.dice);
   const [secret, accessToken] = [`secret of ${place}`, `shpat_${place}`];
   const simulator = await createShopifySimulator({
     ...common(options),
+    profile: manner.profile,
     shopDomain,
     clientId: `client ${place}`,
     clientSecret: secret,
@@ -317,7 +358,7 @@ async function makeShopify(options: ChannelOptions): Promise<MadeVendor> {
   const gid = (code: Code) => simulator.locations().find(({ name }) => name === code)?.externalId ?? '';
   return {
     simulator,
-    settings: { shopDomain, settleMs: 0, orderLagMs: 0 },
+    settings: { shopDomain, ...manner.settings },
     credentials: { accessToken },
     secrets: [secret],
     locations: { MAIN: gid('MAIN'), EAST: gid('EAST') },
@@ -325,8 +366,10 @@ async function makeShopify(options: ChannelOptions): Promise<MadeVendor> {
 }
 
 async function makeAmazon(options: ChannelOptions): Promise<MadeVendor> {
+  const manner = amazonManner(options.dice);
   const simulator = await createAmazonSimulator({
     ...common(options),
+    profile: manner.profile,
     sellerId,
     marketplaceId,
     ...amazonCredentials,
@@ -348,8 +391,7 @@ async function makeAmazon(options: ChannelOptions): Promise<MadeVendor> {
       queueUrl: simulator.queueUrl(base),
       queueArn: simulator.queueArn,
       queueEndpoint: `${base}/sqs`,
-      settleMs: 0,
-      orderLagMs: 0,
+      ...manner.settings,
     },
     credentials: amazonCredentials,
     secrets: [],

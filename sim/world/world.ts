@@ -109,7 +109,7 @@ async function live(life: Life): Promise<Broken | null> {
   await people.end();
   await mendAll(stage);
   crew.mend();
-  const waiting = await becomeQuiet(scheduler, () => waitingFor(owner, stage));
+  const waiting = await becomeQuiet(scheduler, () => waitingFor(owner, stage, scheduler.now));
   await judge.quiet();
   const broken = firstBroken(judge, steps + 1);
   trace.mix(await finalRows(owner, stage));

@@ -7,8 +7,13 @@ import type { Tx } from '#store/tx.ts';
 import type { SimProcess } from '../process.ts';
 import type { Act, ActContext } from './act.ts';
 
-/** A setting is changed in one transaction, tried until it is answered; its rows are its evidence. */
-function change(context: ActContext, what: string, work: (tx: Tx, process: SimProcess) => Promise<unknown>): void {
+/** A setting is changed in one transaction; its rows are its evidence. What is put right again is tried until it is answered. */
+function change(
+  context: ActContext,
+  what: string,
+  work: (tx: Tx, process: SimProcess) => Promise<unknown>,
+  untilDone?: 'until done',
+): void {
   context.tell(what);
   context.ask(
     { kind: 'setting', what },
@@ -17,7 +22,7 @@ function change(context: ActContext, what: string, work: (tx: Tx, process: SimPr
       process.wake();
       return {};
     },
-    'until done',
+    untilDone,
   );
 }
 
@@ -96,8 +101,11 @@ export const operator: readonly Act[] = [
       );
       context.later(ms, async () => {
         if (until === null)
-          change(context, `${channel.place} resumes`, (tx, process) =>
-            resumeConnection(tx, orgId, connectionId, by(process)),
+          change(
+            context,
+            `${channel.place} resumes`,
+            (tx, process) => resumeConnection(tx, orgId, connectionId, by(process)),
+            'until done',
           );
       });
     },
@@ -114,8 +122,11 @@ export const operator: readonly Act[] = [
       const { orgId } = channel.connection;
       const compareAndSet = channel.platform === 'shopify';
       const map = (variantId: VariantId | null) =>
-        change(context, `${channel.place} ${sku} ${variantId ? 'mapped' : 'unmapped'}`, (tx, { clock, ids }) =>
-          mapListing(tx, orgId, listing, variantId, { ids, now: clock.now(), compareAndSet }),
+        change(
+          context,
+          `${channel.place} ${sku} ${variantId ? 'mapped' : 'unmapped'}`,
+          (tx, { clock, ids }) => mapListing(tx, orgId, listing, variantId, { ids, now: clock.now(), compareAndSet }),
+          variantId === null ? undefined : 'until done',
         );
       map(null);
       context.later(dice.whole(10, 60_000), async () => map(stage.variants.get(sku) as VariantId));
