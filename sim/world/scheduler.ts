@@ -244,7 +244,8 @@ export class Scheduler {
         resolve();
       };
       const isPoll = ms >= shortestPollMs && ms <= (owner.pollsMs ?? 0);
-      const timer: Timer = { owner, dueAt: this.#now + Math.max(0, ms), isPoll, ring: end };
+      // Whole milliseconds: a remainder too small for the clock would be slept for ever.
+      const timer: Timer = { owner, dueAt: this.#now + Math.max(0, Math.ceil(ms)), isPoll, ring: end };
       const abort = () => {
         const index = this.#timers.indexOf(timer);
         if (index < 0) return;
