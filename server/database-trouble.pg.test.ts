@@ -55,6 +55,7 @@ describe.skipIf(!canMount)('a database of its own', () => {
     demo = await startDemo({ DATABASE_URL: small.url });
     owner = new pg.Pool({ connectionString: small.url, max: 2 });
     owner.on('error', () => undefined);
+    owner.on('connect', (client) => client.on('error', () => undefined));
   });
   afterAll(async () => {
     await demo?.stop();

@@ -188,7 +188,14 @@ async function checkOrganization(session: Session, { id, slug }: { id: string; s
   const { store } = session;
   const { connections, alerts, dead } = await store.tenant(id, async (tx) => ({
     connections: await readConnections(tx, id, null),
-    alerts: await readAlerts(tx, id, { unread: true, severity: 'critical', search: null, limit: 1, after: null }),
+    alerts: await readAlerts(tx, id, {
+      unread: true,
+      standing: true,
+      severity: 'critical',
+      search: null,
+      limit: 1,
+      after: null,
+    }),
     dead: await readDeadLetters(tx, id, { limit: 100, after: null }),
   }));
   const verdict = await store.readOnly(id, (tx) => verify(tx, id));

@@ -245,6 +245,7 @@ test('after five unanswered calls nothing is sent until a probe succeeds', async
   expect(transport.breaker().kind).toBe('open');
   const error = await fault(transport.request(call(url, { write: true })));
   expect([error.code, error.details.breakerOpen, calls]).toEqual(['connector.unavailable', true, 5]);
+  expect(error.message).toBe('test: not sent, the vendor has not been answering (it answered 500).');
   healthy = true;
   await clock.sleep(1_020);
   await transport.request(call(url, { write: true }));

@@ -97,6 +97,8 @@ export function createTransport(options: TransportOptions): ConnectionTransport 
   const exchanger = options.exchanger ?? createExchanger(clock, guardedLookup(options));
 
   const closing = new AbortController();
+  /** Why the breaker opened, in words: what the vendor did last when it did not answer well. */
+  let lastFailure: string | null = null;
 
   async function attempt(call: OutsideCall, url: URL, number: number): Promise<OutsideAnswer> {
     await sharing?.ready(call.bucket);
@@ -109,7 +111,7 @@ export function createTransport(options: TransportOptions): ConnectionTransport 
     try {
       if (call.mayLeave && !(await call.mayLeave())) throw withdrawn(call);
       const asked = breaker.ask();
-      if (asked.kind === 'stay_away') throw breakerOpen(call, asked.retryAfterMs);
+      if (asked.kind === 'stay_away') throw breakerOpen(call, asked.retryAfterMs, lastFailure);
       const answer = await send(call, url);
       if (answer.status === 429) {
         budgets.refused(call.bucket, retryAfterMs(answer.headers, clock.now()));
@@ -141,13 +143,18 @@ export function createTransport(options: TransportOptions): ConnectionTransport 
         binary,
         maxBytes: options.maxAnswerBytes ?? MAX_ANSWER_BYTES,
       });
-      if (answer.status >= 500) breaker.failed();
-      else breaker.succeeded();
+      if (answer.status >= 500) {
+        lastFailure = `it answered ${answer.status}`;
+        breaker.failed();
+      } else breaker.succeeded();
       return answer;
     } catch (error) {
       if (!(error instanceof ExchangeFault)) throw error;
       if (error.why === 'abandoned') breaker.withdrawn();
-      else breaker.failed();
+      else {
+        lastFailure = error.message;
+        breaker.failed();
+      }
       throw faultOfExchange(call, error);
     }
   }
@@ -210,11 +217,11 @@ function withdrawn(call: OutsideCall): ConnectorError {
   return new ConnectorError('connector.unavailable', `${call.operation}: withdrawn before it was sent.`, details);
 }
 
-function breakerOpen(call: OutsideCall, waitMs: number): ConnectorError {
+function breakerOpen(call: OutsideCall, waitMs: number, why: string | null): ConnectorError {
   const details = { operation: call.operation, breakerOpen: true, sent: false, retryAfterMs: waitMs };
   return new ConnectorError(
     'connector.unavailable',
-    `${call.operation}: not sent, the vendor has not been answering.`,
+    `${call.operation}: not sent, the vendor has not been answering${why === null ? '' : ` (${why})`}.`,
     details,
   );
 }

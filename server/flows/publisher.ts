@@ -42,6 +42,7 @@ class LanePublisher implements Publisher {
   readonly #opened = new WeakMap<Lane, OpenedConnection>();
   readonly #opening = new Map<string, Promise<Lane | null>>();
   readonly #retired = new Set<Promise<void>>();
+  #renewing: Promise<void> | null = null;
   readonly #stopping = new AbortController();
   #loop: Promise<void> | null = null;
   #woken = false;
@@ -61,6 +62,7 @@ class LanePublisher implements Publisher {
     this.#stopping.abort();
     this.wake();
     await this.#loop;
+    await this.#renewing;
     await Promise.all([...[...this.#lanes.values()].map((lane) => lane.stop()), ...this.#retired]);
     this.#lanes.clear();
   }
@@ -228,15 +230,20 @@ class LanePublisher implements Publisher {
     const connections = await store.system((tx) => publishingConnections(tx));
     const alive = new Set(connections.map(keyOf));
     for (const [key, lane] of this.#lanes) if (!alive.has(key)) this.reopen(lane.connection);
-    for (const lane of this.#lanes.values()) await this.#renew(lane);
+    this.#renewing ??= this.#renewAll().finally(() => {
+      this.#renewing = null;
+    });
     if (stockSweepMs <= 0) return;
     for (const connection of connections) await sweepStock(this.#options, connection, stockSweepMs);
   }
 
-  /** A lane keeps the channel it was opened with: after new credentials or another address it is opened anew. */
-  async #renew(lane: Lane): Promise<void> {
-    const opened = await this.#options.openConnection(lane.connection).catch(() => null);
-    if (opened !== null && opened !== this.#opened.get(lane)) this.reopen(lane.connection);
+  /** A lane keeps the channel it was opened with: after new credentials or another address it is opened anew. Marks do not wait for it. */
+  async #renewAll(): Promise<void> {
+    for (const lane of [...this.#lanes.values()]) {
+      const opened = await this.#options.openConnection(lane.connection).catch(() => null);
+      if (this.#stopping.signal.aborted) return;
+      if (opened !== null && opened !== this.#opened.get(lane)) this.reopen(lane.connection);
+    }
   }
 }
 

@@ -66,6 +66,8 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
   const database = await options.databases.make();
   const owner = new pg.Pool({ connectionString: database.ownerUrl, max: 1 });
   owner.on('error', () => undefined);
+  owner.on('connect', (client) => client.on('error', () => undefined));
+  owner.on('error', () => undefined);
   const store = plainStore(database.appUrl, scheduler);
   let broken: Broken | null = null;
   try {

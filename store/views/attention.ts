@@ -31,6 +31,8 @@ export async function readAlerts(
   orgId: string,
   filter: {
     unread: boolean;
+    /** Only what still stands: not over. */
+    standing?: boolean;
     severity: string | null;
     search: string | null;
     limit: number;
@@ -38,15 +40,16 @@ export async function readAlerts(
   },
 ): Promise<{ items: AlertItem[]; count: number; unreadCount: number; next: [string, string] | null }> {
   const like = likeAnywhere(filter.search);
-  const where = `org_id = $1 and (not $2 or read_at is null) and ($3::text is null or severity = $3) and ($4::text is null or message ilike $4 or subject_id ilike $4 or kind ilike $4)`;
+  const where = `org_id = $1 and (not $2 or read_at is null) and (not $5 or resolved_at is null) and ($3::text is null or severity = $3) and ($4::text is null or message ilike $4 or subject_id ilike $4 or kind ilike $4)`;
   const { rows } = await tx.query<Omit<AlertItem, 'title' | 'todo'>>(
-    `select ${alertColumns} from alerts where ${where} and ($5::timestamptz is null or (created_at, id) < ($5::timestamptz, $6::uuid))
-     order by created_at desc, id desc limit $7`,
+    `select ${alertColumns} from alerts where ${where} and ($6::timestamptz is null or (created_at, id) < ($6::timestamptz, $7::uuid))
+     order by created_at desc, id desc limit $8`,
     [
       orgId,
       filter.unread,
       filter.severity,
       like,
+      filter.standing === true,
       filter.after?.[0] ?? null,
       filter.after?.[1] ?? null,
       filter.limit + 1,
@@ -55,7 +58,7 @@ export async function readAlerts(
   const { rows: counts } = await tx.query<{ count: number; unread: number }>(
     `select count(*) filter (where ${where.replace('org_id = $1 and ', '')})::int as count, count(*) filter (where read_at is null)::int as unread
      from alerts where org_id = $1`,
-    [orgId, filter.unread, filter.severity, like],
+    [orgId, filter.unread, filter.severity, like, filter.standing === true],
   );
   const items = rows.slice(0, filter.limit).map((row) => ({
     ...row,
