@@ -29,6 +29,9 @@ export type ConnectorErrorCode =
   /** The reply does not match `wire.ts`: keep the raw body, alert. */
   | 'connector.unreadable';
 
+/** Vendors' words stand in these messages, and vendors say what they like: beyond this it is cut. */
+const LONGEST_MESSAGE = 4_000;
+
 export class ConnectorError extends CodedError {
   declare readonly code: ConnectorErrorCode;
   readonly retryAfterMs: number | null;
@@ -39,7 +42,7 @@ export class ConnectorError extends CodedError {
     details: Record<string, unknown> & { retryAfterMs?: number } = {},
     cause?: unknown,
   ) {
-    super(code, message, details, cause);
+    super(code, message.length > LONGEST_MESSAGE ? `${message.slice(0, LONGEST_MESSAGE)}…` : message, details, cause);
     this.retryAfterMs = details.retryAfterMs ?? null;
   }
 }

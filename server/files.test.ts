@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { readImport } from './files.ts';
 import { errorCsv } from './flows/import-rows.ts';
-import { zip } from './testing/workbook.ts';
+import { workbook, zip } from './testing/workbook.ts';
 
 const main = 'http://schemas.openxmlformats.org/spreadsheetml/2006/main';
 const office = 'http://schemas.openxmlformats.org/officeDocument/2006/relationships';
@@ -139,4 +139,23 @@ test('a hidden sheet before the one that is shown is not read', async () => {
   };
   const book = zip(Object.fromEntries(Object.entries(parts).map(([name, content]) => [name, Buffer.from(content)])));
   expect((await readImport(book, 'stock')).rows).toEqual([{ row: 2, values: { sku: 'NOW', quantity: '3' } }]);
+});
+
+test('cells of JSON that are no values keep their JSON, so that the row is refused in its own words, however deep they nest', async () => {
+  const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
+  const file = `[{"sku":${deep},"quantity":{"toString":1}},{"sku":"KIT","components":[{"sku":{"toString":1}},{"sku":${deep},"units":[]}]}]`;
+  const { rows } = await readImport(Buffer.from(file), 'products');
+  expect(rows.map(({ values }) => values)).toEqual([
+    { sku: '[nested]' },
+    { sku: 'KIT', components: '{"toString":1}:1; [nested]:[]' },
+  ]);
+});
+
+test('a workbook with a damaged part is refused; it does not keep its reader waiting', async () => {
+  const damaged = workbook([
+    ['sku', 'quantity'],
+    ['A', 5],
+  ]);
+  damaged[389] = 0xff;
+  await expect(readImport(damaged, 'stock')).rejects.toMatchObject({ status: 400, code: 'import.unreadable' });
 });

@@ -165,16 +165,24 @@ export function readJson(text: string, columns: Readonly<Record<string, string>>
 }
 
 function cell(name: string, value: unknown): string {
-  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return String(value);
-  if (name === 'components' && Array.isArray(value))
-    return value
-      .map((part) =>
-        typeof part === 'object' && part !== null
-          ? `${(part as { sku?: unknown }).sku}:${(part as { units?: unknown }).units ?? 1}`
-          : String(part),
-      )
-      .join('; ');
-  return JSON.stringify(value);
+  if (name === 'components' && Array.isArray(value)) return value.map(component).join('; ');
+  return plain(value);
+}
+
+function component(part: unknown): string {
+  if (typeof part !== 'object' || part === null) return plain(part);
+  const { sku, units } = part as { sku?: unknown; units?: unknown };
+  return `${plain(sku)}:${plain(units ?? 1)}`;
+}
+
+/** A value as text. What is not one keeps its JSON, so that the row's refusal shows it; nests too deep to write are told as such. */
+function plain(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(value);
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return '[nested]';
+  }
 }
 
 export type ImportFormat = 'auto' | 'csv' | 'json' | 'xlsx' | FileFormat['name'];

@@ -32,7 +32,8 @@ export function readSpreadsheet(content: Buffer, maxRows: number, maxColumns: nu
           : error,
       ),
     );
-    thread.on('exit', () => reject(new Error('The thread that read the workbook ended.')));
+    // The library waits for ever for the rest of a part that is cut off; a thread that only waits ends by itself.
+    thread.on('exit', () => reject(new Problem(400, 'import.unreadable', 'The workbook is damaged.')));
   });
   return read.finally(() => thread.terminate());
 }

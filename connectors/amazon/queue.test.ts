@@ -78,6 +78,39 @@ describe('the Amazon queue', () => {
     expect(JSON.parse(server.asked[1]?.body ?? '')).toEqual({ QueueUrl: queueUrl, ReceiptHandle: 'handle-m1' });
   });
 
+  test.each([
+    ['cut off', '{"Messages":['],
+    ['a list that is none', '{"Messages":{"then":1}}'],
+  ])('an answer that is no answer is unreadable, not a crash: %s', async (_what, body) => {
+    const { queue } = await queueAt(() => sqs(body));
+    await expect(queue.receive(receive)).rejects.toMatchObject({ code: 'connector.unreadable' });
+  });
+
+  test('a message without a text, or named as nothing can be kept, is handed on as unreadable beside the good ones', async () => {
+    const named = (AmazonOrderId: string) =>
+      fixtureText('order-change-unshipped').replace('902-1000000-0000001', AmazonOrderId);
+    const { queue } = await queueAt(() =>
+      sqs({
+        Messages: [
+          { ...message('m1', ''), Body: 7 },
+          null,
+          {},
+          message('m2', named('9'.repeat(501))),
+          message('m3', named('9\\u0000')),
+          message('m4', named('902-1')),
+        ],
+      }),
+    );
+    const { messages } = await queue.receive(receive);
+    expect(messages.map(({ topic, kind, externalId }) => [topic, kind, externalId])).toEqual([
+      ['unreadable', 'other', 'm1'],
+      ['unreadable', 'other', 'unnamed'],
+      ['unreadable', 'other', 'm2'],
+      ['unreadable', 'other', 'm3'],
+      ['ORDER_CHANGE', 'order', '902-1'],
+    ]);
+  });
+
   test('an empty queue is no messages', async () => {
     const { queue } = await queueAt(() => sqs({}));
     expect(await queue.receive(receive)).toEqual({ messages: [] });

@@ -21,6 +21,9 @@ import type { BudgetClass, CallOptions, QueueMessage, QueuePort, Transport } fro
 import { manifest, QUEUE_MESSAGES_MAX, QUEUE_WAIT_MAX_MS } from './manifest.ts';
 import { identify } from './notifications.ts';
 
+/** Longest name of an order, a SKU, a type or a message that is believed (the inbox takes no longer one). */
+const NAME_MAX = 500;
+
 export interface QueueOptions {
   transport: Transport;
   sellerId: string;
@@ -64,7 +67,7 @@ export function queuePort(options: QueueOptions): QueuePort {
       });
       const limits: SendOptions = { call, timeoutMs: manifest.requestTimeoutMs + waitSeconds * 1000 };
       const answer = await client.send(command, limits).catch(rethrow);
-      const messages = (answer.Messages ?? []).map((message) => messageOf(options, client, message, call.budget));
+      const messages = messagesIn(answer.Messages).map((message) => messageOf(options, client, message, call.budget));
       return { messages: messages.filter((message) => message !== null) };
     },
   };
@@ -118,6 +121,18 @@ function bodyOf(body: unknown): string | Uint8Array {
   return body instanceof Uint8Array || typeof body === 'string' ? body : '';
 }
 
+/** AWS's client believes its answers: a list is made sure of here, and each text where it is read. */
+function messagesIn(told: unknown): Message[] {
+  if (told === undefined || told === null) return [];
+  if (!Array.isArray(told))
+    throw new ConnectorError('connector.unreadable', 'The queue’s answer holds no list of messages.', {
+      operation: 'sqs',
+    });
+  return told.filter((message): message is Message => typeof message === 'object' && message !== null);
+}
+
+const textOf = (told: unknown): string => (typeof told === 'string' ? told : '');
+
 /** Null: another seller's. */
 function messageOf(
   options: QueueOptions,
@@ -125,11 +140,14 @@ function messageOf(
   message: Message,
   budget: BudgetClass,
 ): QueueMessage | null {
-  const rawBody = Buffer.from(message.Body ?? '', 'utf8');
-  const messageId = message.MessageId ?? '';
+  const rawBody = Buffer.from(textOf(message.Body), 'utf8');
+  const messageId = textOf(message.MessageId) || 'unnamed';
   const seen = identityOf(rawBody, messageId);
   if (seen.sellerId !== null && seen.sellerId !== options.sellerId) return null;
-  const command = new DeleteMessageCommand({ QueueUrl: options.queueUrl, ReceiptHandle: message.ReceiptHandle ?? '' });
+  const command = new DeleteMessageCommand({
+    QueueUrl: options.queueUrl,
+    ReceiptHandle: textOf(message.ReceiptHandle),
+  });
   return {
     topic: seen.topic,
     deliveryId: seen.deliveryId ?? messageId,
@@ -145,11 +163,17 @@ function messageOf(
 }
 
 function identityOf(rawBody: Uint8Array, messageId: string): ReturnType<typeof identify> {
+  const unreadable = { topic: 'unreadable', deliveryId: messageId, kind: 'other', externalId: messageId } as const;
   try {
-    return identify(rawBody);
+    const seen = identify(rawBody);
+    // Names that nothing could be kept under: the message would stay in the queue for ever, and its fellows be asked for again.
+    const isUsable = [seen.externalId, seen.topic, seen.deliveryId ?? ''].every(
+      (name) => name.length <= NAME_MAX && !name.includes('\0'),
+    );
+    return isUsable ? seen : { ...unreadable, sellerId: seen.sellerId };
   } catch (error) {
     if (!(error instanceof ConnectorError)) throw error;
-    return { topic: 'unreadable', deliveryId: messageId, kind: 'other', externalId: messageId, sellerId: null };
+    return { ...unreadable, sellerId: null };
   }
 }
 
@@ -162,6 +186,9 @@ function rethrow(error: unknown): never {
     const details = { operation: 'sqs', vendorCode: error.name, status: error.$metadata.httpStatusCode ?? null };
     throw new ConnectorError('connector.rejected', `The queue refuses: ${error.message}`, details, error);
   }
+  // AWS's client throws these for an answer that is no JSON, JSON of another shape, or nested without end.
+  if (error instanceof SyntaxError || error instanceof TypeError || error instanceof RangeError)
+    throw new ConnectorError('connector.unreadable', 'The queue’s answer cannot be read.', { operation: 'sqs' }, error);
   throw error;
 }
 

@@ -1,6 +1,6 @@
 /** Nothing secret reaches the outside-call log, wherever it stands. */
 import { expect, test } from 'vitest';
-import { maskSecrets, redactBody, redactHeaders, redactUrl } from './redaction.ts';
+import { maskSecrets, redactBody, redactHeaders, redactQueries, redactUrl } from './redaction.ts';
 
 /** Chance from a seed (mulberry32), so that a failure can be repeated. */
 function chanceFrom(seed: number): () => number {
@@ -96,4 +96,31 @@ test('what is no secret stays readable: paging marks, numbers, addresses', () =>
     token: '[secret]',
     list: { tokens: ['[secret]'] },
   });
+});
+
+test.each([
+  ['backslashes', '{"title":"', '\\'],
+  ['names that never end', '{"', 'token'],
+  ['lists that never end', '{', '"token":['],
+  ['addresses without a query', '{', 'http://'],
+  ['queries', '', '?token'],
+])('masking takes time in proportion to the text: %s', (_what, begin, part) => {
+  const cpuMs = (length: number) => {
+    const text = begin + part.repeat(length / part.length);
+    const before = process.cpuUsage();
+    maskSecrets(text);
+    redactQueries(text);
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / 1_000;
+  };
+  // A tenth of this took a minute once.
+  expect(cpuMs(1_000_000)).toBeLessThan(10_000);
+});
+
+test('a secret of any length is masked, also one that is never closed', () => {
+  expect(maskSecrets(`{"token":"${'\\a'.repeat(5_000_000)}","sku":"A"}`)).toBe('{"token":"[secret]","sku":"A"}');
+  expect(maskSecrets(`{"sku":"A","clientSecret":"${'a'.repeat(5_000_000)}`)).toBe(
+    '{"sku":"A","clientSecret":"[secret]"',
+  );
+  expect(maskSecrets('{"tokens":["a","b"')).toBe('{"tokens":["[secret]"]');
 });

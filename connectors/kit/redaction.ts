@@ -4,6 +4,9 @@
  * Rule: credentials never reach a log, an error or a screen; everything else stays readable, cut at `LOGGED_BODY` characters.
  * Headers that carry credentials and body or query fields named like token, secret, password, assertion or signature are
  * replaced by `[secret]`. Paging marks (nextToken and the like) are no secrets and stay. Used by the transport.
+ *
+ * Texts are whatever a vendor, or a buyer through him, wrote. So every pattern takes time in proportion to its text: what may
+ * repeat is bounded or begins in one place only, and what is never closed is masked to the end.
  */
 const SECRET_HEADERS = new Set([
   'authorization',
@@ -17,14 +20,13 @@ const SECRET_HEADERS = new Set([
   'api-key',
   'x-api-key',
 ]);
-const SECRET_FIELD = String.raw`(?!(?:next|prev|previous|page|pagination|previousPage|nextPage|continuation)_?token\b)[\w.-]*(?:token|secret|password|assertion|signature|api_?key)[\w.-]*`;
+const SECRET_FIELD = String.raw`(?!(?:next|prev|previous|page|pagination|previousPage|nextPage|continuation)_?token\b)[\w.-]{0,200}(?:token|secret|password|assertion|signature|api_?key)[\w.-]{0,200}`;
 const SECRET_NAME = new RegExp(`^${SECRET_FIELD}$`, 'i');
-const JSON_FIELD = new RegExp(String.raw`("${SECRET_FIELD}"\s*:\s*)("(?:[^"\\]|\\.)*"|[-\d.]+)`, 'gi');
+/** A member's name; where its value ends is walked to, not matched: it may be of any length. */
+const JSON_FIELD = new RegExp(String.raw`"${SECRET_FIELD}"\s*:\s*(?=["[\d.-])`, 'gi');
 const FORM_FIELD = new RegExp(String.raw`((?:^|[?&])${SECRET_FIELD}=)[^&#\s]*`, 'gi');
-/** A list under such a name. */
-const JSON_LIST = new RegExp(String.raw`("${SECRET_FIELD}"\s*:\s*)\[[^\]]*\]`, 'gi');
 /** JSON written into a JSON text. */
-const NESTED_FIELD = new RegExp(String.raw`(\\+"${SECRET_FIELD}\\+"\s*:\s*\\+")[^"\\]*`, 'gi');
+const NESTED_FIELD = new RegExp(String.raw`((?<!\\)\\+"${SECRET_FIELD}\\+"\s*:\s*\\+")[^"\\]*`, 'gi');
 /** Addresses inside other texts that carry their own permission, as they are or escaped. */
 const QUERY_FIELD = new RegExp(
   String.raw`((?:[?&;]|\\u0026)(?:${SECRET_FIELD}|sig|x-amz-credential)=)[^&#\s"'<>\\;]*`,
@@ -52,16 +54,45 @@ export function redactUrl(url: string): string {
 
 /** Queries of addresses, wherever they stand in a text: for calls whose addresses carry their own permission. */
 export function redactQueries(text: string): string {
-  return text.replace(/(\bhttps?:\/\/[^\s"'?<>]+\?)[^\s"'<>]*/gi, `$1${MASK}`);
+  return text.replace(/\bhttps?:\/\/[^\s"'<>]+/gi, (address) => address.replace(/\?.*/s, `?${MASK}`));
 }
 
 /** The same text without its secrets, however long. */
 export const maskSecrets = (text: string): string =>
   maskTexts(
     /^\s*[[{]/.test(text)
-      ? text.replace(JSON_FIELD, `$1"${MASK}"`).replace(JSON_LIST, `$1["${MASK}"]`).replace(NESTED_FIELD, `$1${MASK}`)
+      ? maskMembers(text).replace(NESTED_FIELD, `$1${MASK}`)
       : text.replace(FORM_FIELD, `$1${MASK}`),
   );
+
+function maskMembers(text: string): string {
+  const kept: string[] = [];
+  let from = 0;
+  for (const { 0: name, index } of text.matchAll(JSON_FIELD)) {
+    const at = index + name.length;
+    if (index < from) continue;
+    kept.push(text.slice(from, at), text[at] === '[' ? `["${MASK}"]` : `"${MASK}"`);
+    from = endOfValue(text, at);
+  }
+  kept.push(text.slice(from));
+  return kept.join('');
+}
+
+/** Index after a text, a number or a list (to its first `]`); what is never closed ends with the text. */
+function endOfValue(text: string, at: number): number {
+  if (text[at] === '"') {
+    let end = at + 1;
+    while (end < text.length && text[end] !== '"') end += text[end] === '\\' ? 2 : 1;
+    return end + 1;
+  }
+  if (text[at] === '[') {
+    const end = text.indexOf(']', at);
+    return end < 0 ? text.length : end + 1;
+  }
+  let end = at;
+  while (end < text.length && '0123456789.-'.includes(text[end] ?? ' ')) end += 1;
+  return end;
+}
 
 const maskTexts = (text: string): string => text.replace(QUERY_FIELD, `$1${MASK}`).replace(TELLING, MASK);
 
