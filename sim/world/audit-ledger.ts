@@ -29,6 +29,8 @@ export function auditLedger(): LedgerAudit {
   const told: Sums = new Map();
   const perhaps: Sums = new Map();
   const returned = new Set<string>();
+  /** Returns of which one telling got no answer: which of their tellings was booked is not known. */
+  const vague = new Set<string>();
   const toldAt = new Map<string, number[]>();
   let first = true;
 
@@ -205,8 +207,9 @@ export function auditLedger(): LedgerAudit {
         return;
       }
       if (act.kind === 'return' && act.outcome === 'done') returned.add(act.id);
+      if (act.kind === 'return' && act.outcome === 'unknown') vague.add(act.id);
       const at = key(act.kind, variantId);
-      if (act.outcome === 'unknown') {
+      if (act.outcome === 'unknown' || (act.kind === 'return' && vague.has(act.id))) {
         add(perhaps, at, act.kind === 'count' ? Number.POSITIVE_INFINITY : act.units);
         return;
       }

@@ -73,7 +73,8 @@ export function auditQuiet(evidence: Evidence, index: Index): Finding[] {
   function judgeTarget(target: TargetRow, channel: string, truth: number | null): void {
     const at = { sku: index.sku(target.variantId), channel };
     const place = target.channelLocation.split('/').at(-1) ?? target.channelLocation;
-    if (target.dirtyVersion > target.handledVersion)
+    // Behind a pause, or a channel that cannot be had, what has changed waits.
+    if (target.dirtyVersion > target.handledVersion && !(target.state in named))
       find({ ...at, words: `the number at ${place}`, expected: 'handled', found: 'waits' });
     if (target.state !== 'in_sync') {
       judgeState(target, at, place);

@@ -8,7 +8,7 @@
  *   broken  a write that took effect, of more than its limit when it was recorded
  *
  * A number somebody raised by hand hides as many sales from everyone: those are allowed until we have written again with
- * nothing left unknown. The limit is the higher of those by the rows of this look and of the one before, because a write is
+ * nothing left unknown. The limit is the highest by the rows of this look and of those of the moments before, because a write is
  * computed a moment before it is recorded; so look after every commit that records an attempt, and after every act.
  */
 import type { Finding } from './audit-finding.ts';
@@ -35,14 +35,17 @@ export interface WritesAudit {
   look(evidence: Evidence, index: Index, book: Book): Finding[];
 }
 
+/** A number may be that old when its attempt is recorded. */
+const computedForMs = 150;
+
 const key = (...parts: string[]): string => parts.join('|');
 
 export function auditWrites(): WritesAudit {
   const watched = new Map<string, Watched>();
   /** The most an attempt might write, by id. */
   const limits = new Map<string, number>();
-  /** What the rows were at the last look. */
-  let before: { index: Index; book: Book } | null = null;
+  /** What the rows were at the looks of the last moments, and at the one before those. */
+  let before: { index: Index; book: Book; now: number }[] = [];
   /** How many units each line wanted, since when by the channel's clock. */
   const wanted = new Map<string, { at: number; units: number }[]>();
 
@@ -77,7 +80,9 @@ export function auditWrites(): WritesAudit {
         else if (event.kind === 'write' && event.applied) judgeWrite(evidence, channel, index, target, event, findings);
       }
     }
-    before = { index, book };
+    before.push({ index, book, now: evidence.now });
+    const fresh = before.findIndex(({ now }) => now >= evidence.now - computedForMs);
+    before = before.slice(Math.max(0, fresh - 1));
     return findings;
   }
 
@@ -108,12 +113,12 @@ export function auditWrites(): WritesAudit {
     targets: readonly TargetRow[],
   ): void {
     const now = limitsBy(channel, index, book, targets);
-    const earlier = before === null ? now : limitsBy(channel, before.index, before.book, targets);
     for (const { id } of targets) watch(id).unbooked = now.unbooked.get(id) ?? 0;
+    if (rows.attempts.every(({ id, connectionId }) => limits.has(id) || connectionId !== channel.connectionId)) return;
+    const earlier = before.map((look) => limitsBy(channel, look.index, look.book, targets));
     for (const attempt of rows.attempts) {
       if (limits.has(attempt.id) || attempt.connectionId !== channel.connectionId) continue;
-      const [one, other] = [now.numbers.get(attempt.targetId) ?? 0, earlier.numbers.get(attempt.targetId) ?? 0];
-      limits.set(attempt.id, Math.max(one, other));
+      limits.set(attempt.id, Math.max(...[now, ...earlier].map(({ numbers }) => numbers.get(attempt.targetId) ?? 0)));
     }
   }
 

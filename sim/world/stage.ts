@@ -93,7 +93,7 @@ export async function buildStage(options: StageOptions): Promise<Stage> {
   const ids = seededIds(scheduler.clock(world), stream(seed, 'stage ids'));
   const orgId = ids.uuid() as OrgId;
   const locations = { MAIN: ids.uuid() as LocationId, EAST: ids.uuid() as LocationId };
-  const plain = Array.from({ length: 8 }, (_, n) => `P-${n + 1}`);
+  const plain = Array.from({ length: 4 }, (_, n) => `P-${n + 1}`);
   const bundles = makeBundles(dice, plain);
   const goods = new Map(plain.map((sku) => [sku, { MAIN: dice.whole(0, 12), EAST: dice.whole(0, 6) }]));
   const variants = new Map(

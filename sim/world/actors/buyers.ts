@@ -61,7 +61,7 @@ const refundable = ['SELLABLE', 'SELLABLE', 'CUSTOMER_DAMAGED', 'DEFECTIVE'] as 
 export const buyers: readonly Act[] = [
   {
     name: 'buys',
-    weight: 30,
+    weight: 45,
     async perform({ stage, dice, tell }) {
       const channel = dice.of(stage.channels);
       if (!channel) return;

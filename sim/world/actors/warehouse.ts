@@ -112,7 +112,7 @@ export const warehouse: readonly Act[] = [
     async perform(context) {
       const { dice, tell, ask } = context;
       const at = somewhere(context);
-      const [id, units] = [`R-${dice.whole(1, 12)}`, dice.whole(1, 2)];
+      const [id, units] = [`R-${dice.whole(1, 4)}`, dice.whole(1, 2)];
       const bucket = dice.oneOf<'sellable' | 'damaged' | 'quarantine'>(['sellable', 'damaged', 'quarantine']);
       tell(`${id}: ${units} ${at.sku} in ${at.code}, ${bucket}`);
       ask({ kind: 'return', id, sku: at.sku, location: at.code, units, bucket }, async (process) => {
