@@ -4,7 +4,8 @@
  */
 import { z } from 'zod';
 
-const count = z.int().min(0);
+/** Within what our columns hold; anything beyond is no number of goods. */
+const count = z.int32().min(0);
 
 /** A time as the vendor writes it (ISO 8601 with offset), as Unix milliseconds. */
 export const vendorTime = z.string().transform((text, context) => {

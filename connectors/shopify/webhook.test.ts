@@ -161,3 +161,16 @@ describe('what a delivery says', () => {
     );
   });
 });
+
+test('a level that no column can hold is unreadable, not a number', () => {
+  const level = (available: string) =>
+    Buffer.from(`{"inventory_item_id":1,"location_id":2,"available":${available},"updated_at":"2026-11-20T10:00:00Z"}`);
+  expect(webhook.parse(level('2147483647'), 'inventory_levels/update')).toMatchObject({
+    kind: 'stock',
+    value: 2147483647,
+  });
+  for (const beyond of ['2147483648', '-2147483649', '1e15', '9223372036854775808', '0.5'])
+    expect(() => webhook.parse(level(beyond), 'inventory_levels/update'), beyond).toThrow(
+      expect.objectContaining({ code: 'connector.unreadable' }),
+    );
+});

@@ -14,7 +14,8 @@ const instant = z.string().transform((text, context) => {
   context.addIssue({ code: 'custom', message: 'not a time' });
   return z.NEVER;
 });
-const units = z.number().int();
+/** Within what our columns hold; anything beyond is no number of goods. */
+const units = z.int32();
 
 // ── GraphQL ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
