@@ -325,7 +325,7 @@ function shopifyManner(dice: Dice): Manner {
 function amazonManner(dice: Dice): Manner {
   const profile = dice.chance(0.7) ? 'open' : 'vendor';
   const feeds = {
-    bulkRowsMin: dice.whole(3, 6),
+    bulkRowsMin: dice.whole(2, 4),
     bulkLeastUnits: dice.whole(0, 3),
     bulkEveryMs: dice.whole(1, 60) * 1_000,
     bulkStuckMs: 600_000,
@@ -334,7 +334,7 @@ function amazonManner(dice: Dice): Manner {
     profile,
     settings: {
       ...(profile === 'open' ? { settleMs: 0, orderLagMs: 0 } : { settleMs: 150_000 }),
-      ...(dice.chance(0.3) ? feeds : { bulk: false }),
+      ...(dice.chance(0.4) ? feeds : { bulk: false }),
     },
   };
 }

@@ -55,6 +55,7 @@ export interface WorldResult {
 const startAt = Date.UTC(2026, 0, 5, 8);
 /** The watch of subscriptions tells the channels our addresses before anybody buys. */
 const linkMs = 3_000;
+const answersMs = 30_000;
 const quietRoundMs = 600_000;
 const mostQuietRounds = 100;
 
@@ -108,9 +109,11 @@ async function live(life: Life): Promise<Broken | null> {
     if (broken) return broken;
     if (crew.errors[0]) return { promise: 'error', words: crew.errors[0], step: planned.n };
   }
-  await people.end();
   await mendAll(stage);
   crew.mend();
+  // What was asked for is answered before what undoes it is asked for.
+  await pass(scheduler, answersMs);
+  await people.end();
   const waiting = await becomeQuiet(scheduler, () => waitingFor(owner, stage, scheduler.now));
   await judge.quiet();
   const broken = firstBroken(judge, steps + 1);

@@ -13,6 +13,8 @@ function change(
   what: string,
   work: (tx: Tx, process: SimProcess) => Promise<unknown>,
   untilDone?: 'until done',
+  /** What the API does once it is committed, without making the operator wait. */
+  after?: (process: SimProcess) => Promise<unknown>,
 ): void {
   context.tell(what);
   context.ask(
@@ -20,6 +22,7 @@ function change(
     async (process) => {
       await process.store.tenant(context.stage.orgId, (tx) => work(tx, process));
       process.wake();
+      after?.(process).then(process.wake, () => undefined);
       return {};
     },
     untilDone,
@@ -127,6 +130,7 @@ export const operator: readonly Act[] = [
           `${channel.place} ${sku} ${variantId ? 'mapped' : 'unmapped'}`,
           (tx, { clock, ids }) => mapListing(tx, orgId, listing, variantId, { ids, now: clock.now(), compareAndSet }),
           variantId === null ? undefined : 'until done',
+          variantId === null ? undefined : ({ intake }) => intake.completeUnmapped(channel.connection),
         );
       map(null);
       context.later(dice.whole(10, 60_000), async () => map(stage.variants.get(sku) as VariantId));

@@ -66,6 +66,29 @@ const stockAct = (
 const goods = ({ variantId, locationId }: Place) => ({ variantId, locationId });
 
 export const warehouse: readonly Act[] = [
+  {
+    name: 'unloads a truck',
+    weight: 2,
+    async perform(context) {
+      const { dice, stage, tell, ask } = context;
+      const code = dice.oneOf<Code>([...codes]);
+      const units = dice.whole(2, 5);
+      tell(`${units} of everything in ${code}`);
+      for (const sku of stage.plain) {
+        const at = { sku, code, variantId: stage.variants.get(sku) as VariantId, locationId: stage.locations[code] };
+        const deed: Stocked = { kind: 'receipt', sku, location: code, units, before: null, after: null };
+        ask(deed, (process) =>
+          book(process, context, at, (keyed) => ({
+            ...keyed,
+            ...goods(at),
+            kind: 'receive',
+            reason: 'received',
+            units,
+          })),
+        );
+      }
+    },
+  },
   stockAct('receives', 5, (at, { dice }) => {
     const units = dice.whole(1, 6);
     return {
