@@ -17,7 +17,7 @@ afterAll(async () => {
   await drop();
 });
 
-test('two runs of one seed agree in every step and every row', async () => {
+test('two runs of one seed agree in every step and every row', { timeout: 300_000 }, async () => {
   const [first, second] = [
     await runWorld({ seed: 7, steps: 12, databases }),
     await runWorld({ seed: 7, steps: 12, databases }),
