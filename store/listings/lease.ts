@@ -7,12 +7,13 @@
  * before it asked, so its view ends earlier than the database's. A process that is certainly the only one (it holds the
  * data folder's lock) takes a dead predecessor's lease at once. Taking over a lease that was not given back starts a
  * quiet time: requests of the former holder may still arrive until then, so targets with open attempts are not touched.
+ * The quiet time belongs to the lane, not to who took it over: it stands also when that one gives the lease back meanwhile.
  */
 import type { Tx } from '../tx.ts';
 
 export interface Lease {
   generation: number;
-  /** Milliseconds until targets with open attempts may be touched; 0 after an orderly hand-over. */
+  /** Milliseconds until targets with open attempts may be touched; 0 when every former holder handed over in order. */
   quietMs: number;
 }
 
@@ -34,10 +35,9 @@ export async function acquireLane(
       holder = excluded.holder,
       generation = case when l.holder = excluded.holder and l.expires_at > clock_timestamp() then l.generation else l.generation + 1 end,
       expires_at = excluded.expires_at,
-      quiet_until = case when l.holder = excluded.holder and l.expires_at > clock_timestamp() then l.quiet_until
-        when l.holder is null then null
+      quiet_until = greatest(l.quiet_until, case when l.holder is null or l.holder = excluded.holder and l.expires_at > clock_timestamp() then null
         when l.expires_at > clock_timestamp() then clock_timestamp() + $5 * interval '1 ms'
-        else clock_timestamp() + ($4 + $5) * interval '1 ms' end
+        else clock_timestamp() + ($4 + $5) * interval '1 ms' end)
     where l.holder is null or l.holder = excluded.holder or l.expires_at <= clock_timestamp() or $6
     returning generation, coalesce(greatest(0, ceil(extract(epoch from quiet_until - clock_timestamp()) * 1000)), 0)::int as quiet_ms`,
     },
@@ -47,7 +47,7 @@ export async function acquireLane(
   return row ? { generation: row.generation, quietMs: row.quiet_ms } : null;
 }
 
-/** Only after every request of ours was answered or given up. */
+/** Only after every request of ours was answered or given up; those of a dead predecessor may still be on their way. */
 export async function releaseLane(
   tx: Tx,
   orgId: string,
@@ -56,7 +56,7 @@ export async function releaseLane(
   generation: number,
 ): Promise<void> {
   await tx.query(
-    `update lanes set holder = null, expires_at = null, quiet_until = null
+    `update lanes set holder = null, expires_at = null
      where org_id = $1 and connection_id = $2 and holder = $3 and generation = $4`,
     [orgId, connectionId, holder, generation],
   );
