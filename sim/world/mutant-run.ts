@@ -1,10 +1,12 @@
 /**
  * One mutant in a process of its own: runs seed after seed until its fault is seen. Last line: JSON
  * `{ mutant, seed, promise, words }`, with seed null when no seed showed it.
+ *
+ *   --database URL   of an empty database that is used up; without it, on a PostgreSQL of its own
  */
 import { parseArgs } from 'node:util';
 import pg from 'pg';
-import type { WorldDatabases } from './database.ts';
+import { openWorldDatabases, type WorldDatabases } from './database.ts';
 import { mutantNamed, mutated } from './mutants.ts';
 import { withDatabases } from './scratch.ts';
 import { runWorld } from './world.ts';
@@ -15,6 +17,7 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '10' },
     steps: { type: 'string', default: '100' },
     first: { type: 'string', default: '1' },
+    database: { type: 'string' },
   },
 });
 const mutant = mutantNamed(values.mutant);
@@ -41,14 +44,17 @@ function withMutant(databases: WorldDatabases): WorldDatabases {
   };
 }
 
-const found = await withDatabases(async (databases) => {
+async function seen(databases: WorldDatabases) {
   for (let n = 0; n < Number(values.seeds); n += 1) {
     const seed = Number(values.first) + n;
     const { broken } = await runWorld({ seed, steps: Number(values.steps), databases: withMutant(databases) });
     if (broken) return { seed, ...broken };
   }
   return null;
-});
+}
+
+const found =
+  values.database === undefined ? await withDatabases(seen) : await seen(await openWorldDatabases(values.database));
 const told = {
   mutant: mutant.name,
   seed: found?.seed ?? null,
