@@ -5,7 +5,8 @@
  *   limit   the number the target could show if the book knew what it does not know yet: what the design's arithmetic gives
  *           after taking off units that the channel sold here and that are neither owed nor gone in our book
  *           with compare-and-set: all it sold · without: what it sold before our last settled read of its number
- *   broken  a write that took effect, of more than its limit when it was recorded
+ *   broken  a write that took effect, of more than its limit when it was recorded, while such units were unknown; a number
+ *           that is only too late (a process was frozen between computing and recording it) is put right, and gives nothing back
  *
  * A number somebody raised by hand hides as many sales from everyone: those are allowed until we have written again with
  * nothing left unknown. The limit is the highest by the rows of this look and of those of the moments before, because a write is
@@ -42,8 +43,8 @@ const key = (...parts: string[]): string => parts.join('|');
 
 export function auditWrites(): WritesAudit {
   const watched = new Map<string, Watched>();
-  /** The most an attempt might write, by id. */
-  const limits = new Map<string, number>();
+  /** The most an attempt might write, and how many units its channel had sold that the book did not know, by id. */
+  const limits = new Map<string, { units: number; unbooked: number }>();
   /** What the rows were at the looks of the last moments, and at the one before those. */
   let before: { index: Index; book: Book; now: number }[] = [];
   /** How many units each line wanted, since when by the channel's clock. */
@@ -118,7 +119,8 @@ export function auditWrites(): WritesAudit {
     const earlier = before.map((look) => limitsBy(channel, look.index, look.book, targets));
     for (const attempt of rows.attempts) {
       if (limits.has(attempt.id) || attempt.connectionId !== channel.connectionId) continue;
-      limits.set(attempt.id, Math.max(...[now, ...earlier].map(({ numbers }) => numbers.get(attempt.targetId) ?? 0)));
+      const units = Math.max(...[now, ...earlier].map(({ numbers }) => numbers.get(attempt.targetId) ?? 0));
+      limits.set(attempt.id, { units, unbooked: watch(attempt.targetId).unbooked });
     }
   }
 
@@ -244,16 +246,14 @@ export function auditWrites(): WritesAudit {
         [one.lastLease.step],
       );
     else one.lastLease = { generation: attempt.generation, step };
-    const allowed = (limits.get(attempt.id) ?? 0) + one.hidden;
-    if (value > 0 && value > allowed)
+    const limit = limits.get(attempt.id) ?? { units: 0, unbooked: 0 };
+    const allowed = limit.units + one.hidden;
+    if (limit.unbooked > 0 && value > allowed)
       find({
         promise: 'P6',
         expected: `at most ${allowed}`,
         found: `${value}${from === null ? '' : ` (was ${from})`}`,
-        words:
-          one.unbooked > 0
-            ? `a write gives back units that were sold there (${one.unbooked} of them not yet in the book)`
-            : 'a write offers more than there is to sell there',
+        words: `a write gives back units that were sold there (${limit.unbooked} of them not yet in the book)`,
       });
   }
 
