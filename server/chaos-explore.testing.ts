@@ -41,7 +41,7 @@ for (let seed = first; seed <= last; seed += 1) {
     wrong = verdict.wrong;
     const { orders, writes, settledMs } = verdict;
     say(
-      `seed ${seed}: ${wrong.length === 0 ? 'ok' : 'BROKEN'} acts ${history.acts} orders ${orders} writes ${writes} kills ${history.kills} settled ${settledMs} ms`,
+      `seed ${seed}: ${wrong.length === 0 ? 'ok' : 'BROKEN'} acts ${history.acts} orders ${orders} writes ${writes} kills ${history.disasters.length} settled ${settledMs} ms`,
     );
     if (settledMs > 15_000) for (const line of verdict.waitedFor.slice(0, 4)) say(`   waited for: ${line}`);
     if (wrong.length > 0) {

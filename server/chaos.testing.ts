@@ -1,9 +1,9 @@
 /**
- * Chaos from outside: the real product as a child process, random actors at every simulated channel, faults, kills.
+ * Chaos from outside: the real product as child processes, random actors at every simulated channel, faults, disasters.
  *
- *   const product = await launch({ dataDir, profile: 'open' });
- *   await rampage(product, { seed: 7, ms: 20_000, kills: 2 })   buyers, staff, gremlins, then quiet
- *   await settled(product, history, 60_000)                     waits until the judge (chaos-judge.testing.ts) has nothing to say
+ *   const product = await launch({ dataDir, profile: 'open' });   one process; of several: fleet.testing.ts
+ *   await rampage(product, { seed: 7, ms: 20_000, kills: 2 })     buyers, staff, gremlins, then quiet
+ *   await settled(product, history, 60_000)                       waits until the judge (chaos-judge.testing.ts) has nothing to say
  *
  * A seed fixes what every actor wants to do and when the process is killed; what it meets depends on the machine.
  *
@@ -34,30 +34,49 @@ export function dice(seed: number) {
     happens: (share: number) => next() < share,
   };
 }
-type Dice = ReturnType<typeof dice>;
+export type Dice = ReturnType<typeof dice>;
 
 export const rest = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
 // ── the product ──
 
+/** What actors and judge need to know of it, of however many processes it consists. */
 export interface Product {
+  /** Its embedded PostgreSQL lies there. */
   dataDir: string;
-  profile: 'open' | 'vendor';
   demo: DemoFile;
-  child: ChildProcess;
-  /** Up and serving; false between a kill and the next start. */
+  /** Up and serving; false between a kill of all of it and the next start. */
   alive: boolean;
+  /** Each compares all numbers. */
   starts: number;
+  /** Something terrible happens to it, and it is made whole again. @returns what it was */
+  disaster(random: Dice): Promise<string>;
 }
 
-export async function launch(options: { dataDir: string; profile: 'open' | 'vendor' }): Promise<Product> {
-  const product = { ...options, alive: false, starts: 0 } as Product;
+/** A fleet of one: everything dies at once. */
+export interface OneProcess extends Product {
+  profile: 'open' | 'vendor';
+  child: ChildProcess;
+}
+
+export async function launch(options: { dataDir: string; profile: 'open' | 'vendor' }): Promise<OneProcess> {
+  const product = {
+    ...options,
+    alive: false,
+    starts: 0,
+    async disaster(random: Dice) {
+      const database = random.happens(0.5);
+      await killAndRestart(product, { database });
+      return database ? 'everything killed' : 'the server killed';
+    },
+  } as OneProcess;
   await start(product);
   return product;
 }
 
-async function start(product: Product): Promise<void> {
-  const root = join(import.meta.dirname, '..');
+export const root = join(import.meta.dirname, '..');
+
+async function start(product: OneProcess): Promise<void> {
   const file = join(product.dataDir, 'demo.json');
   rmSync(file, { force: true });
   product.starts += 1;
@@ -89,13 +108,13 @@ async function start(product: Product): Promise<void> {
   product.alive = true;
 }
 
-const gone = (child: ChildProcess): Promise<void> =>
+export const gone = (child: ChildProcess): Promise<void> =>
   child.exitCode !== null || child.signalCode !== null
     ? Promise.resolve()
     : new Promise((done) => child.once('exit', () => done()));
 
 /** kill -9 of the server, and of its database too; then a start on the same folder, on whatever port is free. */
-export async function killAndRestart(product: Product, options: { database: boolean }): Promise<void> {
+export async function killAndRestart(product: OneProcess, options: { database: boolean }): Promise<void> {
   product.alive = false;
   const postmaster = options.database ? postmasterOf(product.dataDir) : null;
   product.child.kill('SIGKILL');
@@ -117,7 +136,7 @@ function postmasterOf(dataDir: string): number | null {
   return Number.isInteger(pid) && pid > 1 ? pid : null;
 }
 
-export async function stop(product: Product): Promise<void> {
+export async function stop(product: OneProcess): Promise<void> {
   product.alive = false;
   product.child.kill('SIGTERM');
   await Promise.race([gone(product.child), rest(8_000)]);
@@ -212,7 +231,7 @@ export interface History {
   /** SKUs somebody counted: their goods cannot be told from outside. */
   counted: Set<string>;
   acts: number;
-  kills: number;
+  disasters: string[];
   calls: Record<string, number>;
   /** Answers nobody should get. */
   strange: string[];
@@ -223,7 +242,7 @@ export const emptyHistory = (): History => ({
   goods: [],
   counted: new Set(),
   acts: 0,
-  kills: 0,
+  disasters: [],
   calls: {},
   strange: [],
 });
@@ -448,7 +467,10 @@ async function gremlin(run: Run, random: Dice): Promise<void> {
 export interface Rampage {
   seed: number;
   ms: number;
+  /** Disasters. */
   kills: number;
+  /** What happened before, to go on with. */
+  history?: History;
   /** Milliseconds between a shopper's acts, on average. */
   pause?: number;
   faults?: boolean;
@@ -457,16 +479,17 @@ export interface Rampage {
 
 /** Everything at once for `ms`, then every fault is taken away and what a person would do after a bad day: sync. */
 export async function rampage(product: Product, options: Rampage): Promise<History> {
-  const { seed, ms, kills, pause = 90 } = options;
-  const history = emptyHistory();
+  const { seed, ms, kills, pause = 90, history = emptyHistory() } = options;
   const random = dice(seed);
-  // The time a start takes does not count.
+  for (const sku of ['DEMO-001', 'DEMO-002', 'DEMO-003']) {
+    const quantity = 4 + random.below(8);
+    history.goods.push({ sku, units: quantity, sentAt: Date.now() });
+    history.counted.add(sku);
+    await api(product, '/api/counts', { sku, location: 'MAIN', quantity });
+  }
+  // The time a disaster takes does not count.
   let end = performance.now() + ms;
   const run: Run = { product, history, over: () => product.alive && performance.now() > end };
-  for (const sku of ['DEMO-001', 'DEMO-002', 'DEMO-003']) {
-    await api(product, '/api/counts', { sku, location: 'MAIN', quantity: 4 + random.below(8) });
-    history.counted.add(sku);
-  }
   const actors = [
     ...places.flatMap((place, n) => [
       shopper(run, place, dice(seed * 100 + n), pause),
@@ -479,9 +502,8 @@ export async function rampage(product: Product, options: Rampage): Promise<Histo
   for (let kill = 0; kill < kills; kill += 1) {
     await rest((ms / (kills + 1)) * (0.5 + random.next()));
     if (run.over()) break;
-    history.kills += 1;
     const down = performance.now();
-    await killAndRestart(product, { database: random.happens(0.5) });
+    history.disasters.push(await product.disaster(random));
     end += performance.now() - down;
   }
   await Promise.all(actors);

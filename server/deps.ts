@@ -500,12 +500,13 @@ export function sharedLimits(
   };
 }
 
-/** The manifest as this connection's own settings change it: settle time, order lag, documents of many numbers. */
+/** The manifest as this connection's own settings change it: patience, settle time, order lag, documents of many numbers. */
 function withSettings(manifest: Manifest, settings: Record<string, unknown>): Manifest {
   const number = (name: string, fallback: number): number =>
     typeof settings[name] === 'number' ? settings[name] : fallback;
   return {
     ...manifest,
+    requestTimeoutMs: number('requestTimeoutMs', manifest.requestTimeoutMs),
     stock: withBulkSettings({ ...manifest.stock, settleMs: number('settleMs', manifest.stock.settleMs) }, settings),
     orders: { ...manifest.orders, lagMs: number('orderLagMs', manifest.orders.lagMs) },
   };

@@ -68,7 +68,6 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
   const owner = new pg.Pool({ connectionString: database.ownerUrl, max: 1 });
   owner.on('error', () => undefined);
   owner.on('connect', (client) => client.on('error', () => undefined));
-  owner.on('error', () => undefined);
   const store = plainStore(database.appUrl, scheduler);
   let broken: Broken | null = null;
   try {
