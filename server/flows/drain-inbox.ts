@@ -92,12 +92,12 @@ export function createDrain(options: DrainOptions): Drain {
   let loops: Promise<void>[] = [];
 
   /** One batch. @returns keys claimed */
-  async function step(): Promise<number> {
+  async function step(maxKeys = batchKeys): Promise<number> {
     let claimed: SequenceKey[] = [];
     try {
       const batch = await store.system(
         async (tx) => {
-          claimed = await claimKeys(tx, { maxKeys: batchKeys, now: clock.now() });
+          claimed = await claimKeys(tx, { maxKeys, now: clock.now() });
           return claimed.length === 0 ? null : applyKeys(tx, claimed, options);
         },
         { idempotent: true, retryOn: [orderIdentity] },

@@ -54,3 +54,16 @@ test('a batch that is held up holds up no other: half a second later the next on
   held.resolve(10);
   await first;
 });
+
+test('batches are small while a flood may still pass, and whole without one or when it lasts', async () => {
+  const { it, way } = setting();
+  const given = () => way.during(async (most) => most, 100);
+  it.flood = false;
+  expect([way.mayBegin(), await given()]).toEqual([true, 100]);
+  it.flood = true;
+  way.mayBegin();
+  expect(await given()).toBe(30);
+  it.at = 5_000;
+  way.mayBegin();
+  expect(await given()).toBe(100);
+});

@@ -2,7 +2,8 @@
  * Giving way: in a flood (pressure.ts) the drain lets deliveries in before each of its batches.
  *
  *   it passes                              → everybody goes on
- *   half a second after the last batch     → the next one: folded events cost less, and nothing starves
+ *   half a second after the last batch     → the next one, a small one: folded events cost less, nothing starves, and what comes in
+ *                                            is not kept waiting for the tens of milliseconds that a full batch computes
  *   it has lasted, and batches are full    → the next one at once, one at a time: waiting longer folds nothing more, and orders that
  *                                            come faster than two batches a second would wait longer and longer
  *
@@ -13,6 +14,8 @@ import type { Pressure } from './pressure.ts';
 
 /** How long a flood is waited for before each batch. */
 const waitMs = 500;
+/** Keys of a batch meanwhile, at most. */
+const smallBatch = 30;
 /** From then on a flood lasts: it is no clump that will have passed soon. */
 const lastingMs = 5_000;
 
@@ -42,17 +45,22 @@ export class GivingWay {
     return now - Math.max(this.#movedAt, this.#floodSince) >= waitMs;
   }
 
-  /** @param batch resolves to how many keys it took, of at most `most` */
-  async during(batch: () => Promise<number>, most: number): Promise<number> {
+  /** @param batch resolves to how many keys it took, of at most the number it is given: `all`, or fewer in a flood that does not last */
+  async during(batch: (most: number) => Promise<number>, all: number): Promise<number> {
     this.#underWay += 1;
     this.#movedAt = this.#clock.monotonicMs();
+    const most = this.#isShort() ? Math.min(all, smallBatch) : all;
     try {
-      const taken = await batch();
+      const taken = await batch(most);
       if (taken > 0) this.#full = taken >= most;
       return taken;
     } finally {
       this.#underWay -= 1;
       this.#movedAt = this.#clock.monotonicMs();
     }
+  }
+
+  #isShort(): boolean {
+    return this.#floodSince !== null && this.#clock.monotonicMs() - this.#floodSince < lastingMs;
   }
 }
