@@ -95,3 +95,15 @@ export async function countOtherClients(ownerUrl: string): Promise<number> {
     await client.end().catch(() => undefined);
   }
 }
+
+/** A connection that shows that this database is in use (countOtherClients) until it is given back. */
+export async function holdOpen(ownerUrl: string): Promise<() => Promise<void>> {
+  const client = new pg.Client({
+    connectionString: ownerUrl,
+    application_name: 'syncstate command',
+    connectionTimeoutMillis: 3_000,
+  });
+  client.on('error', () => undefined);
+  await client.connect();
+  return () => client.end().catch(() => undefined);
+}

@@ -14,7 +14,13 @@ import type { Clock, Ids } from '#core/effects.ts';
 import { uuidv7 } from '#core/uuid.ts';
 import { type Config, readConfig } from '#server/config.ts';
 import type { Deps } from '#server/deps.ts';
-import { countOtherClients, type Installation, type Organization, readInstallation } from '#store/administration.ts';
+import {
+  countOtherClients,
+  holdOpen,
+  type Installation,
+  type Organization,
+  readInstallation,
+} from '#store/administration.ts';
 import { attachEmbedded, DataDirInUseError, startEmbedded } from '#store/embedded/index.ts';
 import { appUrl, migrate } from '#store/migrate.ts';
 import { createStore, type Store } from '#store/tx.ts';
@@ -111,14 +117,19 @@ async function openInstalled(
 ): Promise<{ database: Database; installation: Installation }> {
   for (let tries = 1; ; tries += 1) {
     const database = await openDatabase(config, () => undefined);
+    let letGo: (() => Promise<void>) | null = null;
     try {
-      return { database, installation: await openInstallation(database, output) };
+      // From here on the command that started the database waits for this one, whatever it does between two transactions.
+      if (database.reached === 'attached') letGo = await holdOpen(database.ownerUrl);
+      const installation = await openInstallation(database, output);
+      return { database: letGo === null ? database : { ...database, close: letGo }, installation };
     } catch (error) {
+      await letGo?.();
       await database.close();
       const gone =
         error instanceof Error &&
         'code' in error &&
-        ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', '57P01', '57P03'].includes(String(error.code));
+        ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', '57P01', '57P03'].includes(String(error.code));
       if (database.reached !== 'attached' || !gone || tries >= 5) throw error;
       await clock.sleep(200);
     }
