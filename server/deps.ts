@@ -427,30 +427,39 @@ function createOpener(deps: {
     return row === null || connector === undefined ? null : { row, connector };
   };
 
-  return {
-    async open(ref: ConnectionRef): Promise<OpenedConnection | null> {
-      const found = await find(ref);
-      if (found === null) return null;
-      const { row, connector } = found;
-      const stampOf = (sealed: Uint8Array | null) =>
-        JSON.stringify([row.kind, row.baseUrl, row.settings, sealed && Buffer.from(sealed).toString('base64')]);
-      const known = open.get(row.id);
-      if (known?.stamp === stampOf(row.credentials)) return known.opened;
-      void known?.transport.close();
-      const renewal = credentialRenewal(
-        {
-          ...deps,
-          // Its channel has them already: it goes on.
-          onKept: (sealed) => {
-            const mine = open.get(row.id);
-            if (mine?.opened === built.opened) mine.stamp = stampOf(sealed);
-          },
+  async function openNow(ref: ConnectionRef): Promise<OpenedConnection | null> {
+    const found = await find(ref);
+    if (found === null) return null;
+    const { row, connector } = found;
+    const stampOf = (sealed: Uint8Array | null) =>
+      JSON.stringify([row.kind, row.baseUrl, row.settings, sealed && Buffer.from(sealed).toString('base64')]);
+    const known = open.get(row.id);
+    if (known?.stamp === stampOf(row.credentials)) return known.opened;
+    void known?.transport.close();
+    const renewal = credentialRenewal(
+      {
+        ...deps,
+        // Its channel has them already: it goes on.
+        onKept: (sealed) => {
+          const mine = open.get(row.id);
+          if (mine?.opened === built.opened) mine.stamp = stampOf(sealed);
         },
-        ref,
-      );
-      const built = build(ref, row, connector, openCredentials(deps.vault, ref, row.credentials), renewal);
-      open.set(row.id, { stamp: stampOf(row.credentials), ...built });
-      return built.opened;
+      },
+      ref,
+    );
+    const built = build(ref, row, connector, openCredentials(deps.vault, ref, row.credentials), renewal);
+    open.set(row.id, { stamp: stampOf(row.credentials), ...built });
+    return built.opened;
+  }
+
+  const opening = new Map<string, Promise<OpenedConnection | null>>();
+
+  return {
+    /** Calls at the same time get the same: a connection opened twice would look changed to whoever has the first. */
+    open(ref: ConnectionRef): Promise<OpenedConnection | null> {
+      const under = opening.get(ref.connectionId) ?? openNow(ref).finally(() => opening.delete(ref.connectionId));
+      opening.set(ref.connectionId, under);
+      return under;
     },
     async tryOut(ref: ConnectionRef, credentials: Credentials): Promise<Credentials> {
       const found = await find(ref);

@@ -42,7 +42,9 @@ interface Call {
 const kinds: Record<string, string> = {
   'alerts/{id}': 'select id from alerts where org_id = $1',
   'connections/{id}': 'select id from connections where org_id = $1',
-  'imports/{importId}': 'select id from catalog_imports where org_id = $1',
+  // Of the connection above: paths name both.
+  'imports/{importId}':
+    'select id from catalog_imports where org_id = $1 and connection_id = (select id from connections where org_id = $1 order by id limit 1)',
   'dead-letters/{id}': `select id from inbox where org_id = $1 and state = 'dead'`,
   'drift/{id}': 'select id from drifts where org_id = $1',
   'feeds/{id}': 'select id from feeds where org_id = $1',
