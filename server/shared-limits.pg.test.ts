@@ -145,14 +145,9 @@ test('two processes that both press keep to Amazon’s documented rate, use most
   const refused = seen.filter(({ status }) => status === 429).length;
   const { ratePerSecond, capacity } = BUDGETS.patchListingsItem;
   const allowed = capacity + ratePerSecond * seconds;
-  console.log(
-    `${answered} of ${Math.floor(allowed)} calls Amazon allows in ${seconds.toFixed(1)} s (${Math.round((100 * answered) / allowed)} %), ${refused} refused; ` +
-      `asked by a ${calls.a}, by b ${calls.b}; median wait urgent ${Math.round(median(urgent))} ms, bulk ${Math.round(median(bulk))} ms`,
-  );
   expect(refused).toBe(0);
-  // Four fifths on a quiet machine; on a busy one the processes themselves are late.
-  expect(answered).toBeGreaterThan(0.5 * allowed);
-  expect(calls.b).toBeGreaterThan(3);
+  expect(answered).toBeGreaterThan(0.8 * 0.9 * allowed);
+  expect(calls.b).toBeGreaterThan(6);
   expect(median(urgent)).toBeLessThan(median(bulk) / 2);
 });
 
@@ -169,20 +164,12 @@ test('a call costs no question: a hundred calls ask the database a few times', a
     },
   };
   const transport = processOn(connectionId, shop, limits, realClock, counted);
-  const first = performance.now();
   await call(transport, shop, 'a', 'urgent');
   const began = performance.now();
   for (let n = 0; n < 100; n += 1) await call(transport, shop, 'a', 'urgent');
   const took = performance.now() - began;
-  const alone = processOn(connectionId, shop, limits, realClock, null);
-  await call(alone, shop, 'a', 'urgent');
-  const plain = performance.now();
-  for (let n = 0; n < 100; n += 1) await call(alone, shop, 'a', 'urgent');
-  console.log(
-    `first call ${(began - first).toFixed(1)} ms, then ${(took / 100).toFixed(2)} ms a call and ${asked} questions for 101 calls; unshared ${((performance.now() - plain) / 100).toFixed(2)} ms a call`,
-  );
   expect(asked).toBeLessThanOrEqual(2 + Math.ceil(took / 500));
-  expect(shop.calls.length).toBe(202);
+  expect(shop.calls.length).toBe(101);
 });
 
 test('a breaker that one process opened keeps the other away too, and one probe closes it for both', async () => {

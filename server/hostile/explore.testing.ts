@@ -11,6 +11,8 @@ import { judge, type Parser, parsers, portParsers } from './parsers.testing.ts';
 import { recordAmazon, recordShopify } from './recordings.testing.ts';
 
 const runs = 25;
+/** The program's own answer. */
+const say = (line: string) => process.stdout.write(`${line}\n`);
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '1' },
@@ -67,7 +69,7 @@ async function tellCoverage(session: Session): Promise<void> {
     .filter(({ url }) => watched.test(url) && !/\.testing\.ts$/.test(url))
     .map(({ url, functions }) => linesOf(url, functions))
     .sort((a, b) => (a.file < b.file ? -1 : 1));
-  const row = (cells: string[]) => console.log(`| ${cells.join(' | ')} |`);
+  const row = (cells: string[]) => say(`| ${cells.join(' | ')} |`);
   row(['file', 'lines', 'run', '%', 'not run']);
   row(['---', '---:', '---:', '---:', '---']);
   const percent = (run: number, lines: number) => ((100 * run) / lines).toFixed(1);
@@ -87,9 +89,9 @@ async function attack(parser: Parser, seed: number): Promise<boolean> {
   const found = await fc.check(property, { seed, numRuns: parser.slow ? 3 : runs });
   if (!found.failed) return true;
   const [input] = found.counterexample ?? [Buffer.alloc(0)];
-  console.log(`FAULT in ${parser.name} seed=${seed} path=${found.counterexamplePath ?? ''}`);
-  console.log(String(found.errorInstance).slice(0, 2_000));
-  console.log(`shrunk input, ${input.length} bytes: ${JSON.stringify(input.toString('latin1').slice(0, 2_000))}`);
+  say(`FAULT in ${parser.name} seed=${seed} path=${found.counterexamplePath ?? ''}`);
+  say(String(found.errorInstance).slice(0, 2_000));
+  say(`shrunk input, ${input.length} bytes: ${JSON.stringify(input.toString('latin1').slice(0, 2_000))}`);
   return false;
 }
 
@@ -112,9 +114,7 @@ async function explore(): Promise<boolean> {
     }
     seed += 1;
   } while (performance.now() < until);
-  console.log(
-    `${all.length} parsers, ${inputs} inputs, seeds ${values.seed} to ${seed - 1}, ${faulty.size} with faults`,
-  );
+  say(`${all.length} parsers, ${inputs} inputs, seeds ${values.seed} to ${seed - 1}, ${faulty.size} with faults`);
   return faulty.size === 0;
 }
 
