@@ -74,22 +74,27 @@ test('a sale at shop A corrects shop B and Amazon by one call each, read back, a
   ]);
 });
 
-test('an Amazon sale corrects both shops; Amazon itself is never given more than is left', async () => {
+/**
+ * Amazon tells times in whole seconds: a sale in the second of the first read may be part of what was read, and is held back twice
+ * until orders are read past it (P6: too few for a moment, never too many). That is not what these tests are about.
+ */
+const inALaterSecond = (sku: string) =>
+  demo.until(async () => {
+    const { rows } = await demo.db.owner.query<{ later: boolean }>(
+      `select bool_and(t.base_at + interval '1 second' <= now()) as later from targets t
+         join variants v on v.org_id = t.org_id and v.id = t.variant_id where v.sku = $1 and t.connection_id = $2`,
+      [sku, demo.connection('amazon').id],
+    );
+    return rows[0]?.later === true;
+  });
+
+test('an Amazon sale corrects both shops, and Amazon is not written', async () => {
+  await inALaterSecond('DEMO-002');
   const before = await marks();
   await buy('amazon', 'DEMO-002', 3);
   await everywhere('DEMO-002', 97);
   await demo.quiet();
-  const [atA, atB, atAmazon] = await writesSince(before);
-  expect([atA, atB]).toEqual([1, 1]);
-  // None, or two: when Amazon tells its number before its sale, the gap and the sale are both held back until orders are read
-  // (docs/lessons.md); too few units for a second, never too many.
-  expect([0, 2]).toContain(atAmazon);
-  const { rows } = await demo.db.owner.query<{ most: number | null }>(
-    `select max(a.value)::int as most from attempts a join targets t on t.org_id = a.org_id and t.id = a.target_id
-       join variants v on v.org_id = t.org_id and v.id = t.variant_id where v.sku = 'DEMO-002' and a.connection_id = $1`,
-    [demo.connection('amazon').id],
-  );
-  expect(rows[0]?.most ?? 97).toBe(97);
+  expect(await writesSince(before)).toEqual([1, 1, 0]);
   expect(await item('DEMO-002')).toMatchObject({ onHand: 100, committed: 3, available: 97 });
 });
 
