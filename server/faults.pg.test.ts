@@ -4,21 +4,15 @@
  */
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { syncstate } from '#apps/cli/cli.testing.ts';
+import { startDemoForCommands } from '#apps/cli/demo.testing.ts';
 import { verify } from '#store/ledger/verify.ts';
-import { type Demo, type Place, startDemo } from './testing/demo.ts';
+import type { Demo, Place } from './testing/demo.ts';
 
 let demo: Demo;
-const before = { DATABASE_URL: process.env.DATABASE_URL, SYNCSTATE_DATA_DIR: process.env.SYNCSTATE_DATA_DIR };
 beforeAll(async () => {
-  demo = await startDemo();
-  process.env.DATABASE_URL = demo.db.ownerUrl;
-  process.env.SYNCSTATE_DATA_DIR = demo.dataDir;
+  demo = await startDemoForCommands();
 });
 afterAll(async () => {
-  for (const [name, value] of Object.entries(before)) {
-    if (value === undefined) delete process.env[name];
-    else process.env[name] = value;
-  }
   await demo?.stop();
 });
 afterEach(async () => {

@@ -1,24 +1,18 @@
 /** A channel's catalogue in, from outside: over HTTP and by the command line, beside the real server with its demo. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Demo, startDemo } from '#server/testing/demo.ts';
+import type { Demo } from '#server/testing/demo.ts';
 import type { CatalogImportView, ItemView } from '#store/catalog/channel-import-runs.ts';
 import { syncstate } from './cli.testing.ts';
+import { startDemoForCommands } from './demo.testing.ts';
 
 let demo: Demo;
 let shop: { id: string; name: string };
-const before = { DATABASE_URL: process.env.DATABASE_URL, SYNCSTATE_DATA_DIR: process.env.SYNCSTATE_DATA_DIR };
 
 beforeAll(async () => {
-  demo = await startDemo();
+  demo = await startDemoForCommands();
   shop = demo.connection('shopA');
-  process.env.DATABASE_URL = demo.db.ownerUrl;
-  process.env.SYNCSTATE_DATA_DIR = demo.dataDir;
 });
 afterAll(async () => {
-  for (const [name, value] of Object.entries(before)) {
-    if (value === undefined) delete process.env[name];
-    else process.env[name] = value;
-  }
   await demo?.stop();
 });
 

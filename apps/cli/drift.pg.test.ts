@@ -1,20 +1,14 @@
 /** Drift, sweeps, subscriptions and freshness as people see them: by API and command, beside the real server with its demo. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Demo, startDemo } from '#server/testing/demo.ts';
+import type { Demo } from '#server/testing/demo.ts';
 import { type Ran, syncstate } from './cli.testing.ts';
+import { startDemoForCommands } from './demo.testing.ts';
 
 let demo: Demo;
-const before = { DATABASE_URL: process.env.DATABASE_URL, SYNCSTATE_DATA_DIR: process.env.SYNCSTATE_DATA_DIR };
 beforeAll(async () => {
-  demo = await startDemo();
-  process.env.DATABASE_URL = demo.db.ownerUrl;
-  process.env.SYNCSTATE_DATA_DIR = demo.dataDir;
+  demo = await startDemoForCommands();
 });
 afterAll(async () => {
-  for (const [name, value] of Object.entries(before)) {
-    if (value === undefined) delete process.env[name];
-    else process.env[name] = value;
-  }
   await demo?.stop();
 });
 

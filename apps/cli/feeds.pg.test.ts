@@ -1,21 +1,15 @@
 /** Feeds and dry runs as people reach them: the API and the commands, beside the real server with its demo. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Demo, startDemo } from '#server/testing/demo.ts';
+import type { Demo } from '#server/testing/demo.ts';
 import { type Ran, syncstate } from './cli.testing.ts';
+import { startDemoForCommands } from './demo.testing.ts';
 
 let demo: Demo;
-const before = { DATABASE_URL: process.env.DATABASE_URL, SYNCSTATE_DATA_DIR: process.env.SYNCSTATE_DATA_DIR };
 beforeAll(async () => {
-  demo = await startDemo();
-  process.env.DATABASE_URL = demo.db.ownerUrl;
-  process.env.SYNCSTATE_DATA_DIR = demo.dataDir;
+  demo = await startDemoForCommands();
 });
 afterAll(async () => {
-  for (const [name, value] of Object.entries(before)) {
-    if (value === undefined) delete process.env[name];
-    else process.env[name] = value;
-  }
   await demo?.stop();
 });
 

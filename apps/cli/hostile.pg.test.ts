@@ -1,24 +1,18 @@
 /** Every command that takes an argument, with arguments that are none: it says so and ends; never a stack, never raw control characters. */
 import type { Command } from 'commander';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Demo, startDemo } from '#server/testing/demo.ts';
+import type { Demo } from '#server/testing/demo.ts';
 import { syncstate } from './cli.testing.ts';
+import { startDemoForCommands } from './demo.testing.ts';
 import { visible } from './output.ts';
 import { createSyncState } from './program.ts';
 
 let demo: Demo;
-const before = { DATABASE_URL: process.env.DATABASE_URL, SYNCSTATE_DATA_DIR: process.env.SYNCSTATE_DATA_DIR };
 
 beforeAll(async () => {
-  demo = await startDemo();
-  process.env.DATABASE_URL = demo.db.ownerUrl;
-  process.env.SYNCSTATE_DATA_DIR = demo.dataDir;
+  demo = await startDemoForCommands();
 });
 afterAll(async () => {
-  for (const [name, value] of Object.entries(before)) {
-    if (value === undefined) delete process.env[name];
-    else process.env[name] = value;
-  }
   await demo?.stop();
 });
 

@@ -3,24 +3,18 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Demo, startDemo } from '#server/testing/demo.ts';
+import type { Demo } from '#server/testing/demo.ts';
 import { syncstate } from './cli.testing.ts';
+import { startDemoForCommands } from './demo.testing.ts';
 
 let demo: Demo;
 let folder: string;
-const before = { DATABASE_URL: process.env.DATABASE_URL, SYNCSTATE_DATA_DIR: process.env.SYNCSTATE_DATA_DIR };
 
 beforeAll(async () => {
-  demo = await startDemo();
+  demo = await startDemoForCommands();
   folder = mkdtempSync(join(tmpdir(), 'syncstate-files-'));
-  process.env.DATABASE_URL = demo.db.ownerUrl;
-  process.env.SYNCSTATE_DATA_DIR = demo.dataDir;
 });
 afterAll(async () => {
-  for (const [name, value] of Object.entries(before)) {
-    if (value === undefined) delete process.env[name];
-    else process.env[name] = value;
-  }
   rmSync(folder, { recursive: true, force: true });
   await demo?.stop();
 });
