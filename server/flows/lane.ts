@@ -1,10 +1,18 @@
+/**
+ * A lane: the one coordinator of a connection's numbers, under a lease. Again and again:
+ *
+ *   look (loadWork) → decide (lane-decision) → read or write in slots → book → the same targets again, until nothing is left
+ *
+ * One turn of a target ends with nothing to do, or waits. Beside it: lane-lease (who may write), lane-health (when the channel refuses
+ * or does not answer), lane-slots (calls in flight), lane-writing (one call's writes), lane-feeds (documents of many).
+ */
 import { ConnectorError, StoreError } from '#core/errors.ts';
 import { fewUnits } from '#core/stock/urgency.ts';
 import { type Refusal, settleRefused, tellRefused } from '#store/attention/rejected.ts';
 import { applyDriftSteps } from '#store/drift/decide.ts';
-import { endHealed, openDrifts, releaseToDrift } from '#store/drift/record.ts';
-import { type AttemptResult, type LaneHold, recordAttempts, recordOutcomes } from '#store/listings/attempts.ts';
-import { mayLeave, settlePauses } from '#store/listings/halts.ts';
+import { endHealed, releaseToDrift } from '#store/drift/record.ts';
+import { type AttemptResult, recordAttempts } from '#store/listings/attempts.ts';
+import { settlePauses } from '#store/listings/halts.ts';
 import { recordReads } from '#store/listings/observations.ts';
 import { recordShadow } from '#store/listings/shadow.ts';
 import { announce, type Finding, recordFindings, settleUnauthorized } from '#store/listings/states.ts';
@@ -16,7 +24,7 @@ import { type Decisions, decide, firstTurn, type Turn } from './lane-decision.ts
 import { LaneFeeds } from './lane-feeds.ts';
 import { LaneHealth } from './lane-health.ts';
 import { LaneLease } from './lane-lease.ts';
-import { notSent, resultsOf, resultsOfFailure, type SentRow } from './lane-outcome.ts';
+import type { SentRow } from './lane-outcome.ts';
 import {
   afterReading,
   draftOf,
@@ -26,19 +34,17 @@ import {
   pairReadings,
   postponed,
   readCalls,
-  refusals,
-  refusedDrifts,
   type SendCall,
   sendCalls,
-  sentCall,
   sliceOf,
   sweptLooks,
   visible,
 } from './lane-plan.ts';
 import { LaneSlots, type Next } from './lane-slots.ts';
-import type { Lane, LaneOptions, SentCall } from './publisher-types.ts';
+import { LaneWriting, type MadeCall } from './lane-writing.ts';
+import type { Lane, LaneOptions } from './publisher-types.ts';
 import { restAfter } from './pulse.ts';
-import { tellAnswered, tellRead, tellSent } from './telling.ts';
+import { tellRead, tellSent } from './telling.ts';
 import { traceOf, tracing } from './tracing.ts';
 
 /** Rounds a target may take in one turn (read, write, stale, read, write …) before it waits. */
@@ -49,8 +55,6 @@ const soonestAgainMs = 60_000;
 const probedOrdersMs = 1_000;
 /** How long a computed number may wait for its slot. */
 const computedForMs = 100;
-/** The leave that was given with the attempt is asked for again after this. */
-const leaveForMs = 25;
 
 export function createLane(options: LaneOptions): Lane {
   return new ConnectionLane(options);
@@ -64,6 +68,7 @@ class ConnectionLane implements Lane {
   readonly #slots: LaneSlots;
   readonly #health: LaneHealth;
   readonly #feeds: LaneFeeds;
+  readonly #writing: LaneWriting;
   readonly #gathering: Gathering;
   readonly #asking: Asking;
   readonly #busy = new Set<string>();
@@ -100,6 +105,13 @@ class ConnectionLane implements Lane {
       options.metrics?.inFlight?.(connection, kind, change),
     );
     this.#health = new LaneHealth(options, () => this.wake(), this.#stopping.signal);
+    this.#writing = new LaneWriting({
+      ...options,
+      lease: this.#lease,
+      unreachable: () => this.#health.unreachable,
+      dead: () => this.#dead,
+      deadline: (work) => this.#deadline(work),
+    });
     this.#feeds = new LaneFeeds({
       ...options,
       lease: this.#lease,
@@ -455,9 +467,13 @@ class ConnectionLane implements Lane {
     const sent = rows.filter(({ send }) => recorded.has(send.target.id));
     const moved = rows.filter(({ send }) => !recorded.has(send.target.id)).map(({ send }) => send.target.id);
     tellSent(this.#options, sent, key);
-    const next = sent.length > 0 ? await this.#call(hold, key, budget, sent, turn, askedAt) : undefined;
+    const made = sent.length > 0 ? await this.#writing.make(hold, key, budget, sent, askedAt) : null;
     return async () => {
-      await Promise.all([fresh.rest?.(), this.#again(moved, turn), next?.()]);
+      await Promise.all([
+        fresh.rest?.(),
+        this.#again(moved, turn),
+        made ? this.#follow(made.results, made.followUp, turn) : undefined,
+      ]);
     };
   }
 
@@ -482,112 +498,7 @@ class ConnectionLane implements Lane {
     };
   }
 
-  async #call(
-    hold: LaneHold,
-    key: string,
-    budget: 'urgent' | 'bulk',
-    rows: SentRow[],
-    turn: Turn,
-    leaveAt: number,
-  ): Promise<Next> {
-    const { clock, opened, hooks } = this.#options;
-    const call = sentCall(key, budget, rows);
-    await hooks?.beforeSend?.(call);
-    if (this.#dead) return;
-    if (!this.#lease.mayStillSend()) {
-      const renewed = await this.#lease.hold(true);
-      if (this.#dead) return;
-      if (!renewed || renewed.generation !== hold.generation || !this.#lease.mayStillSend()) {
-        await this.#notSent(renewed ?? hold, rows);
-        return;
-      }
-    }
-    await hooks?.atSend?.(call);
-    const writes = call.rows.map(({ stockKey, channelLocation, value, from }) => ({
-      ref: { stockKey, channelLocation },
-      value,
-      from,
-    }));
-    this.#measure(rows);
-    const leave = this.#leave(hold, call, leaveAt);
-    const trace = traceOf(
-      rows.map(({ send }) => send.target),
-      key,
-    );
-    let results: AttemptResult[];
-    let followUp: ReturnType<typeof resultsOfFailure>['followUp'] = { kind: 'again' };
-    try {
-      const outcomes = await this.#deadline((signal) =>
-        tracing.run(trace, () => opened.channel.stock.write(writes, key, { budget, signal, mayLeave: leave })),
-      );
-      results = resultsOf(rows, outcomes, opened.manifest, clock.now());
-    } catch (error) {
-      ({ results, followUp } = resultsOfFailure(rows, error, opened.manifest, clock.now(), this.#health.unreachable));
-    }
-    await hooks?.afterSend?.(call);
-    if (this.#dead) return;
-    await this.#book(hold, rows, results);
-    await hooks?.afterRecord?.(call);
-    return () => this.#follow(results, followUp, turn);
-  }
-
-  /** Asked by the transport when the call's turn has come. Leave was given when the attempt was committed; older leave is asked for again. */
-  #leave(hold: LaneHold, { rows }: SentCall, givenAt: number): () => Promise<boolean> {
-    const ids = rows.map(({ targetId }) => targetId);
-    return async () => {
-      if (this.#dead) return false;
-      if (this.#options.clock.monotonicMs() - givenAt < leaveForMs) return true;
-      return this.#tx((tx) => mayLeave(tx, hold, ids));
-    };
-  }
-
-  #measure(rows: readonly SentRow[]): void {
-    const { metrics, clock } = this.#options;
-    if (!metrics?.sent) return;
-    const now = clock.now();
-    for (const { send } of rows)
-      if (send.target.dirtySince !== null) metrics.sent(this.connection, now - send.target.dirtySince);
-  }
-
-  async #book(hold: LaneHold, rows: readonly SentRow[], results: readonly AttemptResult[]): Promise<void> {
-    const { clock, metrics, ids } = this.#options;
-    const { connectionId } = this.connection;
-    const now = clock.now();
-    const targetIds = results.map(({ targetId }) => targetId);
-    const right = results
-      .filter(({ outcome, state }) => outcome === 'applied' && state === 'in_sync')
-      .map(({ targetId }) => targetId);
-    const held = await this.#tx(async (tx) => {
-      const still = await recordOutcomes(tx, hold, results, now);
-      await announce(tx, hold.orgId, targetIds);
-      await tellRefused(tx, hold.orgId, connectionId, refusals(results), { ids, now });
-      await settleRefused(tx, hold.orgId, connectionId, right, now);
-      await endHealed(
-        tx,
-        hold.orgId,
-        right.filter((id) => rows.some(({ send }) => send.target.id === id && send.target.drift !== null)),
-        now,
-      );
-      await openDrifts(tx, hold.orgId, refusedDrifts(results, now), { ids, now });
-      return still;
-    });
-    for (const { outcome } of results) metrics?.outcome?.(this.connection, held ? outcome : 'unknown');
-    if (held) tellAnswered(this.#options, rows, results, now);
-    if (!held) this.#lease.lost();
-  }
-
-  /** The lease would not outlast the request: nothing went out. */
-  async #notSent(hold: LaneHold, rows: readonly SentRow[]): Promise<void> {
-    const now = this.#options.clock.now();
-    await this.#tx((tx) => recordOutcomes(tx, hold, rows.map(notSent), now));
-    this.#lease.lost();
-  }
-
-  async #follow(
-    results: readonly AttemptResult[],
-    followUp: ReturnType<typeof resultsOfFailure>['followUp'],
-    turn: Turn,
-  ): Promise<void> {
+  async #follow(results: readonly AttemptResult[], followUp: MadeCall['followUp'], turn: Turn): Promise<void> {
     if (followUp.kind === 'withdrawn')
       return this.#again(
         results.map(({ targetId }) => targetId),

@@ -7,7 +7,7 @@ import { pauseConnection, pauseListing, resumeConnection, resumeListing } from '
 import { mapListing } from '#store/listings/listings.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import { amazonShop } from './amazon-shop.testing.ts';
-import { failures, publishingStage, type Shop, type Stage } from './publishing.testing.ts';
+import { failures, publishingStage, type Shop, type Stage, until } from './publishing.testing.ts';
 import { shopifyShop } from './shopify-shop.testing.ts';
 
 let db: TestDatabase;
@@ -238,73 +238,6 @@ test('time is served while commits wake the publisher without a pause: a hold th
     clearInterval(busy);
     await publisher.stop();
   }
-});
-
-test('in a burst what may run out, or sells fast, is written at once, and what is far from it gathers for two seconds', async () => {
-  await stage.variant('FEW');
-  await stage.variant('FAST');
-  await stage.variant('PLENTY');
-  await stage.stock('FEW', 51);
-  await stage.stock('FAST', 200);
-  await stage.stock('PLENTY', 200);
-  const shop = await shopifyShop(stage, { FEW: [51, 0], FAST: [200, 0], PLENTY: [200, 0] }, { places: ['MAIN'] });
-  const shown = async (sku: string) => shop.number(sku, shop.main);
-  let mono = 0;
-  const publisher = stage.publisher([shop], {
-    clock: { ...stage.clock, monotonicMs: () => mono },
-    pressure: {
-      applied: () => undefined,
-      isHigh: () => mono > 0,
-      isBurst: () => mono > 0,
-      accepted: () => undefined,
-      isFlood: () => false,
-    },
-  });
-  publisher.start();
-  for (const sku of ['FEW', 'FAST', 'PLENTY'])
-    await until(async () => (await stage.target(shop, shop.item(sku), shop.main)).state === 'in_sync');
-  mono = 1;
-  await stage.sell('FEW', 1);
-  await stage.sell('PLENTY', 2);
-  publisher.wake();
-  await until(async () => (await shown('FEW')) === 50);
-  await stage.sell('FEW', 1);
-  publisher.wake();
-  await until(async () => (await shown('FEW')) === 49);
-  for (let sale = 0; sale < 5; sale += 1) await stage.sell('FAST', 12);
-  publisher.wake();
-  await until(async () => (await shown('FAST')) === 140);
-  expect(await shown('PLENTY')).toBe(200);
-  expect(await count('dirty_variants')).toBe(1);
-  mono = 2_500;
-  await until(async () => (await shown('PLENTY')) === 198);
-  expect(await count('dirty_variants')).toBe(0);
-  await publisher.stop();
-});
-
-test('in a burst a bundle that is near its end is written at once, however many of its parts are left', async () => {
-  await stage.variant('PART');
-  await stage.stock('PART', 400);
-  await stage.bundle('KIT', { PART: 100 });
-  const shop = await shopifyShop(stage, { KIT: [4, 0] }, { places: ['MAIN'] });
-  let mono = 0;
-  const publisher = stage.publisher([shop], {
-    clock: { ...stage.clock, monotonicMs: () => mono },
-    pressure: {
-      applied: () => undefined,
-      isHigh: () => mono > 0,
-      isBurst: () => mono > 0,
-      accepted: () => undefined,
-      isFlood: () => false,
-    },
-  });
-  publisher.start();
-  await until(async () => (await stage.target(shop, shop.item('KIT'), shop.main)).state === 'in_sync');
-  mono = 1;
-  await stage.sell('PART', 101);
-  publisher.wake();
-  await until(async () => (await shop.number('KIT', shop.main)) === 2);
-  await publisher.stop();
 });
 
 test('race 11: a hold whose time has passed gives its unit back to every channel', async () => {
@@ -590,12 +523,4 @@ test('P4: the same while everything happens at once, with two publishers: no num
 
 async function expand() {
   return db.store.tenant(stage.orgId, (tx) => expandDirty(tx, stage.orgId));
-}
-
-async function until(check: () => Promise<boolean>, everyMs = 20): Promise<void> {
-  const end = performance.now() + 8_000;
-  while (!(await check())) {
-    if (performance.now() > end) throw new Error('it did not happen in 8 s');
-    await new Promise((resolve) => setTimeout(resolve, everyMs));
-  }
 }

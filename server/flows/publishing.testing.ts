@@ -482,3 +482,12 @@ async function connect(stage: Stage, options: ConnectOptions, stops: (() => Prom
     },
   };
 }
+
+/** Looks again and again; what does not happen in 8 s is a failure. */
+export async function until(check: () => Promise<boolean>, everyMs = 20): Promise<void> {
+  const end = performance.now() + 8_000;
+  while (!(await check())) {
+    if (performance.now() > end) throw new Error('it did not happen in 8 s');
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
+  }
+}

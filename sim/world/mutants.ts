@@ -67,7 +67,7 @@ export const mutants: readonly Mutant[] = [
         to: 'return clock !== null && requestTimeoutMs > 0;',
       },
       {
-        file: 'server/flows/lane.ts',
+        file: 'server/flows/lane-writing.ts',
         from: 'return this.#tx((tx) => mayLeave(tx, hold, ids));',
         to: 'return hold !== null && ids.length > 0 && mayLeave !== null;',
       },
