@@ -1,4 +1,7 @@
--- The ledger's loading once more, with fewer searches; what it takes, gives and promises is as in 0004.
+-- The ledger's loading again, with fewer searches; what it takes, gives and promises is as in 0004.
+--
+-- Rows go out as text joined by commas, not by json_build_array: that one looks every argument's type up again, row after row, and
+-- cost as much as finding the rows.
 --
 -- A position is locked and read in one pass instead of being looked for, locked and read: three searches became one and a count.
 -- New claims, and shortfalls of variants that have none, are asked for as a set: ids given just now lie on one page of the index, so
