@@ -75,35 +75,3 @@ export async function readInstallation(
     await client.end().catch(() => undefined);
   }
 }
-
-/** Connections of SyncState's own programs to this database besides the asking one: who would lose it if it stopped now. */
-export async function countOtherClients(ownerUrl: string): Promise<number> {
-  const client = new pg.Client({
-    connectionString: ownerUrl,
-    application_name: 'syncstate command',
-    connectionTimeoutMillis: 3_000,
-  });
-  client.on('error', () => undefined);
-  try {
-    await client.connect();
-    const { rows } = await client.query<{ others: number }>(
-      `select count(*)::int as others from pg_stat_activity
-       where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend' and application_name like 'syncstate%'`,
-    );
-    return rows[0]?.others ?? 0;
-  } finally {
-    await client.end().catch(() => undefined);
-  }
-}
-
-/** A connection that shows that this database is in use (countOtherClients) until it is given back. */
-export async function holdOpen(ownerUrl: string): Promise<() => Promise<void>> {
-  const client = new pg.Client({
-    connectionString: ownerUrl,
-    application_name: 'syncstate command',
-    connectionTimeoutMillis: 3_000,
-  });
-  client.on('error', () => undefined);
-  await client.connect();
-  return () => client.end().catch(() => undefined);
-}

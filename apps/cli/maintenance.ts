@@ -27,7 +27,7 @@ export function maintenanceCommands(cli: Cli): void {
 }
 
 async function runMigrate(options: GlobalOptions, output: Output): Promise<void> {
-  const database = await openDatabase(configOf(options), () => undefined);
+  const database = await openDatabase(configOf(options), output.note);
   try {
     const { applied } = await migrate(database.ownerUrl);
     output.result({ applied }, (print) => {

@@ -73,7 +73,8 @@ test('start prints where and how to sign in; a second start is refused and harms
   ]);
   expect(second).toMatchObject({ exit: 1, stdout: '' });
   expect(second.stderr).toContain(`The data folder ${dataDir} is in use by process ${child.pid}.`);
-  expect(second.ms).toBeLessThan(6_000);
+  // Told at once, not after waiting for the folder: it is over about when a command beside it is, on a busy machine too.
+  expect(second.ms - verified.ms).toBeLessThan(4_500);
   expect(verified).toMatchObject({ exit: 0, stderr: '' });
   expect(JSON.parse(verified.stdout)).toMatchObject({ ok: true, faults: [] });
   expect(JSON.parse(stock.stdout)).toMatchObject({ sku: 'DEMO-001', available: 100 });

@@ -14,16 +14,11 @@ import type { Clock, Ids } from '#core/effects.ts';
 import { uuidv7 } from '#core/uuid.ts';
 import { type Config, readConfig } from '#server/config.ts';
 import type { Deps } from '#server/deps.ts';
-import {
-  countOtherClients,
-  holdOpen,
-  type Installation,
-  type Organization,
-  readInstallation,
-} from '#store/administration.ts';
+import { type Installation, type Organization, readInstallation } from '#store/administration.ts';
 import { attachEmbedded, DataDirInUseError, startEmbedded } from '#store/embedded/index.ts';
+import { shareEmbedded, whenUnshared } from '#store/embedded/sharing.ts';
 import { appUrl, migrate } from '#store/migrate.ts';
-import { createStore, type Store } from '#store/tx.ts';
+import { classifyFault, createStore, type Store } from '#store/tx.ts';
 import { CommandError, type Output, usage } from './output.ts';
 
 /** Options every command takes. */
@@ -85,11 +80,16 @@ export async function openDatabase(config: Config, note: (line: string) => void)
   const dataDir = resolve(config.dataDir);
   const until = performance.now() + patienceMs;
   for (;;) {
-    const attached = await attachEmbedded(dataDir);
-    if (attached) return { ownerUrl: attached.url, reached: 'attached', close: async () => undefined };
+    const attached = await attach(dataDir);
+    if (attached) return attached;
     try {
-      const embedded = await startEmbedded({ dataDir, as: 'command', log: note });
-      return { ownerUrl: embedded.url, reached: 'started', close: () => stopWhenUnused(embedded) };
+      const embedded = await startEmbedded({ dataDir, as: 'command', log: () => undefined });
+      const close = () =>
+        whenUnshared(embedded.url, () => embedded.stop(), {
+          patienceMs,
+          waiting: () => note('Another command still uses the database that this one started: waiting for it to end.'),
+        });
+      return { ownerUrl: embedded.url, reached: 'started', close };
     } catch (error) {
       if (!(error instanceof DataDirInUseError)) throw error;
       if (performance.now() > until)
@@ -102,34 +102,29 @@ export async function openDatabase(config: Config, note: (line: string) => void)
   }
 }
 
-/** Another command may have attached to the database that this one started: it is waited for, for a while. */
-async function stopWhenUnused(embedded: { url: string; stop(): Promise<void> }): Promise<void> {
-  const until = performance.now() + patienceMs;
-  while (performance.now() < until && (await countOtherClients(embedded.url).catch(() => 0)) > 0)
-    await clock.sleep(100);
-  await embedded.stop();
+/** The folder's running database, kept running for this command; null when there is none, or it is about to stop. */
+async function attach(dataDir: string): Promise<Database | null> {
+  const attached = await attachEmbedded(dataDir);
+  if (!attached) return null;
+  const letGo = await shareEmbedded(attached.url).catch((error) => {
+    if (classifyFault(error) === 'connection') return null;
+    throw error;
+  });
+  return letGo && { ownerUrl: attached.url, reached: 'attached', close: letGo };
 }
 
-/** Opens the database and looks at it; once more when it went away in between (it belonged to a command that just ended). */
+/** Opens the database and looks at it; again when the server that it belongs to ended in between. */
 async function openInstalled(
   config: Config,
   output: Output,
 ): Promise<{ database: Database; installation: Installation }> {
   for (let tries = 1; ; tries += 1) {
-    const database = await openDatabase(config, () => undefined);
-    let letGo: (() => Promise<void>) | null = null;
+    const database = await openDatabase(config, output.note);
     try {
-      // From here on the command that started the database waits for this one, whatever it does between two transactions.
-      if (database.reached === 'attached') letGo = await holdOpen(database.ownerUrl);
-      const installation = await openInstallation(database, output);
-      return { database: letGo === null ? database : { ...database, close: letGo }, installation };
+      return { database, installation: await openInstallation(database, output) };
     } catch (error) {
-      await letGo?.();
       await database.close();
-      const gone =
-        error instanceof Error &&
-        'code' in error &&
-        ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', '57P01', '57P03'].includes(String(error.code));
+      const gone = classifyFault(error) === 'connection';
       if (database.reached !== 'attached' || !gone || tries >= 5) throw error;
       await clock.sleep(200);
     }

@@ -7,7 +7,7 @@
  *
  * Everything commits with fsync on; the only way in is a socket in a private folder with a scram password. Called by
  * server/main.ts and the CLI. The traps and their answers stand with the code: account.ts, binaries.ts, cluster.ts,
- * postmaster.ts, lock.ts.
+ * postmaster.ts, lock.ts, sharing.ts.
  */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
