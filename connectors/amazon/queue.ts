@@ -117,8 +117,10 @@ function headersToSend(headers: Record<string, string>): Record<string, string> 
   );
 }
 
-function bodyOf(body: unknown): string | Uint8Array {
-  return body instanceof Uint8Array || typeof body === 'string' ? body : '';
+/** The protocol's JSON as text: AWS's client hands over bytes of a kind of its own, which complain when somebody reads them as text. */
+function bodyOf(body: unknown): string {
+  if (body instanceof Uint8Array) return new TextDecoder().decode(body);
+  return typeof body === 'string' ? body : '';
 }
 
 /** AWS's client believes its answers: a list is made sure of here, and each text where it is read. */
