@@ -87,7 +87,7 @@ test('one id finds the whole path of an order, in the log and in the database', 
   const term = externalId.split('/').at(-1) ?? '';
   const path = () => api<Trace>(`/api/trace?q=${encodeURIComponent(term)}`);
   const kinds = (trace: Trace) => [...new Set(trace.stations.map(({ station }) => station))].sort();
-  const all = ['answered', 'applied', 'called', 'claimed', 'received', 'seen', 'sent'];
+  const all = ['answered', 'applied', 'called', 'claimed', 'placed', 'received', 'seen', 'sent'];
   const known = async () =>
     (
       await fetch(`${demo.url}/api/trace?q=${encodeURIComponent(term)}`, {
@@ -105,7 +105,11 @@ test('one id finds the whole path of an order, in the log and in the database', 
   const trace = await path();
   expect(trace.found).toBe('order');
   expect(trace.orders.map((order) => order.externalId.endsWith(term))).toEqual([true]);
-  expect(trace.stations[0]).toMatchObject({ station: 'received', gapMs: null });
+  expect(trace.stations[0]).toMatchObject({ station: 'placed', gapMs: null, connectionId: shopA?.id });
+  expect(trace.stations[1]).toMatchObject({
+    station: 'received',
+    text: expect.stringMatching(/^webhook orders\/(create|paid) of .*: applied$/),
+  });
   expect(trace.stations.slice(1).every(({ gapMs }) => gapMs !== null && gapMs >= 0)).toBe(true);
 
   const correlationId = trace.stations.find(({ station }) => station === 'applied')?.correlationId ?? '';
@@ -167,6 +171,56 @@ test('one id finds the whole path of an order, in the log and in the database', 
   expect(health.parts.filter(({ state }) => state !== 'ok')).toEqual([]);
 
   expect((await api<Trace>('/api/trace?q=DEMO-001')).found).toBe('sku');
+});
+
+const told = (trace: Trace | null) =>
+  (trace?.stations ?? [])
+    .filter(({ station }) => station === 'received')
+    .map(({ text }) => text.replace(/ of gid:[^:]*/, ''));
+
+test('an event that came twice is told as the same again; an order whose events were lost, as found by the order sweep', async () => {
+  const [shopA] = demo.connections;
+  const fault = (kind: string, more: object = {}) =>
+    fetch(`${shopA?.simulatorUrl}/_sim/faults`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ kind, ...more }),
+    });
+  const buy = async (sku: string): Promise<string> => {
+    const bought = await fetch(`${shopA?.simulatorUrl}/_sim/orders`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ lines: [{ sku, quantity: 1 }] }),
+    });
+    return ((await bought.json()) as { id: string }).id.split('/').at(-1) ?? '';
+  };
+  const traceOf = async (term: string): Promise<Trace | null> => {
+    const answer = await fetch(`${demo.url}/api/trace?q=${term}`, {
+      headers: { authorization: `Bearer ${demo.apiKey}` },
+    });
+    return answer.ok ? ((await answer.json()) as Trace) : null;
+  };
+
+  await fault('duplicate', { match: { topic: 'orders/create' } });
+  const twice = await buy('DEMO-004');
+  const again = 'webhook orders/create: the same again, nothing changed';
+  await until(async () => told(await traceOf(twice)).includes(again));
+  const doubled = await traceOf(twice);
+  expect(doubled?.stations.filter(({ station }) => station === 'claimed').length).toBe(1);
+
+  await fetch(`${shopA?.simulatorUrl}/_sim/faults`, { method: 'DELETE' });
+  await fault('drop');
+  const lost = await buy('DEMO-005');
+  const sync = await fetch(`${demo.url}/api/connections/${shopA?.id}/sync`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${demo.apiKey}` },
+  });
+  expect(sync.ok).toBe(true);
+  await until(async () => (await traceOf(lost)) !== null);
+  const swept = await traceOf(lost);
+  expect(swept?.stations[0]).toMatchObject({ station: 'placed', text: expect.stringMatching(/^placed at /) });
+  expect(told(swept)).toEqual(['order sweep: applied; no event had told of it']);
+  await fetch(`${shopA?.simulatorUrl}/_sim/faults`, { method: 'DELETE' });
 });
 
 test('deliveries refused for their signature are noted at the connection, and nothing else of them is', async () => {

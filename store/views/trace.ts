@@ -1,7 +1,7 @@
 /**
  * Trace: the whole path of an order, an event, a call of ours or a SKU, put together from what the database keeps.
  *
- *   received → applied → claimed / moved → sent → called → answered → seen
+ *   placed → received → applied → claimed / moved → sent → called → answered → seen
  *
  * Found by an order's number, its channel's id (or the last part of it), its id here, a correlation id, or a SKU. Stations in order of
  * time, each with the gap to the one before. An attempt belongs to an order when the order was among the causes it was recorded with;
@@ -14,7 +14,7 @@ export interface TraceStation {
   at: string;
   /** Since the station before; null for the first. */
   gapMs: number | null;
-  station: 'received' | 'applied' | 'claimed' | 'moved' | 'sent' | 'called' | 'answered' | 'seen';
+  station: 'placed' | 'received' | 'applied' | 'claimed' | 'moved' | 'sent' | 'called' | 'answered' | 'seen';
   text: string;
   correlationId: string | null;
   connectionId: string | null;
@@ -29,7 +29,7 @@ export interface Trace {
   found: 'order' | 'event' | 'sku';
   orders: { id: string; number: string; externalId: string; connectionId: string | null }[];
   stations: TraceStation[];
-  /** From the first station to the last, ms. */
+  /** From the first station of ours (not the channel's own time of the order) to the last, ms. */
   tookMs: number;
 }
 
@@ -47,7 +47,8 @@ export async function readTrace(tx: Tx, orgId: string, term: string): Promise<Tr
   const stations: Row[] = [];
   let found: Trace['found'] = 'order';
   if (orders.length > 0) {
-    stations.push(...(await received(tx, orgId, orders)), ...(await applied(tx, orgId, orders)));
+    stations.push(...(await placed(tx, orgId, orders)), ...(await received(tx, orgId, orders)));
+    stations.push(...(await applied(tx, orgId, orders)));
     const variantIds = await variantsOf(tx, orgId, orders);
     stations.push(...(await ledger(tx, orgId, { orders, variantIds, sku: false })));
     const orderIds = orders.map(({ id }) => id);
@@ -73,14 +74,15 @@ export async function readTrace(tx: Tx, orgId: string, term: string): Promise<Tr
 }
 
 const rank: Record<TraceStation['station'], number> = {
-  received: 0,
-  applied: 1,
-  claimed: 2,
-  moved: 3,
-  sent: 4,
-  called: 5,
-  seen: 6,
-  answered: 7,
+  placed: 0,
+  received: 1,
+  applied: 2,
+  claimed: 3,
+  moved: 4,
+  sent: 5,
+  called: 6,
+  seen: 7,
+  answered: 8,
 };
 
 function inOrder(rows: readonly Row[]): Pick<Trace, 'stations' | 'tookMs'> {
@@ -89,7 +91,8 @@ function inOrder(rows: readonly Row[]): Pick<Trace, 'stations' | 'tookMs'> {
     const before = sorted[n - 1];
     return { ...row, at: row.at.toISOString(), gapMs: before ? row.at.getTime() - before.at.getTime() : null };
   });
-  return { stations, tookMs: (sorted.at(-1)?.at.getTime() ?? 0) - (sorted[0]?.at.getTime() ?? 0) };
+  const first = sorted.find(({ station }) => station !== 'placed') ?? sorted[0];
+  return { stations, tookMs: Math.max(0, (sorted.at(-1)?.at.getTime() ?? 0) - (first?.at.getTime() ?? 0)) };
 }
 
 const orderColumns = `o.id, o.number, o.external_id as "externalId", o.connection_id as "connectionId"`;
@@ -113,8 +116,21 @@ async function findOrders(tx: Tx, orgId: string, term: string): Promise<OrderRef
   return rows;
 }
 
+/** By the channel's own clock: an event that came late shows as a gap behind it. */
+async function placed(tx: Tx, orgId: string, orders: readonly OrderRef[]): Promise<Row[]> {
+  const { rows } = await tx.query<Row>(
+    `select o.placed_at as at, 'placed' as station, 'placed at ' || c.name as text, null as "correlationId", o.connection_id as "connectionId",
+       null as sku, o.number as order, '{}'::jsonb as details
+     from orders o join connections c on c.org_id = o.org_id and c.id = o.connection_id where o.org_id = $1 and o.id = any ($2::uuid[])`,
+    [orgId, orders.map(({ id }) => id)],
+  );
+  return rows;
+}
+
 const receivedColumns = `select i.received_at as at, 'received' as station,
-  i.source || ' ' || i.topic || ' of ' || i.external_id || ': ' || i.state as text,
+  case i.source when 'poll' then 'order sweep' when 'fetch' then 'read again' else i.source || ' ' || i.topic end || ' of ' || i.external_id || ': ' ||
+    case i.state when 'done' then 'applied' when 'superseded' then 'not applied, a newer one was' when 'duplicate' then 'the same again, nothing changed'
+      when 'dead' then 'failed, a person decides' else 'waits' end as text,
   i.correlation_id as "correlationId", i.connection_id as "connectionId", null as sku, null as order,
   jsonb_strip_nulls(jsonb_build_object('inboxId', i.id, 'deliveryId', i.delivery_id, 'source', i.source, 'topic', i.topic, 'externalId', i.external_id,
     'state', i.state, 'attempts', i.attempts, 'error', i.error, 'doneAt', i.done_at)) as details
@@ -124,19 +140,26 @@ async function received(tx: Tx, orgId: string, orders: readonly OrderRef[]): Pro
   const all: Row[] = [];
   for (const { connectionId, externalId, number } of orders) {
     if (connectionId === null) continue;
-    // The key's index is partial (open rows); the rest is found by the correlation ids that the order's history keeps.
+    // The key's index is partial (open rows); the rest is found by the correlation ids that the order's history keeps, and
+    // what came again by its content.
     const { rows } = await tx.query<Row>(
-      `${receivedColumns} where i.org_id = $1 and (
-         (i.connection_id = $2 and i.kind = 'order' and i.external_id = $3 and i.state in ('waiting', 'dead'))
-         or i.correlation_id = any (array(select (e.details ->> 'correlationId')::uuid from order_events e join orders o on o.org_id = e.org_id and o.id = e.order_id
-           where e.org_id = $1 and o.connection_id = $2 and o.external_id = $3 and e.details ? 'correlationId')))
-       order by i.received_at limit ${most.stations}`,
+      `with known as materialized (
+         select i.body_hash from inbox i where i.org_id = $1 and (
+           (i.connection_id = $2 and i.kind = 'order' and i.external_id = $3 and i.state in ('waiting', 'dead'))
+           or i.correlation_id = any (array(select (e.details ->> 'correlationId')::uuid from order_events e join orders o on o.org_id = e.org_id and o.id = e.order_id
+             where e.org_id = $1 and o.connection_id = $2 and o.external_id = $3 and e.details ? 'correlationId'))))
+       ${receivedColumns} where i.org_id = $1 and i.connection_id = $2 and i.body_hash in (select body_hash from known)
+       order by i.received_at, i.state = 'duplicate', i.id limit ${most.stations}`,
       [orgId, connectionId, externalId],
     );
-    all.push(...rows.map((row) => ({ ...row, order: number })));
+    all.push(...rows.map((row, n) => ({ ...row, order: number, text: n === 0 ? firstWord(row) : row.text })));
   }
   return all;
 }
+
+/** An order whose first news is the sweep's: its event was lost, or is still under way. */
+const firstWord = ({ text, details }: Row): string =>
+  details.source === 'poll' ? `${text}; no event had told of it` : text;
 
 async function events(tx: Tx, orgId: string, correlationId: string): Promise<Row[]> {
   const { rows } = await tx.query<Row>(
