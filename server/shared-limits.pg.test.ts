@@ -217,6 +217,8 @@ test('80 % of a quota in use for a while raises one alert, which ends by itself'
       demand: 1,
       refusals: 0,
       blockedForMs: 0,
+      untold: null,
+      lapsed: false,
     };
     return shared.exchange({
       claims: [{ ...claim, relaxed: false, leaves: false }],

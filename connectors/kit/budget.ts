@@ -15,7 +15,7 @@
  */
 import type { Clock } from '#core/effects.ts';
 import { ConnectorError } from '#core/errors.ts';
-import { safety as SAFETY, type ShareClaim, type ShareGrant } from '#core/limits/shares.ts';
+import { countedSingly, safety as SAFETY, type ShareClaim, type ShareGrant } from '#core/limits/shares.ts';
 import type { BudgetClass, BudgetLimits, BudgetReport } from './ports.ts';
 
 const DEFAULT_RESERVE = 0.3;
@@ -62,6 +62,8 @@ export class Bucket {
   /** The dearest call that waits: it may be saved up for beyond our part of the burst. */
   private wants = 0;
   private used = 0;
+  /** Taken, and not yet confirmed to be known to the other processes. */
+  private untold = 0;
   /** The vendor told rate or capacity to us. */
   private told = false;
 
@@ -95,10 +97,34 @@ export class Bucket {
     this.tokens -= cost;
     this.inFlight += cost;
     this.wants = 0;
+    this.untold += cost;
     this.used += cost * weightOf(budgetClass);
     const cap = this.usable() * READ_SHARE;
     this.readCredit =
       budgetClass === 'read' ? Math.max(0, this.readCredit - cost) : Math.min(cap, this.readCredit + cost * READ_SHARE);
+  }
+
+  /** The call never left: its points belong to the next one. */
+  giveBack(nowMs: number, cost: number): void {
+    this.refill(nowMs);
+    this.tokens = Math.min(this.tokens + cost, this.room());
+    this.confirmed(cost);
+  }
+
+  /** There was enough for what was taken: not so when the share had run out unnoticed. */
+  covers(nowMs: number, cost: number): boolean {
+    this.refill(nowMs);
+    return this.tokens + cost >= Math.min(cost, this.usable()) - 1e-9;
+  }
+
+  /** The others know of it. */
+  confirmed(points: number): void {
+    this.untold = Math.max(0, this.untold - points);
+  }
+
+  /** A token here is so rare that each call is told of before it leaves. */
+  isCounted(): boolean {
+    return countedSingly(this.rate);
   }
 
   /** The call is over, however it ended. */
@@ -145,11 +171,14 @@ export class Bucket {
   }
 
   /** What others are told of us; `used` counts points since it was last told, urgent ones fourfold. */
-  tell(nowMs: number): Pick<ShareClaim, 'rate' | 'capacity' | 'told' | 'tokens' | 'blockedForMs'> & { used: number } {
+  tell(nowMs: number): Omit<ShareClaim, 'bucket' | 'demand' | 'refusals' | 'relaxed' | 'leaves' | 'lapsed'> & {
+    used: number;
+  } {
     this.refill(nowMs);
     const { rate, capacity, told, tokens, used } = this;
+    const untold = this.isCounted() ? this.untold : null;
     this.used = 0;
-    return { rate, capacity, told, tokens, used, blockedForMs: Math.max(0, this.blockedUntil - nowMs) };
+    return { rate, capacity, told, tokens, used, untold, blockedForMs: Math.max(0, this.blockedUntil - nowMs) };
   }
 
   state(nowMs: number): Pick<BudgetState, 'tokens' | 'capacity' | 'ratePerSecond' | 'slowdown' | 'inFlight'> {
@@ -202,6 +231,8 @@ export interface BudgetPermit {
   /** Share of the bucket left after this call, 0–1. */
   left: number;
   release(): void;
+  /** Instead: the call never left. */
+  giveBack(): void;
 }
 
 /** The buckets of one connection. */
@@ -215,8 +246,15 @@ export interface Budgets {
   /** Begins without a share: `grant` brings one. */
   restrict(bucket: string, share: number): void;
   /** What is asked of the other processes for this bucket. */
-  claim(bucket: string, leaves: boolean): ShareClaim;
-  grant(grant: ShareGrant): void;
+  claim(bucket: string, how: Pick<ShareClaim, 'leaves' | 'lapsed'>): ShareClaim;
+  /** @param untold the claim's, which the others know now */
+  grant(grant: ShareGrant, untold: number): void;
+  /** Each call of this bucket is told of before it leaves. */
+  isCounted(bucket: string): boolean;
+  /** What a call of this cost took is there, as the others see it too. */
+  covers(bucket: string, cost: number): boolean;
+  /** Nobody waits, nothing is on its way. */
+  isIdle(bucket: string): boolean;
   /** Told of each call that cannot go at once. */
   onWait(tell: (bucket: string) => void): void;
 }
@@ -242,8 +280,11 @@ export function createBudgets(clock: Clock, limits: Readonly<Record<string, Budg
     refused: (bucket, retryAfterMs) => queueOf(bucket).refused(retryAfterMs ?? 1_000),
     state: () => [...queues.values()].map((queue) => queue.state()),
     restrict: (bucket, share) => queueOf(bucket).restrict(share),
-    claim: (bucket, leaves) => queueOf(bucket).claim(leaves),
-    grant: (grant) => queueOf(grant.bucket).grant(grant),
+    claim: (bucket, how) => queueOf(bucket).claim(how),
+    grant: (grant, untold) => queueOf(grant.bucket).grant(grant, untold),
+    isCounted: (bucket) => queueOf(bucket).isCounted(),
+    covers: (bucket, cost) => queueOf(bucket).covers(cost),
+    isIdle: (bucket) => queueOf(bucket).isIdle(),
     onWait: (tell) => void told.push(tell),
   };
 }
@@ -280,7 +321,12 @@ class BucketQueue {
       if (!released) this.bucket.settle(cost);
       released = true;
     };
-    return { waitedMs: now - startedAt, left: this.bucket.left(now), release };
+    const giveBack = () => {
+      if (!released) this.bucket.giveBack(this.clock.monotonicMs(), cost);
+      release();
+      this.wake?.abort();
+    };
+    return { waitedMs: now - startedAt, left: this.bucket.left(now), release, giveBack };
   }
 
   learn(report: BudgetReport): void {
@@ -299,7 +345,19 @@ class BucketQueue {
     this.wake?.abort();
   }
 
-  claim(leaves: boolean): ShareClaim {
+  isCounted(): boolean {
+    return this.bucket.isCounted();
+  }
+
+  covers(cost: number): boolean {
+    return this.bucket.covers(this.clock.monotonicMs(), cost);
+  }
+
+  isIdle(): boolean {
+    return this.waiters.length === 0 && this.bucket.state(this.clock.monotonicMs()).inFlight === 0;
+  }
+
+  claim({ leaves, lapsed }: Pick<ShareClaim, 'leaves' | 'lapsed'>): ShareClaim {
     const now = this.clock.monotonicMs();
     const first = this.toldAt === null;
     const seconds = Math.max(100, now - (this.toldAt ?? now - 1_000)) / 1_000;
@@ -310,12 +368,13 @@ class BucketQueue {
     this.refusals = 0;
     const demand = (used + waiting) / seconds;
     const relaxed = !first && waiting === 0 && refusals === 0 && demand < told.rate * RELAXED_BELOW;
-    return { bucket: this.name, ...told, demand, refusals, relaxed, leaves };
+    return { bucket: this.name, ...told, demand, refusals, relaxed, leaves, lapsed };
   }
 
   /** An answer to `claim`. A refusal of another process is ours as well. */
-  grant({ share, tokens, refusals, blockedForMs, ...limits }: ShareGrant): void {
+  grant({ share, tokens, refusals, blockedForMs, ...limits }: ShareGrant, untold: number): void {
     const now = this.clock.monotonicMs();
+    this.bucket.confirmed(untold);
     if (this.refusalsKnown !== null && refusals > this.refusalsKnown) this.bucket.refused(now, blockedForMs);
     this.refusalsKnown = refusals;
     this.bucket.setShare(now, share, tokens, limits);

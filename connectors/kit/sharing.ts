@@ -2,12 +2,13 @@
  * Sharing: how this process keeps to a vendor's limits together with the other processes that work on the same connection.
  *
  * A busy connection's call costs no question. Each bucket in use holds a share (core/limits/shares.ts) that is asked for again twice
- * a second, all buckets of a connection in one question, and given back after ten seconds without a call. Breaker transitions travel
- * with it, and at once when they happen. A call after a quiet second asks first, so that none leaves on older news.
+ * a second, all buckets of a connection in one question, and given back after ten seconds in which nobody called or waited. Breaker
+ * transitions travel with it, and at once when they happen. A call after a quiet second asks first, so that none leaves on older news.
+ * Where tokens are rare (`countedSingly`) each call is told of before it leaves, and what cannot be told of does not leave.
  *
  *   resting  → first call: one question, waited for at most 300 ms → sharing
  *   relaxed    hardly used: a small share, asked for again every 10 s; a call that has to wait asks at once → sharing
- *   sharing  → asked again every 500 ms → … → not used for 10 s (and not tight) → given back → resting
+ *   sharing  → asked again every 500 ms → … → idle for 10 s (and not tight) → given back → resting
  *   orphaned   the database was not heard in time: a tenth of the rate, until it is (never more than the vendor allows: the others
  *              use nine tenths)
  *
@@ -46,6 +47,8 @@ export interface SharedLimits {
 export interface Sharing {
   /** Right away unless this is the bucket's first call for a while. */
   ready(bucket: string): Promise<void> | undefined;
+  /** The token was taken: may the call leave? Right away unless tokens of this bucket are rare. */
+  told(bucket: string, cost: number, signal: AbortSignal): Promise<boolean> | true;
   /** Something the others should know at once. */
   urge(): void;
   transition(transition: BreakerTransition): void;
@@ -75,6 +78,9 @@ class BucketSharing implements Sharing {
   #epoch = 0;
   #transition: BreakerTransition | null = null;
   #asking: Promise<void> | null = null;
+  /** Questions begun, and the last of them that was answered. */
+  #begun = 0;
+  #answered = 0;
   #again = false;
   #loop: Promise<void> | null = null;
   #closed = false;
@@ -102,6 +108,17 @@ class BucketSharing implements Sharing {
     budgets.restrict(bucket, orphanShare);
     this.#loop ??= this.#run();
     return this.#askPatiently();
+  }
+
+  told(bucket: string, cost: number, signal: AbortSignal): Promise<boolean> | true {
+    return this.#options.budgets.isCounted(bucket) ? this.#tell(bucket, cost, signal) : true;
+  }
+
+  async #tell(bucket: string, cost: number, signal: AbortSignal): Promise<boolean> {
+    // A question that is on its way began before the token was taken.
+    const next = this.#begun + 1;
+    await unlessAborted(this.#ask(), signal);
+    return this.#answered >= next && this.#held.has(bucket) && this.#options.budgets.covers(bucket, cost);
   }
 
   #askPatiently(): Promise<void> {
@@ -162,18 +179,26 @@ class BucketSharing implements Sharing {
   async #exchange(): Promise<void> {
     const { clock, budgets, limits } = this.#options;
     const asked = clock.monotonicMs();
+    this.#begun += 1;
+    const number = this.#begun;
     const leaving = new Set(
       [...this.#held]
-        .filter(([, { usedAt, tight }]) => this.#closed || (!tight && asked - usedAt > restAfterMs))
+        .filter(
+          ([bucket, { usedAt, tight }]) =>
+            this.#closed || (!tight && asked - usedAt > restAfterMs && budgets.isIdle(bucket)),
+        )
         .map(([name]) => name),
     );
-    const claims = [...this.#held.keys()].map((bucket) => budgets.claim(bucket, leaving.has(bucket)));
+    const claims = [...this.#held].map(([bucket, { orphaned }]) =>
+      budgets.claim(bucket, { leaves: leaving.has(bucket), lapsed: orphaned }),
+    );
     const transition = this.#transition;
     const answered = new AbortController();
     void this.#watch(answered.signal);
     try {
       const { grants, breaker } = await limits.exchange({ claims, breaker: { epoch: this.#epoch, transition } });
       this.#heardAt = clock.monotonicMs();
+      this.#answered = number;
       for (const grant of grants) {
         const claim = claims.find((one) => one.bucket === grant.bucket);
         if (claim) this.#take(grant, claim, asked);
@@ -188,11 +213,11 @@ class BucketSharing implements Sharing {
     }
   }
 
-  #take(grant: ShareGrant, { leaves, relaxed }: ShareClaim, asked: number): void {
+  #take(grant: ShareGrant, { leaves, relaxed, untold }: ShareClaim, asked: number): void {
     const { budgets } = this.#options;
     const held = this.#held.get(grant.bucket);
     if (!held) return;
-    budgets.grant(grant);
+    budgets.grant(grant, untold ?? 0);
     if (leaves && held.usedAt <= asked) this.#held.delete(grant.bucket);
     // Used again while its share was on the way back: it asks anew.
     else if (leaves) this.#again = true;
@@ -230,4 +255,15 @@ class BucketSharing implements Sharing {
     held.orphaned = true;
     this.#options.budgets.restrict(bucket, orphanShare);
   }
+}
+
+/** Waits for it, but no longer than until the signal. */
+async function unlessAborted(what: Promise<void>, signal: AbortSignal): Promise<void> {
+  let enough = () => {};
+  const aborted = new Promise<void>((done) => {
+    enough = done;
+    signal.addEventListener('abort', enough, { once: true });
+    if (signal.aborted) done();
+  });
+  await Promise.race([what, aborted]).finally(() => signal.removeEventListener('abort', enough));
 }

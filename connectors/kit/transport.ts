@@ -104,14 +104,16 @@ export function createTransport(options: TransportOptions): ConnectionTransport 
     await sharing?.ready(call.bucket);
     // Nobody brings a closed one its share any more: who waited for it would wait for ever.
     const signal = AbortSignal.any([call.signal, closing.signal]);
-    const permit = await budgets.acquire(call.bucket, call.budget, call.cost ?? 1, signal);
+    const cost = call.cost ?? 1;
+    const permit = await budgets.acquire(call.bucket, call.budget, cost, signal);
     if (permit.waitedMs > 0 || permit.left < NEARLY_SPENT)
       options.onBudget?.({ bucket: call.bucket, budget: call.budget, waitedMs: permit.waitedMs, left: permit.left });
     const record = openRecord(call, number, permit.waitedMs, clock);
     try {
-      if (call.mayLeave && !(await call.mayLeave())) throw withdrawn(call);
-      const asked = breaker.ask();
-      if (asked.kind === 'stay_away') throw breakerOpen(call, asked.retryAfterMs, lastFailure);
+      await mayGo(call, cost, signal).catch((error: unknown) => {
+        permit.giveBack();
+        throw error;
+      });
       const answer = await send(call, url);
       if (answer.status === 429) {
         budgets.refused(call.bucket, retryAfterMs(answer.headers, clock.now()));
@@ -128,6 +130,14 @@ export function createTransport(options: TransportOptions): ConnectionTransport 
       permit.release();
       if (options.log) options.log(record.entry());
     }
+  }
+
+  /** It has its token. Rejects with why it does not leave all the same. */
+  async function mayGo(call: OutsideCall, cost: number, signal: AbortSignal): Promise<void> {
+    if (sharing && (await sharing.told(call.bucket, cost, signal)) === false) throw untold(call);
+    if (call.mayLeave && !(await call.mayLeave())) throw withdrawn(call);
+    const asked = breaker.ask();
+    if (asked.kind === 'stay_away') throw breakerOpen(call, asked.retryAfterMs, lastFailure);
   }
 
   async function send(call: OutsideCall, url: URL): Promise<ExchangeAnswer> {
@@ -215,6 +225,15 @@ function faultOfExchange(call: OutsideCall, fault: ExchangeFault): ConnectorErro
 function withdrawn(call: OutsideCall): ConnectorError {
   const details = { operation: call.operation, withdrawn: true, abandoned: true, sent: false };
   return new ConnectorError('connector.unavailable', `${call.operation}: withdrawn before it was sent.`, details);
+}
+
+function untold(call: OutsideCall): ConnectorError {
+  const details = { operation: call.operation, sent: false };
+  return new ConnectorError(
+    'connector.unavailable',
+    `${call.operation}: not sent, the other processes could not be told of it.`,
+    details,
+  );
 }
 
 function breakerOpen(call: OutsideCall, waitMs: number, why: string | null): ConnectorError {

@@ -22,6 +22,8 @@ const claim = (more: Partial<ShareClaim> = {}): ShareClaim => ({
   blockedForMs: 0,
   relaxed: false,
   leaves: false,
+  untold: null,
+  lapsed: false,
   ...more,
 });
 

@@ -6,9 +6,12 @@
  *   wanted = own demand ÷ all demand (urgent counts fourfold), so the process that holds the lane gets the lion's share
  *
  * A member asks again well before its share ends (`until`, by the database's clock); one that does not has lost its share, and goes
- * on with a small fraction (`orphanShare`) until it is answered. Of a lost member's tokens the pool gets what it cannot have spent at
- * the pace it told. A refusal by the vendor is everybody's.
- * Pure; the row is locked by store/connections/limits.ts, the asking is connectors/kit/shared-budgets.ts.
+ * on with a small fraction (`orphanShare`) until it is answered. A refusal by the vendor is everybody's.
+ *
+ * Of a lost member's tokens the pool gets what it has not spent. Where a token comes rarely (`countedSingly`: an order search of
+ * Amazon's in three minutes) each call is told before it leaves, so that this is known to the token, whoever dies when. Elsewhere
+ * it is what cannot have been spent at the pace it told: what that forgets is back in seconds.
+ * Pure; the row is locked by store/connections/limits.ts, the asking is connectors/kit/sharing.ts.
  */
 
 /** Of a vendor's bucket we use this much: other clocks and other counts differ a little. */
@@ -19,6 +22,10 @@ export const shareLeaseMs = 3_000;
 /** Who hardly uses a bucket holds little of it, for longer: thousands of quiet connections cost the database next to nothing. */
 const relaxedShare = 0.25;
 export const relaxedLeaseMs = 30_000;
+
+/** Up to this rate a question per call is no more than is asked anyhow. */
+const rareRate = 2;
+export const countedSingly = (ratePerSecond: number): boolean => ratePerSecond <= rareRate;
 
 /** Averaged over this time; below `tightBelow` for that long is a quota of which 80 % is used. */
 const levelMs = 30_000;
@@ -36,6 +43,8 @@ export interface ShareMember {
   demand: number;
   /** Database time, Unix ms. */
   until: number;
+  /** Tells each call before it leaves: its tokens are exact. */
+  counted?: boolean;
 }
 
 /** One bucket of a connection, as all its processes see it. */
@@ -72,6 +81,10 @@ export interface ShareClaim {
   relaxed: boolean;
   /** Gives its share back: nothing to do. */
   leaves: boolean;
+  /** Counted singly: tokens taken that no answer has confirmed yet. null = told by its pace only. */
+  untold: number | null;
+  /** Its share ran out by its own clock: it gave up what it held. */
+  lapsed: boolean;
 }
 
 export interface ShareGrant {
@@ -112,23 +125,25 @@ export function claimShare(
   asked: number,
 ): { bucket: SharedBucket; grant: ShareGrant } {
   const now = Math.max(asked, before.at);
-  const known = Object.values(before.members);
-  const alone = !Object.entries(before.members).some(([name, { until }]) => name !== holder && until > now);
+  const held = Object.entries(before.members);
+  const isLost = ([name, { until }]: [string, ShareMember]) => until <= now || (claim.lapsed && name === holder);
+  const alone = !held.some(([name, { until }]) => name !== holder && until > now);
   const { rate, capacity } = claim.told || alone ? claim : before;
   const usable = Math.max(1, capacity * safety);
-  const lost = known.filter(({ until }) => until <= now);
-  const freeBefore = Math.max(0, 1 - sum(known.map(({ share }) => share)));
+  const lost = held.filter(isLost).map(([, member]) => member);
+  const freeBefore = Math.max(0, 1 - sum(held.map(([, { share }]) => share)));
   const given = (share: number, since: number) => (rate * safety * share * Math.max(0, now - since)) / 1_000;
   const unspent = lost.map(
-    ({ share, tokens, demand, until }) =>
-      Math.max(0, tokens - (demand * shareLeaseMs) / 1_000) + given(share, Math.max(until, before.at)),
+    ({ share, tokens, demand, until, counted }) =>
+      (counted ? tokens : Math.max(0, tokens - (demand * shareLeaseMs) / 1_000)) +
+      given(share, Math.max(until, before.at)),
   );
   const refilled = before.pool + given(freeBefore, before.at) + sum(unspent);
-  const alive = Object.entries(before.members).filter(([name, { until }]) => name !== holder && until > now);
+  const alive = held.filter(([name, { until }]) => name !== holder && until > now);
   const others = alive.map(([, member]) => member);
   const taken = sum(others.map(({ share }) => share));
   const mine = before.members[holder];
-  const own = mine && mine.until > now ? mine : { share: 0, tokens: 0 };
+  const own = mine && !isLost([holder, mine]) ? mine : { share: 0, tokens: 0 };
   const free = Math.max(0, 1 - taken - own.share);
   let pool = Math.min(refilled, usable);
 
@@ -136,8 +151,8 @@ export function claimShare(
   const fair = Math.max(leastShare, demand / (demand + sum(others.map((other) => other.demand))));
   const wanted = claim.relaxed ? Math.min(fair, relaxedShare) : fair;
   const share = claim.leaves ? 0 : Math.min(wanted, Math.max(0, 1 - taken));
-  // Whose share has run out has no tokens any more, whatever it counted.
-  let tokens = own.share > 0 ? claim.tokens : Math.min(0, claim.tokens);
+  // Whose share has run out has no tokens any more, whatever it counted, and owes what it took without being heard.
+  let tokens = own.share > 0 ? claim.tokens : Math.min(0, claim.tokens, 0 - (claim.untold ?? 0));
   if (share > own.share && free > 0) {
     const gained = pool * Math.min(1, (share - own.share) / free);
     pool -= gained;
@@ -154,7 +169,13 @@ export function claimShare(
 
   const members = Object.fromEntries(alive);
   if (!claim.leaves)
-    members[holder] = { share, tokens, demand, until: now + (claim.relaxed ? relaxedLeaseMs : shareLeaseMs) };
+    members[holder] = {
+      share,
+      tokens,
+      demand,
+      until: now + (claim.relaxed ? relaxedLeaseMs : shareLeaseMs),
+      ...(claim.untold !== null && { counted: true }),
+    };
   const left = Math.max(0, Math.min(1, (pool + tokens + sum(others.map((other) => other.tokens))) / usable));
   const level = left + (before.level - left) * Math.exp(-(now - before.at) / levelMs);
   const blockedUntil = Math.max(before.blockedUntil, claim.blockedForMs > 0 ? now + claim.blockedForMs : 0);
