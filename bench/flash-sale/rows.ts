@@ -281,6 +281,7 @@ function rowOf(sku: number, shows: number, at: number): Row {
     unseen: 0,
     unseenReleased: false,
     pendingValue: null,
+    openAttempt: false,
     settlesAt: null,
     observed: shows,
     desired: shows,

@@ -81,6 +81,38 @@ describe('without compare-and-set', () => {
       { settling: { value: 8, until: now + 5_000 }, expected: null },
       { kind: 'wait', until: now + 5_000 },
     ],
+    [
+      'an outcome that is not known is waited for while it may come into force, even with a cut to 0',
+      {
+        openAttempt: true,
+        settling: { value: 12, until: now + 5_000 },
+        expected: null,
+        desired: 0,
+        lastRead: { value: 10, ageMs: 5 },
+      },
+      { kind: 'wait', until: now + 5_000 },
+    ],
+    [
+      '… and for the longer of that and the quiet time',
+      {
+        openAttempt: true,
+        settling: { value: 12, until: now + 5_000 },
+        expected: null,
+        desired: 0,
+        quietUntil: now + 7_000,
+      },
+      { kind: 'wait', until: now + 7_000 },
+    ],
+    [
+      '… then it is read back',
+      { openAttempt: true, settling: { value: 12, until: now }, expected: null, desired: 0 },
+      read,
+    ],
+    [
+      '… and unreadable it waits on, and nothing is sent blind',
+      { openAttempt: true, settling: { value: 12, until: now }, expected: null, desired: 0, readFailed: true },
+      { kind: 'wait', until: now + 1_000 },
+    ],
     ['settled: read', { settling: { value: 8, until: now }, expected: null }, read],
     ['unreadable and 0: blind', { desired: 0, readFailed: true }, send(0, null)],
     ['unreadable and not 0: wait', { readFailed: true }, { kind: 'wait', until: now + 1_000 }],
@@ -96,24 +128,27 @@ test('only 0 is ever written blind, and nothing is sent while expected is unknow
         for (const unseen of [0, 2, 12])
           for (const openAttempt of [true, false])
             for (const readFailed of [true, false])
-              for (const lastRead of [null, { value: 3, ageMs: 1 }]) {
-                const next = nextWrite({
-                  ...base,
-                  compareAndSet,
-                  expected,
-                  desired,
-                  unseen,
-                  openAttempt,
-                  readFailed,
-                  lastRead,
-                });
-                if (next.kind !== 'send') continue;
-                expect(openAttempt).toBe(false);
-                expect(next.value).toBe(goalOf(desired, unseen));
-                expect(next.value).toBeLessThanOrEqual(Math.max(0, desired - unseen));
-                if (next.from === null) expect(next.value).toBe(0);
-                else expect(expected).not.toBeNull();
-              }
+              for (const lastRead of [null, { value: 3, ageMs: 1 }])
+                for (const settlesIn of [null, 0, 5_000]) {
+                  const settling = settlesIn === null ? null : { value: 12, until: now + settlesIn };
+                  const next = nextWrite({
+                    ...base,
+                    compareAndSet,
+                    expected,
+                    desired,
+                    unseen,
+                    openAttempt,
+                    readFailed,
+                    lastRead,
+                    settling,
+                  });
+                  if (next.kind !== 'send') continue;
+                  expect(openAttempt).toBe(false);
+                  expect(next.value).toBe(goalOf(desired, unseen));
+                  expect(next.value).toBeLessThanOrEqual(Math.max(0, desired - unseen));
+                  if (next.from === null) expect(next.value).toBe(0);
+                  else expect(expected ?? settling).not.toBeNull();
+                }
 });
 
 describe('urgency', () => {

@@ -3,12 +3,13 @@
  *
  *   goal = max(0, desired − unseen)                 units presumed sold there are never offered again
  *
- *   write open (outcome unknown)  → read; before `quietUntil`: wait (the old request may still arrive)
+ *   write open (outcome unknown)  → read; nothing is sent, not even 0, before a reading has told. Before `quietUntil` (the old
+ *                                   request may still arrive) and while it may be coming into force no reading can: wait
  *   unknown                       → read, never skip
  *   goal = shown                  → nothing
  *   with compare-and-set          → send from expected, or from the number just read; a wrong one answers stale
  *   without                       → read right before every write, then send; a number older than `freshMs` is no proof
- *   while a write settles         → a lower goal may go at once (cuts cannot wait minutes), a raise waits
+ *   while an accepted one settles → a lower goal may go at once (cuts cannot wait minutes), a raise waits
  *   number cannot be read         → only 0 may be written, blind; what stood there then counts as presumed sold
  *
  * A belief is not a number: "desired 8 < expected 10" is a raise when the channel has sold down to 3.
@@ -22,7 +23,7 @@ export interface NextWriteInput {
   expected: number | null;
   /** A number read in this turn, and how old it is now. */
   lastRead: { value: number; ageMs: number } | null;
-  /** The last accepted write, while it settles; `until` by our clock. */
+  /** The last write, while it may be coming into force; `until` by our clock. */
   settling: { value: number; until: number } | null;
   /** A write whose outcome is not known. */
   openAttempt: boolean;
@@ -51,7 +52,8 @@ export function nextWrite(input: NextWriteInput): NextWrite {
   const goal = goalOf(input.desired, input.unseen);
   const blind = (): NextWrite => ({ kind: 'send', value: 0, from: null });
   if (input.openAttempt) {
-    if (input.quietUntil !== null && input.now < input.quietUntil) return { kind: 'wait', until: input.quietUntil };
+    const provable = Math.max(input.quietUntil ?? input.now, input.settling?.until ?? input.now);
+    if (input.now < provable) return { kind: 'wait', until: provable };
     return input.readFailed ? later(input) : { kind: 'read' };
   }
   if (input.settling && input.now < input.settling.until) return whileSettling(goal, input, input.settling);

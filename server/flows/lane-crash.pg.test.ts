@@ -79,25 +79,73 @@ test('killed between the commit of a read-back and that of its finding, a writte
   expect(await writes(shop)).toBe(1);
 });
 
-test('a write that a kill left open and a cut overtook does not stay open for ever', async () => {
+test.each<[hook: 'atSend' | 'afterSend', written: number, proven: string]>([
+  ['atSend', 1, 'proven_not_applied'],
+  ['afterSend', 2, 'proven_applied'],
+])(
+  'a write that a kill at %s left open is proven before a cut to 0 is recorded, however long it may take to come into force',
+  async (hook, written, proven) => {
+    await stage.stock('MUG', 10);
+    const shop = await amazonShop(stage, { MUG: 10 }, { settleMs: 5_000 });
+    const first = stage.publisher([shop]);
+    await first.drain();
+    await first.stop();
+    await stage.stock('MUG', 7);
+    await db.store.tenant(stage.orgId, (tx) => expandDirty(tx, stage.orgId));
+    await killedAt(shop, hook);
+    await stage.stock('MUG', 0);
+    const next = stage.publisher([shop], { soleProcess: true });
+    await next.drain();
+    stage.clock.advance(4_000);
+    await next.drain();
+    const outcomes = async () => (await stage.attempts(shop)).map(({ value, outcome }) => [value, outcome]);
+    if (hook === 'atSend') {
+      // Read back: the old number proves nothing yet.
+      expect(await stage.target(shop, 'MUG', 'DEFAULT')).toMatchObject({
+        state: 'unknown',
+        reason: 'The outcome of a write is not known; it is read back before anything else is sent.',
+      });
+      expect(await outcomes()).toEqual([[7, null]]);
+    }
+    for (let step = 0; step < 4; step += 1) {
+      stage.clock.advance(6_000);
+      await next.drain();
+    }
+    expect(await outcomes()).toEqual([
+      [7, proven],
+      [0, 'proven_applied'],
+    ]);
+    expect(await stage.target(shop, 'MUG', 'DEFAULT')).toMatchObject({ state: 'in_sync', desired: 0, reason: null });
+    expect(await shop.number('MUG')).toBe(0);
+    expect(await writes(shop)).toBe(written);
+  },
+);
+
+test('a write without an answer is read back after its settle time, and only then is a cut to 0 sent', async () => {
   await stage.stock('MUG', 10);
   const shop = await amazonShop(stage, { MUG: 10 }, { settleMs: 5_000 });
   const publisher = stage.publisher([shop]);
   await publisher.drain();
-  await publisher.stop();
   await stage.stock('MUG', 7);
-  await db.store.tenant(stage.orgId, (tx) => expandDirty(tx, stage.orgId));
-  await killedAt(shop, 'atSend');
-  await stage.stock('MUG', 6);
-  await later(shop);
-  expect(await stage.target(shop, 'MUG', 'DEFAULT')).toMatchObject({ state: 'in_sync', desired: 6, reason: null });
-  expect(await shop.number('MUG')).toBe(6);
+  await shop.fault({ kind: 'timeout_before', match: { operation: 'patchListingsItem' }, times: 1, ms: 50 });
+  await publisher.drain();
+  await stage.stock('MUG', 0);
+  await publisher.drain();
+  stage.clock.advance(4_000);
+  await publisher.drain();
   expect(await writes(shop)).toBe(1);
-  const attempts = await stage.attempts(shop);
-  expect(attempts.map(({ value, outcome }) => [value, outcome])).toEqual([
+  expect((await stage.attempts(shop)).map(({ value, outcome }) => [value, outcome])).toEqual([[7, 'unknown']]);
+  expect(await stage.target(shop, 'MUG', 'DEFAULT')).toMatchObject({ state: 'unknown', dirty: true });
+  for (let step = 0; step < 4; step += 1) {
+    stage.clock.advance(6_000);
+    await publisher.drain();
+  }
+  expect((await stage.attempts(shop)).map(({ value, outcome }) => [value, outcome])).toEqual([
     [7, 'proven_not_applied'],
-    [6, 'proven_applied'],
+    [0, 'proven_applied'],
   ]);
+  expect(await writes(shop)).toBe(2);
+  expect(await shop.number('MUG')).toBe(0);
 });
 
 test('a state on its way that nothing moves on is work, whatever left it there', async () => {

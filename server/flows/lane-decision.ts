@@ -226,7 +226,7 @@ function decideOne(
     expected: target.expected,
     lastRead: read ? { value: read.value, ageMs: context.monotonicMs - read.at } : null,
     settling,
-    openAttempt: pending && settling === null,
+    openAttempt: target.openAttempt || (pending && settling === null),
     readFailed: context.turn.readFailed.has(target.id),
     quietUntil: context.quietUntil,
     now: context.now,
@@ -271,7 +271,7 @@ function decideOne(
       const onItsWay = settling !== null && goal === settling.value;
       // What it shows is known, and so is that nothing is on its way: the change waits for its turn.
       const waits = context.limited && target.expected !== null && target.pendingValue === null;
-      const unproven = settling !== null && target.state === 'unknown';
+      const unproven = settling !== null && target.openAttempt;
       const state =
         settling && !unproven
           ? 'settling'
@@ -321,10 +321,10 @@ function nextLook(target: WorkTarget, read: boolean, { now, manifest }: Decision
 
 function waitingFor(target: WorkTarget, settling: { value: number } | null, away: boolean, limited: boolean): string {
   if (away) return 'The channel cannot be reached.';
-  if (settling && target.state !== 'unknown')
+  if (settling && !target.openAttempt)
     return `Accepted by the channel; it shows ${settling.value} within its settle time.`;
   // What is known of it was said when it became unknown: a feed that does not end, an answer that did not come.
-  if (settling && target.reason !== null) return target.reason;
+  if (settling && target.state === 'unknown' && target.reason !== null) return target.reason;
   if (limited) return 'The channel limits our calls; it goes on as soon as it may.';
   return target.pendingValue === null
     ? 'The channel’s number cannot be read just now.'

@@ -43,6 +43,8 @@ export interface WorkTarget {
   /** Orders are known past the gap: nobody sold it. */
   unseenReleased: boolean;
   pendingValue: number | null;
+  /** The outcome of its last write, or of one before, is not known. */
+  openAttempt: boolean;
   /** Unix ms by our clock; null = nothing settles. */
   settlesAt: number | null;
   observed: number | null;
@@ -231,7 +233,10 @@ const loadSql = (pick: string) => `
     coalesce((select json_agg(json_build_object('id', t.id, 'picked', t.picked, 'stockKey', t.stock_key, 'channelLocation', t.channel_location,
       'variantId', t.variant_id, 'expected', t.expected, 'expectedHigh', t.expected_high, 'unknown', t.unknown, 'base', t.base, 'unseen', t.unseen,
       'unseenReleased', t.unseen > 0 and coalesce(date_trunc('second', (select orders_read_to from c)) > t.unseen_at, false),
-      'pendingValue', t.pending_value, 'settlesAt', round(extract(epoch from t.settles_at) * 1000), 'observed', t.observed, 'desired', t.desired,
+      'pendingValue', t.pending_value,
+      'openAttempt', t.pending_value is not null and exists (select from attempts a where a.org_id = $1 and a.connection_id = $2 and a.target_id = t.id
+        and (a.outcome is null or a.outcome = 'unknown')),
+      'settlesAt', round(extract(epoch from t.settles_at) * 1000), 'observed', t.observed, 'desired', t.desired,
       'accepted', t.accepted, 'state', t.state, 'reason', t.reason, 'readOnly', t.read_only, 'seenVersion', t.seen_version, 'effectSeq', t.effect_seq,
       'dirtyVersion', t.dirty_version, 'dirty', t.dirty_version > t.handled_version,
       'dirtySince', round(extract(epoch from t.dirty_since) * 1000), 'readDue', round(extract(epoch from t.read_due) * 1000), 'tries', t.tries, 'version', t.version, 'feedId', t.feed_id, 'causes', t.causes,
