@@ -6,7 +6,6 @@
  * The simulators keep their own state; a change of port only moves their addresses.
  */
 import { createHash, createHmac, randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LocationId, OrgId, VariantId } from '#core/ids.ts';
 import type { Command } from '#core/stock/movement.ts';
@@ -20,7 +19,7 @@ import { heldLanes } from '#store/listings/lease.ts';
 import { readConnections } from '#store/views/connections.ts';
 import type { Deps } from './deps.ts';
 import { importCatalog } from './flows/import-catalog.ts';
-import { fingerprint } from './secrets.ts';
+import { fingerprint, keptOnce } from './secrets.ts';
 
 const plain = Array.from({ length: 24 }, (_, index) => `DEMO-${String(index + 1).padStart(3, '0')}`);
 const titles = [
@@ -121,9 +120,7 @@ const orgId = fixedId('organization');
 
 /** The demo's one secret, made once and kept in the data folder; keys and passwords are derived from it. */
 function keptSecret(dataDir: string): (label: string) => string {
-  const path = join(dataDir, 'demo-secret');
-  if (!existsSync(path)) writeFileSync(path, `${randomBytes(32).toString('base64url')}\n`, { mode: 0o600 });
-  const secret = readFileSync(path, 'utf8').trim();
+  const secret = keptOnce(join(dataDir, 'demo-secret'), () => randomBytes(32).toString('base64url'));
   return (label) => createHmac('sha256', secret).update(label).digest('base64url');
 }
 

@@ -3,7 +3,7 @@
  * Everything else takes what it needs as a parameter, so that the same code runs in tests and in the simulated world.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { amazon } from '#connectors/amazon/index.ts';
@@ -45,7 +45,7 @@ import { createPruner, type Pruner } from './jobs/prune.ts';
 import { createMetrics } from './metrics.ts';
 import { createOutsideCallLog } from './outside-call-log.ts';
 import { createRefusedWebhooks } from './refused-webhooks.ts';
-import { createVault, type Vault } from './secrets.ts';
+import { createVault, keptOnce, type Vault } from './secrets.ts';
 import { version } from './version.ts';
 
 export const realClock: Clock = {
@@ -109,9 +109,8 @@ export interface Deps {
 /** The keys of SYNCSTATE_SECRET_KEYS; in development one is made and kept in the data folder. */
 export function secretKeys(config: Config, dataDir: string): readonly SecretKey[] {
   if (config.secretKeys.length > 0) return config.secretKeys;
-  const file = join(dataDir, 'secret-key');
-  if (!existsSync(file)) writeFileSync(file, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
-  return [{ id: 'local', key: new Uint8Array(Buffer.from(readFileSync(file, 'utf8').trim(), 'base64')) }];
+  const kept = keptOnce(join(dataDir, 'secret-key'), () => randomBytes(32).toString('base64'));
+  return [{ id: 'local', key: new Uint8Array(Buffer.from(kept, 'base64')) }];
 }
 
 /** @param options.soleProcess this process holds the data folder of the embedded database: no other can be at work on it */

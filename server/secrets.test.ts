@@ -1,6 +1,10 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { inspect } from 'node:util';
+import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
-import { createVault, fingerprint, Secret } from './secrets.ts';
+import { createVault, fingerprint, keptOnce, Secret } from './secrets.ts';
 
 const key = (id: string, fill: number) => ({ id, key: new Uint8Array(32).fill(fill) });
 const owner = { orgId: 'org', connectionId: 'connection', column: 'credentials' as const };
@@ -66,4 +70,44 @@ test('a fingerprint tells equal secrets and nothing else', () => {
   expect(fingerprint('one').equals(fingerprint('one'))).toBe(true);
   expect(fingerprint('one').equals(fingerprint('two'))).toBe(false);
   expect(fingerprint('one').length).toBe(16);
+});
+
+test('two first starts at the same moment keep one key: the second takes what the first made', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'syncstate-kept-'));
+  try {
+    const file = join(folder, 'one');
+    const second = () => {
+      expect(keptOnce(file, () => 'first')).toBe('first');
+      return 'second';
+    };
+    expect(keptOnce(file, second)).toBe('first');
+    expect(keptOnce(file, () => 'third')).toBe('first');
+    expect(readFileSync(file, 'utf8')).toBe('first\n');
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    // In threads of their own, let go at once.
+    const turn = new Int32Array(new SharedArrayBuffer(4));
+    const script = `
+      const { parentPort, workerData } = require('node:worker_threads');
+      void import(workerData.module).then(({ keptOnce }) => {
+        parentPort.postMessage('here');
+        Atomics.wait(workerData.turn, 0, 0);
+        parentPort.postMessage(Array.from({ length: 50 }, (_, n) => keptOnce(workerData.file + n, () => workerData.name + n)));
+      });`;
+    const module = new URL('secrets.ts', import.meta.url).href;
+    const workers = ['a', 'b'].map(
+      (name) => new Worker(script, { eval: true, workerData: { module, turn, name, file: join(folder, 'many') } }),
+    );
+    const said = <T>(worker: Worker) => new Promise<T>((done) => worker.once('message', done));
+    await Promise.all(workers.map((worker) => said(worker)));
+    const kept = workers.map((worker) => said<string[]>(worker));
+    Atomics.store(turn, 0, 1);
+    Atomics.notify(turn, 0);
+    const [one, other] = await Promise.all(kept);
+    expect(one).toHaveLength(50);
+    expect(other).toEqual(one);
+    await Promise.all(workers.map((worker) => worker.terminate()));
+    expect(readdirSync(folder)).toHaveLength(51);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });

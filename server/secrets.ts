@@ -8,6 +8,7 @@
  * Used by store/connections through functions that are passed in, and by the flows that open connections.
  */
 import { createCipheriv, createDecipheriv, randomBytes, scryptSync } from 'node:crypto';
+import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { CodedError } from '#core/errors.ts';
 
@@ -125,4 +126,23 @@ const unreadable = ({ orgId, connectionId, column }: SealedFor, details: Record<
  */
 export function fingerprint(secret: string): Buffer {
   return scryptSync(secret, 'syncstate webhook secret', 16, { N: 16_384, r: 8, p: 1 });
+}
+
+/**
+ * What a folder keeps from its first use on, for its owner's eyes only. Of two processes that begin at once the second takes what
+ * the first made: a name is given to a whole file, and only once; nobody ever reads half of one, whoever was killed.
+ */
+export function keptOnce(file: string, make: () => string): string {
+  if (!existsSync(file)) {
+    const made = `${file}.${randomBytes(8).toString('hex')}`;
+    writeFileSync(made, `${make()}\n`, { mode: 0o600, flush: true });
+    try {
+      linkSync(made, file);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    } finally {
+      rmSync(made);
+    }
+  }
+  return readFileSync(file, 'utf8').trim();
 }
