@@ -40,6 +40,7 @@ export interface SellerCalls {
 }
 
 export interface Market {
+  /** May be replaced by another one on the same data folder. */
   product: Product;
   orgId: string;
   connections: string[];
@@ -180,13 +181,14 @@ async function connectSeller(
   return id;
 }
 
-export async function openMarket(options: MarketOptions): Promise<Market> {
+/** @param dataDir of the product; default: one of its own */
+export async function openMarket(options: MarketOptions, dataDir?: string): Promise<Market> {
   const closing: (() => Promise<void>)[] = [];
   const close = async () => {
     for (const step of closing.splice(0).reverse()) await step();
   };
   try {
-    return await open(options, closing, close);
+    return await open(options, closing, close, dataDir);
   } catch (error) {
     await close();
     throw error;
@@ -197,8 +199,9 @@ async function open(
   options: MarketOptions,
   closing: (() => Promise<void>)[],
   close: () => Promise<void>,
+  dataDir?: string,
 ): Promise<Market> {
-  const product = await startProduct();
+  let product = await startProduct(dataDir === undefined ? {} : { dataDir });
   closing.push(() => product.stop());
   const helper: Helper = startHelper('shops.ts');
   closing.push(() => helper.stop());
@@ -241,7 +244,12 @@ async function open(
   }
   await deps.end();
   const market: Market = {
-    product,
+    get product() {
+      return product;
+    },
+    set product(next) {
+      product = next;
+    },
     orgId,
     connections,
     shopNames: shops.map(({ name }) => name),

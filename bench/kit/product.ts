@@ -48,7 +48,7 @@ const stopped = (child: ChildProcess) =>
 export const countingStatements = (): boolean => process.env.BENCH_STATEMENTS === '1';
 
 /** The counter must be there when the database starts: a first start makes the cluster and writes it down. */
-async function letStatementsBeCounted(dataDir: string): Promise<void> {
+export async function letStatementsBeCounted(dataDir: string): Promise<void> {
   const { owner, stop } = await launch({ dataDir });
   await owner.query(`alter system set shared_preload_libraries = 'pg_stat_statements'`);
   await owner.query('alter system set pg_stat_statements.track_planning = on');
@@ -132,13 +132,15 @@ export interface StatementTotal {
   rows: number;
   /** 8 KiB pages touched in memory or read. */
   pages: number;
+  /** Of the write-ahead log. */
+  walKiB: number;
 }
 
 /** What ran since the last call, dearest first. */
 export async function takeStatements(owner: pg.Pool, most = 40): Promise<StatementTotal[]> {
   const { rows } = await owner.query<StatementTotal>(
     `select regexp_replace(left(query, 110), '\\s+', ' ', 'g') as statement, calls::int, round(total_exec_time)::int as ms, plans::int, round(total_plan_time)::int as "planMs", rows::int,
-       (shared_blks_hit + shared_blks_read)::int as pages
+       (shared_blks_hit + shared_blks_read)::int as pages, round(wal_bytes / 1024)::int as "walKiB"
      from pg_stat_statements order by total_exec_time + total_plan_time desc limit $1`,
     [most],
   );
@@ -179,7 +181,7 @@ export async function databaseSettings(owner: pg.Pool): Promise<Record<string, u
   };
 }
 
-async function postmasterOf(owner: pg.Pool): Promise<number> {
+export async function postmasterOf(owner: pg.Pool): Promise<number> {
   const { rows } = await owner.query<{ pid: number }>(
     `select (regexp_split_to_array(pg_read_file('postmaster.pid'), '\\n'))[1]::int as pid`,
   );
@@ -214,12 +216,16 @@ function statOf(pid: number | string): { parent: number; own: number; ended: num
 
 /** Linux only; 0 elsewhere. */
 function cpuOf(server: number, postmaster: number): { server: number; database: number } {
-  if (!existsSync('/proc/self/stat')) return { server: 0, database: 0 };
+  return { server: statOf(server)?.own ?? 0, database: databaseSeconds(postmaster) };
+}
+
+/** Processor seconds of a database: the postmaster's and all its children's, also of those that ended. */
+export function databaseSeconds(postmaster: number): number {
+  if (!existsSync('/proc/self/stat')) return 0;
   const main = statOf(postmaster);
   const children = readdirSync('/proc').flatMap((name) => {
     const stat = /^\d+$/.test(name) ? statOf(name) : null;
     return stat?.parent === postmaster ? [stat.own] : [];
   });
-  const database = (main?.own ?? 0) + (main?.ended ?? 0) + children.reduce((sum, own) => sum + own, 0);
-  return { server: statOf(server)?.own ?? 0, database };
+  return (main?.own ?? 0) + (main?.ended ?? 0) + children.reduce((sum, own) => sum + own, 0);
 }
