@@ -341,6 +341,7 @@ const seed: Record<string, number> = { 'DEMO-LAST': 1, 'DEMO-ZERO': 0 };
 /**
  * P6. The most a channel may offer of a SKU: all goods that can have been there, less what it has sold itself and not
  * taken back. With compare-and-set as of the write; without, as of the last read of that number before it.
+ * Units that somebody typed into the channel's admin are no goods: sold before our next number, they are not given back by it.
  */
 export function judgeReopening(history: History, place: Place, calls: readonly Call[], truth: Truth): string[] {
   const wrong: string[] = [];
@@ -352,17 +353,19 @@ export function judgeReopening(history: History, place: Place, calls: readonly C
     Math.min(
       ...Object.entries(kits[sku] ?? { [sku]: 1 }).map(([part, units]) => Math.floor(goodsOf(part, at) / units)),
     );
-  for (const write of writesIn(place, calls, truth)) {
+  const writes = writesIn(place, calls, truth);
+  for (const write of writes) {
     if (write.sku === 'DEMO-UNMAPPED' || write.sku === 'DEMO-FBA')
       wrong.push(`${place} was sent ${write.to} for ${write.sku}`);
     if (write.to === 0 || (write.from !== null && write.to <= write.from)) continue;
     const knownAt = place === 'amazon' ? readBefore(calls, write) : write.at;
-    const sold = history.placed
-      .filter((order) => order.place === place && order.at < knownAt - momentMs)
-      .filter(({ loosenedAt }) => loosenedAt === null || loosenedAt > write.at + momentMs)
-      .flatMap(({ lines }) => lines)
-      .filter(({ sku }) => sku === write.sku)
-      .reduce((sum, { quantity }) => sum + quantity, 0);
+    const sold =
+      history.placed
+        .filter((order) => order.place === place && order.at < knownAt - momentMs)
+        .filter(({ loosenedAt }) => loosenedAt === null || loosenedAt > write.at + momentMs)
+        .flatMap(({ at, lines }) => lines.map(({ sku, quantity }) => ({ at, sku, quantity })))
+        .filter(({ sku }) => sku === write.sku)
+        .reduce((sum, { quantity }) => sum + quantity, 0) - soldOfTyped(history, place, write, writes, knownAt);
     const most = Math.max(0, buildable(write.sku, write.at) - sold);
     if (write.to > most)
       wrong.push(
@@ -370,6 +373,35 @@ export function judgeReopening(history: History, place: Place, calls: readonly C
       );
   }
   return wrong;
+}
+
+/** At most so many of the units sold there until then were typed in by somebody, and not by us. */
+function soldOfTyped(
+  history: History,
+  place: Place,
+  write: Written,
+  writes: readonly Written[],
+  until: number,
+): number {
+  const here = <T extends { place: Place; at: number }>(one: T) => one.place === place && one.at < until + momentMs;
+  const sales = history.placed
+    .filter(here)
+    .flatMap(({ at, lines }) => lines.map((line) => ({ ...line, at })))
+    .filter(({ sku }) => sku === write.sku);
+  const between = (from: number, to: number) =>
+    sales
+      .filter(({ at }) => at >= from - momentMs && at <= to + momentMs)
+      .reduce((sum, { quantity }) => sum + quantity, 0);
+  let most = 0;
+  for (const typed of history.meddled.filter((one) => here(one) && one.sku === write.sku)) {
+    const added = typed.quantity - typed.before + between(typed.askedAt, typed.at);
+    const replaced = writes.find(
+      ({ sku, location, n, at }) =>
+        sku === typed.sku && location === typed.location && n < write.n && at > typed.at + momentMs,
+    );
+    most += Math.max(0, Math.min(added, between(typed.askedAt, replaced?.at ?? until)));
+  }
+  return most;
 }
 
 function readBefore(calls: readonly Call[], write: Written): number {
@@ -403,6 +435,8 @@ export interface Verdict {
   settledMs: number;
   orders: number;
   writes: number;
+  /** How often Amazon's orders were searched: it allows one call in three minutes, and a burst of twenty. */
+  searches: number;
   /** What the last wait was for. */
   waitedFor: string[];
 }
@@ -440,9 +474,10 @@ export async function settled(product: Product, history: History, withinMs: numb
     scene = await look(product);
     wrong.push(...judge(product, scene).map((line) => `later: ${line}`));
   }
-  let writes = 0;
+  let [writes, searches] = [0, 0];
   for (const place of places) {
     const calls = await callsOf(product, place);
+    searches += calls.filter(({ operation }) => operation === 'searchOrders').length;
     writes += calls.filter(({ operation }) => stockWrite.test(operation)).length;
     wrong.push(...judgeReopening(history, place, calls, scene.truths[place]));
   }
@@ -450,5 +485,5 @@ export async function settled(product: Product, history: History, withinMs: numb
   const most = 20 * history.acts + 300 * product.starts;
   if (writes > most) wrong.push(`${writes} writes for ${history.acts} acts and ${product.starts} starts`);
   wrong.push(...judgeGoods(scene, history), ...(await judgeLedger(product)), ...history.strange);
-  return { wrong, settledMs: Math.round(settledMs), orders: scene.orders.length, writes, waitedFor };
+  return { wrong, settledMs: Math.round(settledMs), orders: scene.orders.length, writes, searches, waitedFor };
 }

@@ -225,9 +225,21 @@ export interface Goods {
   sentAt: number;
 }
 
+/** Somebody changed a channel's own number there: from what it was by a look right before, asked at; done at. */
+export interface Meddled {
+  place: Place;
+  sku: string;
+  location: string;
+  before: number;
+  quantity: number;
+  askedAt: number;
+  at: number;
+}
+
 export interface History {
   placed: Placed[];
   goods: Goods[];
+  meddled: Meddled[];
   /** SKUs somebody counted: their goods cannot be told from outside. */
   counted: Set<string>;
   acts: number;
@@ -240,6 +252,7 @@ export interface History {
 export const emptyHistory = (): History => ({
   placed: [],
   goods: [],
+  meddled: [],
   counted: new Set(),
   acts: 0,
   disasters: [],
@@ -424,6 +437,18 @@ async function staff(run: Run, random: Dice, seed: number): Promise<void> {
   }
 }
 
+/** The channel's own number, and where it is changed when no place is named. */
+async function shownAt(product: Product, place: Place, sku: string): Promise<{ location: string; before: number }> {
+  const { body } = await sim<{ items: { sku: string; location: string; quantity: number }[] }>(
+    product,
+    place,
+    '/state',
+  );
+  const location = connectionOf(product, place).locations.find(({ code }) => code === 'MAIN')?.externalId ?? '';
+  const item = body.items.find((one) => one.sku === sku && one.location === location);
+  return { location, before: item?.quantity ?? 0 };
+}
+
 /** Somebody in a channel's admin. */
 async function meddler(run: Run, random: Dice): Promise<void> {
   const { product, history } = run;
@@ -431,8 +456,14 @@ async function meddler(run: Run, random: Dice): Promise<void> {
     await rest(300 + random.below(1_200));
     const place = random.one(places);
     const sku = random.one([...scarce, ...plenty, 'KIT-2', own[place]]);
-    const reply = await once(run, () => sim(product, place, '/stock', { sku, quantity: random.below(20) }));
+    const quantity = random.below(20);
+    const askedAt = Date.now();
+    const there = await shownAt(product, place, sku).catch(() => null);
+    if (there === null) continue;
+    const reply = await once(run, () => sim(product, place, '/stock', { sku, quantity }));
     count(history, `meddle ${reply?.status ?? 'lost'}`);
+    // Without an answer it may have been done all the same.
+    history.meddled.push({ place, sku, ...there, quantity, askedAt, at: Date.now() });
   }
 }
 

@@ -59,7 +59,7 @@ async function round(seed: number): Promise<string[]> {
     sum.writes += verdict.writes;
     sum.slowestMs = Math.max(sum.slowestMs, verdict.settledMs);
     say(
-      `round ${seed}: ${wrong.length === 0 ? 'ok' : 'BROKEN'}; ${history.disasters.join(', ')}; acts ${history.acts}, orders ${verdict.orders}, writes ${verdict.writes}, right after ${verdict.settledMs} ms`,
+      `round ${seed}: ${wrong.length === 0 ? 'ok' : 'BROKEN'}; ${history.disasters.join(', ')}; acts ${history.acts}, orders ${verdict.orders}, writes ${verdict.writes}, order searches ${verdict.searches}, right after ${verdict.settledMs} ms`,
     );
     if (verdict.settledMs > 15_000) for (const line of verdict.waitedFor.slice(0, 4)) say(`   waited for: ${line}`);
     if (wrong.length > 0) {
