@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { amazon } from '#connectors/amazon/index.ts';
 import { createBudgets } from '#connectors/kit/budget.ts';
-import { withBulkSettings } from '#connectors/kit/bulk-settings.ts';
-import type { ConnectionContext, Connector, Manifest } from '#connectors/kit/ports.ts';
+import type { ConnectionContext, Connector } from '#connectors/kit/ports.ts';
 import type { SharedLimits } from '#connectors/kit/sharing.ts';
 import { type CallLogEntry, type ConnectionTransport, createTransport } from '#connectors/kit/transport.ts';
+import { tuned } from '#connectors/kit/tuning.ts';
 import { shopify } from '#connectors/shopify/index.ts';
 import type { Clock, Ids, Random } from '#core/effects.ts';
 import { ConnectorError } from '#core/errors.ts';
@@ -77,7 +77,7 @@ function chance(): Uint8Array {
   return bytes;
 }
 
-const connectors: Readonly<Record<string, Connector>> = { shopify, amazon };
+export const connectors: Readonly<Record<string, Connector>> = { shopify, amazon };
 
 export interface Deps {
   config: Config;
@@ -385,7 +385,7 @@ function createOpener(deps: {
     credentials: Credentials,
     renewCredentials: NonNullable<ConnectionContext['renewCredentials']>,
   ): { transport: ConnectionTransport; opened: OpenedConnection } {
-    const manifest = withSettings(connector.manifest, row.settings);
+    const manifest = tuned(connector.manifest, row.settings);
     const transport = createTransport({
       clock: deps.clock,
       random: deps.random,
@@ -505,18 +505,6 @@ export function sharedLimits(
       alone = false;
       return answer;
     },
-  };
-}
-
-/** The manifest as this connection's own settings change it: patience, settle time, order lag, documents of many numbers. */
-function withSettings(manifest: Manifest, settings: Record<string, unknown>): Manifest {
-  const number = (name: string, fallback: number): number =>
-    typeof settings[name] === 'number' ? settings[name] : fallback;
-  return {
-    ...manifest,
-    requestTimeoutMs: number('requestTimeoutMs', manifest.requestTimeoutMs),
-    stock: withBulkSettings({ ...manifest.stock, settleMs: number('settleMs', manifest.stock.settleMs) }, settings),
-    orders: { ...manifest.orders, lagMs: number('orderLagMs', manifest.orders.lagMs) },
   };
 }
 

@@ -5,6 +5,7 @@
  * `since` is the database's where it is a fact there (the oldest waiting change, the last sweep), else when this process first saw it.
  */
 import { statfsSync } from 'node:fs';
+import { inTime } from '#core/duration.ts';
 import type { Clock } from '#core/effects.ts';
 import type { Store, StoreMetrics } from '#store/tx.ts';
 import { type ConnectionItem, readConnections } from '#store/views/connections.ts';
@@ -50,12 +51,7 @@ export const limits = {
 const rank: Record<HealthState, number> = { ok: 0, degraded: 1, down: 2 };
 const above = (value: number, [degraded, down]: readonly [number, number]): HealthState =>
   value >= down ? 'down' : value >= degraded ? 'degraded' : 'ok';
-const ago = (seconds: number): string =>
-  seconds < 120
-    ? `${Math.round(seconds)} s`
-    : seconds < 7_200
-      ? `${Math.round(seconds / 60)} min`
-      : `${Math.round(seconds / 3_600)} h`;
+const ago = (seconds: number): string => inTime(seconds * 1_000);
 
 export function createHealth(sources: HealthSources) {
   const seen = new Map<string, { state: HealthState; at: string }>();

@@ -10,6 +10,7 @@ import { addCommands } from './connection-add.ts';
 import { importOfConnections } from './connection-import.ts';
 import { findConnection, locationOf, statesOf } from './connection-lookup.ts';
 import { renewCommand } from './connection-renew.ts';
+import { settingsCommand } from './connection-settings.ts';
 import { describeOperation, operationOfConnections } from './operation.ts';
 import { CommandError, type Exit, type Output, table } from './output.ts';
 import type { Session } from './session.ts';
@@ -83,6 +84,7 @@ export function connectionCommands(cli: Cli): void {
   );
   renewCommand(cli, connection);
   operationOfConnections(cli, connection);
+  settingsCommand(cli, connection);
   importOfConnections(cli, connection);
   cli.withSession(
     connection

@@ -154,7 +154,7 @@ export function judgeSuspect(slug: string, { code, connection, n, what }: Suspec
         check,
         'failed',
         `its settleMs is ${n}: no channel takes that long`,
-        'Between 0 and 600000 ms; leave it out and the connector’s own is used.',
+        `Between 0 and 600000 ms; to have the channel’s own again: syncstate connection settings "${connection}" settleMs=`,
       );
     case 'lag_absurd':
       return bad(
@@ -162,7 +162,7 @@ export function judgeSuspect(slug: string, { code, connection, n, what }: Suspec
         check,
         'failed',
         `its orderLagMs is ${n}`,
-        'Between 0 and 3600000 ms; leave it out and the connector’s own is used.',
+        `Between 0 and 3600000 ms; to have the channel’s own again: syncstate connection settings "${connection}" orderLagMs=`,
       );
   }
 }

@@ -4,12 +4,13 @@
  * A live connection talks to its region's host; a simulated (or explicitly allowed custom) one to its base URL, the token
  * endpoint below it. The queue is there when its address and keys are; without it the connection lives from sweeps alone.
  */
-import type { Channel, ConnectionContext, Connector, Manifest, Transport } from '../kit/ports.ts';
+import type { Channel, ConnectionContext, Connector, Transport } from '../kit/ports.ts';
+import { tuned } from '../kit/tuning.ts';
 import { noTokens, type TokenSource, tokenSource } from './auth.ts';
 import { amazonClient } from './client.ts';
 import { bulkPort } from './feeds.ts';
 import { catalogPort } from './listings.ts';
-import { manifest, manifestFor, REGION_HOSTS, TOKEN_HOST } from './manifest.ts';
+import { manifest, REGION_HOSTS, TOKEN_HOST } from './manifest.ts';
 import { notificationPort } from './notifications.ts';
 import { offerMemory } from './offer-memory.ts';
 import { ordersPort } from './orders.ts';
@@ -23,10 +24,8 @@ const TOKEN_PATH = '/auth/o2/token';
 /** Accepted by a simulated queue, which checks no signature. */
 const SIMULATED_QUEUE_KEYS = { accessKeyId: 'SIMULATED', secretAccessKey: 'simulated' };
 
-export const amazon: Connector & { manifestFor(settings: Record<string, unknown>): Manifest } = {
+export const amazon: Connector = {
   manifest,
-  /** The manifest with this connection's own numbers. */
-  manifestFor: (settings) => manifestFor(parseSettings(settings)),
   open,
   webhook: notificationPort,
 };
@@ -53,7 +52,7 @@ function open(context: ConnectionContext): Channel {
       ...stockPort({ client, offers, marketplaceIds }),
       bulk: bulkPort({ client, offers, sellerId, marketplaceIds }),
     },
-    orders: ordersPort({ client, clock, lagMs: manifestFor(settings).orders.lagMs }),
+    orders: ordersPort({ client, clock, lagMs: tuned(manifest, settings).orders.lagMs }),
     catalog: catalogPort({
       transport,
       clientOver: (over, signIn) => clientOver(over, signIn ? tokens : noTokens),

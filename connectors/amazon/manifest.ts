@@ -2,12 +2,9 @@
  * What Amazon's Selling Partner API (SP-API) can do and how it behaves, as constants with their source.
  *
  * Sources: the fact sheet's sections in brackets, read 2026-11-21; model snapshot of 2026-08-05.
- * Called by index.ts; `manifestFor` by whoever works with one connection, because two of the numbers below are
- * guesses about Amazon's speed that a connection may correct in its settings.
+ * Settle time and order lag are guesses about Amazon's speed: a connection may correct them (kit/tuning.ts).
  */
-import { withBulkSettings } from '../kit/bulk-settings.ts';
 import type { BudgetLimits, BulkLimits, Manifest } from '../kit/ports.ts';
-import type { AmazonSettings } from './settings.ts';
 
 export const API_VERSIONS = {
   listingsItems: '2021-08-01',
@@ -191,12 +188,3 @@ export const manifest: Manifest = {
   events: { webhooks: false, queue: true },
   budgets: BUDGETS,
 };
-
-/** The manifest as one connection's settings correct it: `settleMs`, `orderLagMs`, and those of kit/bulk-settings.ts. */
-export function manifestFor(settings: Pick<AmazonSettings, 'settleMs' | 'orderLagMs'>): Manifest {
-  return {
-    ...manifest,
-    stock: withBulkSettings({ ...manifest.stock, settleMs: settings.settleMs ?? manifest.stock.settleMs }, settings),
-    orders: { ...manifest.orders, lagMs: settings.orderLagMs ?? manifest.orders.lagMs },
-  };
-}

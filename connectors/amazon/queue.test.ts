@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import { tuned } from '../kit/tuning.ts';
 import { type Asked, calling, fixtureText, openAmazon, type Told, vendorServer } from './amazon.testing.ts';
 import { amazon } from './index.ts';
 
@@ -205,9 +206,9 @@ describe('when there is a queue', () => {
 
   test('the settings of one connection correct the two times that are guesses', () => {
     const base = { sellerId: 'S', region: 'eu', marketplaceIds: ['A1PA6795UKMFR9'] };
-    const quick = amazon.manifestFor({ ...base, settleMs: 3000, orderLagMs: 2000 });
+    const quick = tuned(amazon.manifest, { ...base, settleMs: 3000, orderLagMs: 2000 });
     expect([quick.stock.settleMs, quick.orders.lagMs]).toEqual([3000, 2000]);
-    const usual = amazon.manifestFor(base);
+    const usual = tuned(amazon.manifest, base);
     expect([usual.stock.settleMs, usual.orders.lagMs]).toEqual([300_000, 120_000]);
     expect(usual).toEqual(amazon.manifest);
   });

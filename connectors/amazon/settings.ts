@@ -6,7 +6,7 @@
  */
 import { z } from 'zod';
 import { ConnectorError } from '#core/errors.ts';
-import { bulkSettings } from '../kit/bulk-settings.ts';
+import { tuningSchema } from '../kit/tuning.ts';
 
 const settingsSchema = z.object({
   sellerId: z.string().min(1),
@@ -26,10 +26,7 @@ const settingsSchema = z.object({
   queueRegion: z.string().min(1).optional(),
   /** Default: the connection's base URL, or api.amazon.com, with /auth/o2/token. */
   tokenUrl: z.url().optional(),
-  settleMs: z.int().min(0).optional(),
-  orderLagMs: z.int().min(0).optional(),
-  /** Feeds: kit/bulk-settings.ts. */
-  ...bulkSettings,
+  ...tuningSchema,
 });
 
 const credentialsSchema = z.object({

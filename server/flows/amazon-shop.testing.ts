@@ -1,6 +1,6 @@
 /** A simulated Amazon account behind the real connector, for tests of the lanes. */
 import { amazon } from '#connectors/amazon/index.ts';
-import { manifestFor } from '#connectors/amazon/manifest.ts';
+import { tuned } from '#connectors/kit/tuning.ts';
 import { createAmazonSimulator } from '#sim/amazon/index.ts';
 import { seededIds, seededRandom } from '#sim/kit/chance.ts';
 import type { Shop, Stage } from './publishing.testing.ts';
@@ -48,7 +48,7 @@ export async function amazonShop(
   const shop = await stage.connect({
     connector: amazon,
     simulator,
-    manifest: manifestFor(settings),
+    manifest: tuned(amazon.manifest, settings),
     settings,
     credentials,
     places: [

@@ -2,7 +2,9 @@
  * A submitted feed, to its end (lane-feeds.ts has the states): looked at with growing pauses, its report booked row by row; one whose
  * submit had no answer is looked for; one that does not end is said to be stuck.
  */
+
 import type { BulkOutcome, BulkStatus, StockBulkPort } from '#connectors/kit/ports.ts';
+import { inTime } from '#core/duration.ts';
 import { ConnectorError } from '#core/errors.ts';
 import { resolveAlerts } from '#store/attention/alerts.ts';
 import type { LaneHold } from '#store/listings/attempts.ts';
@@ -146,16 +148,16 @@ export class FeedFollower {
   /** Not ended in time: said, read back, and its numbers travel singly. */
   async #stuck(hold: LaneHold, feed: FeedRow): Promise<void> {
     const { stuckMs } = this.#desk.limits();
-    const hours = Math.round(stuckMs / 360_000) / 10;
+    const limit = inTime(stuckMs);
     const name = feed.submissionId ?? 'without a name';
-    const reason = `The channel has not ended feed ${name} within ${hours} h; the number is being read back.`;
+    const reason = `The channel has not ended feed ${name} within ${limit}; the number is being read back.`;
     const change = {
       state: 'stuck' as const,
       reason,
       lookAt: this.#desk.options.clock.now() + this.#desk.limits().lookAtMostMs,
     };
     if (!(await this.#desk.book(hold, feed.id, (one) => unknownRow(one, reason, this.#end(null)), change))) return;
-    const message = `The channel has not ended feed ${name} of ${feed.rows} numbers within ${hours} h. They are read back and written singly; no other feed is made until it ends.`;
+    const message = `The channel has not ended feed ${name} of ${feed.rows} numbers within ${limit}. They are read back and written singly; no other feed is made until it ends.`;
     await this.#desk.alert('feed_stuck', message, feed.id);
   }
 

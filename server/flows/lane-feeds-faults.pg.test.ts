@@ -107,7 +107,7 @@ describe('what the vendor does to a feed', () => {
     expect(await many.states()).toEqual({ in_sync: 4, unknown: some });
     expect((await many.feeds())[0]).toMatchObject({ state: 'stuck', unknown: some });
     expect((await stage.target(many.shop, 'SKU-0001', 'DEFAULT')).reason).toContain(
-      'has not ended feed 900000000001 within 0.2 h',
+      'has not ended feed 900000000001 within 10 min;',
     );
     expect(await alerts()).toEqual([{ kind: 'feed_stuck', n: 1, over: 0 }]);
     expect(await many.callsSince()).not.toHaveProperty('patchListingsItem');

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { amazon } from '#connectors/amazon/index.ts';
-import { manifestFor } from '#connectors/amazon/manifest.ts';
 import { createBudgets } from '#connectors/kit/budget.ts';
 import { createTransport } from '#connectors/kit/transport.ts';
+import { tuned } from '#connectors/kit/tuning.ts';
 import { createAmazonSimulator } from '#sim/amazon/index.ts';
 import { seededIds, seededRandom } from '#sim/kit/chance.ts';
 import { createSimulatorHost, type SimulatorHost } from '#sim/kit/server.ts';
@@ -92,7 +92,7 @@ async function seller(quantities: Record<string, number>) {
     });
     await mapLocation(tx, org.orgId, connectionId, 'DEFAULT', org.main);
   });
-  const manifest = manifestFor(settings);
+  const manifest = tuned(amazon.manifest, settings);
   const transport = createTransport({
     clock,
     random,

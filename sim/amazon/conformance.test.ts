@@ -2,6 +2,7 @@ import { amazon } from '#connectors/amazon/index.ts';
 import { createBudgets } from '#connectors/kit/budget.ts';
 import { describeConformance } from '#connectors/kit/conformance.ts';
 import { createTransport } from '#connectors/kit/transport.ts';
+import { tuned } from '#connectors/kit/tuning.ts';
 import { seededIds, seededRandom } from '#sim/kit/chance.ts';
 import { realClock } from '#sim/kit/clock.ts';
 import { sessionOf } from '#sim/kit/conformance.testing.ts';
@@ -51,7 +52,7 @@ describeConformance({
       settleMs: 0,
       orderLagMs: 0,
     };
-    const manifest = amazon.manifestFor(settings);
+    const manifest = tuned(amazon.manifest, settings);
     // The budgets of the documented plan would make this suite wait for minutes; the simulator's open profile has none.
     const budgets = Object.fromEntries(
       Object.keys(manifest.budgets).map((bucket) => [bucket, { ratePerSecond: 1_000, capacity: 1_000 }]),

@@ -6,9 +6,9 @@
  */
 import { amazon } from '#connectors/amazon/index.ts';
 import { createBudgets } from '#connectors/kit/budget.ts';
-import { withBulkSettings } from '#connectors/kit/bulk-settings.ts';
-import type { Connector, Manifest } from '#connectors/kit/ports.ts';
+import type { Connector } from '#connectors/kit/ports.ts';
 import { type ConnectionTransport, createTransport } from '#connectors/kit/transport.ts';
+import { tuned } from '#connectors/kit/tuning.ts';
 import { shopify } from '#connectors/shopify/index.ts';
 import type { Clock, Ids, Random } from '#core/effects.ts';
 import { createIntake, type Intake } from '#server/flows/intake.ts';
@@ -135,7 +135,7 @@ function opener(deps: { store: Store; clock: Clock; random: Random; wire: Wire; 
     if (known?.stamp === stamp) return known.opened;
     void known?.transport.close();
     const { kind, baseUrl, settings } = row;
-    const manifest = withSettings(connector.manifest, settings);
+    const manifest = tuned(connector.manifest, settings);
     const transport = createTransport({
       clock: deps.clock,
       random: deps.random,
@@ -159,16 +159,5 @@ function opener(deps: { store: Store; clock: Clock; random: Random; wire: Wire; 
     const opened = { manifest, channel };
     open.set(row.id, { stamp, transport, opened });
     return opened;
-  };
-}
-
-/** As server/deps.ts lays a connection's own settings over its manifest. */
-function withSettings(manifest: Manifest, settings: Record<string, unknown>): Manifest {
-  const number = (name: string, fallback: number): number =>
-    typeof settings[name] === 'number' ? settings[name] : fallback;
-  return {
-    ...manifest,
-    stock: withBulkSettings({ ...manifest.stock, settleMs: number('settleMs', manifest.stock.settleMs) }, settings),
-    orders: { ...manifest.orders, lagMs: number('orderLagMs', manifest.orders.lagMs) },
   };
 }

@@ -126,6 +126,22 @@ export async function updateConnection(
   return rowCount === 1;
 }
 
+/** Changes single settings and leaves the others, whoever changes those at the same moment. @returns null: no such connection */
+export async function changeSettings(
+  tx: Tx,
+  orgId: string,
+  id: string,
+  change: { set: Record<string, unknown>; unset: readonly string[] },
+): Promise<{ before: Record<string, unknown>; after: Record<string, unknown> } | null> {
+  const { rows } = await tx.query<{ before: Record<string, unknown>; after: Record<string, unknown> }>(
+    `with b as (select settings from connections where org_id = $1 and id = $2 and deleted_at is null for update)
+     update connections c set settings = (b.settings - $3::text[]) || $4::jsonb from b where c.org_id = $1 and c.id = $2
+     returning b.settings as before, c.settings as after`,
+    [orgId, id, change.unset, JSON.stringify(change.set)],
+  );
+  return rows[0] ?? null;
+}
+
 /** Its webhooks find nothing from now on, its queue and orders are no longer read. Orders and history stay. */
 export async function deleteConnection(tx: Tx, orgId: string, id: string, now: number): Promise<boolean> {
   const { rowCount } = await tx.query(
