@@ -221,6 +221,10 @@ export async function createDeps(options: {
     metrics: laneMetrics(metrics),
     requestOrderSweep: (ref) =>
       void intake.requestSweep(ref).catch((error: unknown) => log.warn({ err: error, ...ref }, 'order sweep')),
+    completeUnmapped: (ref) =>
+      void intake
+        .completeUnmapped(ref)
+        .catch((error: unknown) => log.warn({ err: error, ...ref }, 'complete unmapped orders')),
   });
 
   const compareAndSetOf = (platform: string) => connectors[platform]?.manifest.stock.compareAndSet ?? false;

@@ -76,8 +76,9 @@ function channelInWords({ channel, past }: ExplainedTarget): string[] {
     ];
   if (!channel) return [];
   const unseen = channel.unseen > 0 ? `, ${channel.unseen} presumed sold there` : '';
+  const unbooked = channel.unbooked > 0 ? `, ${channel.unbooked} sold there and not booked yet` : '';
   return [
     [channel.state, channel.reason ?? stateWords[channel.state]].filter(Boolean).join(': '),
-    `It shows ${channel.observed ?? 'nothing known'}${channel.observedAt === null ? '' : `, seen ${channel.observedAt}`}; expected ${channel.expected ?? 'unknown'}${unseen}; last accepted ${channel.accepted ?? 'nothing'}.`,
+    `It shows ${channel.observed ?? 'nothing known'}${channel.observedAt === null ? '' : `, seen ${channel.observedAt}`}; expected ${channel.expected ?? 'unknown'}${unseen}${unbooked}; last accepted ${channel.accepted ?? 'nothing'}.`,
   ];
 }

@@ -280,6 +280,7 @@ function rowOf(sku: number, shows: number, at: number): Row {
     base: shows,
     unseen: 0,
     unseenReleased: false,
+    unbooked: 0,
     pendingValue: null,
     openAttempt: false,
     settlesAt: null,

@@ -1,7 +1,9 @@
 /**
  * The next write: what to do about one external number, decided against the channel's own number, never our belief.
  *
- *   goal = max(0, desired − unseen)                 units presumed sold there are never offered again
+ *   goal = max(0, desired − unseen − unbooked)      units presumed sold there are never offered again, nor are those sold there that
+ *                                                   wait to be booked. What is booked falls off `desired`, by how much it will is not
+ *                                                   certain (shares, places): a number between the two is left as it is
  *
  *   write open (outcome unknown)  → read; nothing is sent, not even 0, before a reading has told. Before `quietUntil` (the old
  *                                   request may still arrive) and while it may be coming into force no reading can: wait
@@ -19,6 +21,8 @@
 export interface NextWriteInput {
   desired: number;
   unseen: number;
+  /** Sold there by orders we have, and not yet taken off `desired`. */
+  unbooked: number;
   /** The channel's number by all we know (core/stock/observe.ts); null = unknown. May be below 0. */
   expected: number | null;
   /** A number read in this turn, and how old it is now. */
@@ -48,36 +52,47 @@ export const freshMs = 500;
 
 export const goalOf = (desired: number, unseen: number): number => Math.max(0, desired - unseen);
 
+/** What the number is to become that shows, or is about to show, `shown`. */
+export function goalFrom(
+  shown: number,
+  { desired, unseen, unbooked }: Pick<NextWriteInput, 'desired' | 'unseen' | 'unbooked'>,
+): number {
+  const least = goalOf(desired, unseen + unbooked);
+  return least < shown && shown <= goalOf(desired, unseen) ? shown : least;
+}
+
 export function nextWrite(input: NextWriteInput): NextWrite {
-  const goal = goalOf(input.desired, input.unseen);
   const blind = (): NextWrite => ({ kind: 'send', value: 0, from: null });
   if (input.openAttempt) {
     const provable = Math.max(input.quietUntil ?? input.now, input.settling?.until ?? input.now);
     if (input.now < provable) return { kind: 'wait', until: provable };
     return input.readFailed ? later(input) : { kind: 'read' };
   }
-  if (input.settling && input.now < input.settling.until) return whileSettling(goal, input, input.settling);
+  if (input.settling && input.now < input.settling.until) return whileSettling(input, input.settling);
+  const nothingLeft = goalOf(input.desired, input.unseen) === 0;
   if (input.expected === null) {
-    if (input.readFailed) return goal === 0 ? blind() : later(input);
+    if (input.readFailed) return nothingLeft ? blind() : later(input);
     return { kind: 'read' };
   }
+  const goal = goalFrom(Math.max(0, input.expected), input);
   if (goal === Math.max(0, input.expected)) return { kind: 'nothing' };
   if (input.compareAndSet) return { kind: 'send', value: goal, from: input.expected };
   if (input.lastRead !== null && input.lastRead.ageMs <= (input.readForMs ?? freshMs))
     return { kind: 'send', value: goal, from: input.lastRead.value };
-  if (input.readFailed) return goal === 0 ? blind() : later(input);
+  if (input.readFailed) return nothingLeft ? blind() : later(input);
   return { kind: 'read' };
 }
 
 /** Reading did not work just now. */
 const later = (input: NextWriteInput): NextWrite => ({ kind: 'wait', until: input.now + 1_000 });
 
-function whileSettling(goal: number, input: NextWriteInput, settling: { value: number; until: number }): NextWrite {
+function whileSettling(input: NextWriteInput, settling: { value: number; until: number }): NextWrite {
+  const goal = goalFrom(settling.value, input);
   const wait: NextWrite = { kind: 'wait', until: settling.until };
   if (goal >= settling.value) return wait;
   if (input.lastRead === null || input.lastRead.ageMs > freshMs) {
     if (!input.readFailed) return { kind: 'read' };
-    return goal === 0 ? { kind: 'send', value: 0, from: null } : wait;
+    return goalOf(input.desired, input.unseen) === 0 ? { kind: 'send', value: 0, from: null } : wait;
   }
   // Below what is on its way, yet above what stands there: it would give back units.
   return goal === 0 || goal < Math.max(0, input.lastRead.value)

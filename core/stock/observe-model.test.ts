@@ -244,6 +244,7 @@ class Model {
     const fresh = this.last && { value: this.last.value, ageMs: this.now - this.last.looked };
     const next = nextWrite({
       desired: Math.max(0, this.ledger),
+      unbooked: 0,
       unseen: this.shown.unseen,
       expected: expectedOf(this.shown),
       lastRead: fresh,

@@ -39,6 +39,8 @@ export interface ExplainedTarget {
     observedAt: string | null;
     /** Presumed sales we have not imported. */
     unseen: number;
+    /** Sold there by orders we have, whose lines wait for this SKU: not offered again, and taken off when they are booked. */
+    unbooked: number;
     accepted: number | null;
     state: string;
     reason: string | null;
@@ -75,13 +77,14 @@ export async function explain(
       kind: 'ids',
       ids: here.map(({ targetId }) => targetId),
     });
+    const unbooked = new Map(work.targets.map((target) => [target.id, target.unbooked]));
     const whole = { id: here[0]?.variantId ?? '', sku };
     const numbers = numbersOf(at === null ? work : await pastWork(tx, orgId, work, whole, at));
     for (const { targetId, variantId: _, ...row } of here) {
       const number = numbers.get(targetId);
       explained.push({
         ...row,
-        channel: at === null ? row.channel : null,
+        channel: at === null ? { ...row.channel, unbooked: unbooked.get(targetId) ?? 0 } : null,
         past: seen?.get(targetId) ?? null,
         desired: number?.desired ?? 0,
         steps: number?.steps ?? [],

@@ -73,7 +73,9 @@ export class FeedMaker {
       const open = [...decisions.reads, ...decisions.sends.map(({ target }) => target)];
       wanted.push(
         ...open
-          .filter(({ id, unseen }) => fitsBulk(goalOf(numbers.get(id)?.desired ?? 0, unseen), bulk))
+          .filter(({ id, unseen, unbooked }) =>
+            fitsBulk(goalOf(numbers.get(id)?.desired ?? 0, unseen + unbooked), bulk),
+          )
           .map(({ id }) => id),
       );
     }

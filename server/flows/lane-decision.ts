@@ -7,7 +7,7 @@
  */
 import type { Manifest } from '#connectors/kit/ports.ts';
 import { type DriftPolicy, stepOf } from '#core/stock/drift.ts';
-import { goalOf, nextWrite } from '#core/stock/next-write.ts';
+import { goalFrom, nextWrite } from '#core/stock/next-write.ts';
 import {
   type PolicyFields,
   type Publishable,
@@ -200,8 +200,8 @@ function decideOne(
     decisions.released.push(target);
     return;
   }
-  const { unseen } = target;
-  const goal = goalOf(desired, unseen);
+  const { unseen, unbooked } = target;
+  const isRight = (shown: number) => goalFrom(shown, { desired, unseen, unbooked }) === shown;
   const read = context.turn.reads.get(target.id);
   const with_ = { desired, steps };
   const drift = driftDecision(work, target, desired);
@@ -223,6 +223,7 @@ function decideOne(
   const next = nextWrite({
     desired,
     unseen,
+    unbooked,
     expected: target.expected,
     lastRead: read ? { value: read.value, ageMs: context.monotonicMs - read.at } : null,
     settling,
@@ -268,7 +269,7 @@ function decideOne(
         return;
       }
       const away = work.connection?.state === 'unreachable';
-      const onItsWay = settling !== null && goal === settling.value;
+      const onItsWay = settling !== null && isRight(settling.value);
       // What it shows is known, and so is that nothing is on its way: the change waits for its turn.
       const waits = context.limited && target.expected !== null && target.pendingValue === null;
       const unproven = settling !== null && target.openAttempt;
@@ -301,7 +302,7 @@ function decideOne(
         decisions.findings.push(
           finding(target, {
             ...with_,
-            ...(work.connection?.shadow ? wouldSend(null) : inSync(desired, goal, unseen)),
+            ...(work.connection?.shadow ? wouldSend(null) : inSync(target, desired, context)),
             ...outdatedState(target, work),
             handled: true,
             readDue: nextLook(target, read !== undefined, context),
@@ -337,11 +338,25 @@ function outdatedState(target: WorkTarget, work: Work): { state?: string; reason
   return reason === null ? {} : { state: 'suspended', reason };
 }
 
-function inSync(desired: number, goal: number, unseen: number): { state: string; reason: string | null } {
-  if (goal === desired) return { state: 'in_sync', reason: null };
+/** How soon a number is compared again that waits for lines to be booked; their booking marks it at once. */
+const bookedMs = 5_000;
+
+/** The number shows what it should for now; when that is not what is desired, why not. */
+function inSync(
+  { expected, unseen, unbooked }: WorkTarget,
+  desired: number,
+  { now }: DecisionContext,
+): { state: string; reason: string | null; nextTryAt?: number } {
+  if (Math.max(0, expected ?? 0) === desired) return { state: 'in_sync', reason: null };
+  if (unseen > 0)
+    return {
+      state: 'pending',
+      reason: `${unseen} presumed sold at the channel; its orders are being read before these units are offered again.`,
+    };
   return {
     state: 'pending',
-    reason: `${unseen} presumed sold at the channel; its orders are being read before these units are offered again.`,
+    reason: `${unbooked} sold at the channel before this listing had its SKU; they are being booked before these units are offered again.`,
+    nextTryAt: now + bookedMs,
   };
 }
 

@@ -109,7 +109,7 @@ export class LaneFeeds {
     const goals = new Map(
       inFeed.map((target) => {
         const unseen = target.unseenReleased ? 0 : target.unseen;
-        return [target.id, goalOf(numbers.get(target.id)?.desired ?? 0, unseen)];
+        return [target.id, goalOf(numbers.get(target.id)?.desired ?? 0, unseen + target.unbooked)];
       }),
     );
     const urgent = inFeed.filter(

@@ -71,6 +71,7 @@ class ConnectionLane implements Lane {
   readonly #writing: LaneWriting;
   readonly #gathering: Gathering;
   readonly #asking: Asking;
+  readonly #booking: Asking;
   readonly #busy = new Set<string>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
@@ -91,6 +92,7 @@ class ConnectionLane implements Lane {
     const { requestTimeoutMs } = manifest;
     this.#gathering = new Gathering(clock, options.pressure);
     this.#asking = new Asking(clock, options.pressure);
+    this.#booking = new Asking(clock, undefined);
     this.#leaseMs = options.leaseMs ?? 2 * requestTimeoutMs + 1_000;
     this.#lease = new LaneLease({
       store,
@@ -213,7 +215,7 @@ class ConnectionLane implements Lane {
     const orFast = !urgentOnly && below !== null;
     const work = await this.#load({ kind: 'claim', limit, exclude, below, orFast, openWrites: true });
     if (this.#dead || !work.connection) return false;
-    this.#askForOrders(work.connection.askOrders);
+    this.#askForOrders(work);
     this.#health.told(work.connection.state);
     if (work.connection.state === 'unauthorized') {
       await this.#tx((tx) => settleUnauthorized(tx, hold.orgId, hold.connectionId, clock.now()));
@@ -273,8 +275,12 @@ class ConnectionLane implements Lane {
     else await this.#health.notReached(error instanceof Error ? error.message : 'The read failed.');
   }
 
-  #askForOrders(wanted: boolean): void {
-    if (this.#asking.now(wanted)) this.#options.requestOrderSweep?.(this.connection);
+  /** What these numbers wait for: sales that are presumed, and lines that wait to be booked. */
+  #askForOrders(work: Work): void {
+    const { requestOrderSweep, completeUnmapped } = this.#options;
+    if (this.#asking.now(work.connection?.askOrders ?? false)) requestOrderSweep?.(this.connection);
+    const waits = work.targets.some(({ picked, unbooked }) => picked && unbooked > 0);
+    if (this.#booking.now(waits)) completeUnmapped?.(this.connection);
   }
 
   #tx<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
@@ -307,7 +313,7 @@ class ConnectionLane implements Lane {
   async #again(ids: readonly string[], turn: Turn): Promise<void> {
     if (ids.length === 0 || this.#dead) return;
     const work = await this.#load({ kind: 'ids', ids });
-    this.#askForOrders(work.connection?.askOrders ?? false);
+    this.#askForOrders(work);
     if (work.connection && work.connection.state !== 'unauthorized')
       await this.#handle(work, { ...turn, round: turn.round + 1 });
   }

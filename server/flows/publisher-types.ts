@@ -74,6 +74,8 @@ export interface LaneOptions {
   log: FlowLog;
   /** Unseen sales are presumed: orders should be read soon, so that they are known. Coalesced by the receiver. */
   requestOrderSweep?: (connection: ConnectionRef) => void;
+  /** Lines of this connection wait for a SKU that some of its numbers have now: they are to be booked. */
+  completeUnmapped?: (connection: ConnectionRef) => void;
   hooks?: LaneHooks;
   /** Lease time; at least twice the request timeout (the default). */
   leaseMs?: number;
@@ -117,6 +119,7 @@ export interface PublisherOptions {
   /** Opens a connection (credentials, transport, manifest with its settings), or null when it cannot be (deleted, no connector). */
   openConnection: (connection: ConnectionRef) => Promise<OpenedConnection | null>;
   requestOrderSweep?: (connection: ConnectionRef) => void;
+  completeUnmapped?: (connection: ConnectionRef) => void;
   /** A channel's hold is due: is its order still pending? Default: nothing. */
   askChannelHold?: (orgId: string, holdId: string) => Promise<void>;
   hooks?: LaneHooks;

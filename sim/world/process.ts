@@ -91,6 +91,10 @@ export function createProcess(options: ProcessOptions): SimProcess {
     stockSweepMs,
     requestOrderSweep: (ref) =>
       void intake.requestSweep(ref).catch((error: unknown) => log.warn({ error: String(error) }, 'order sweep')),
+    completeUnmapped: (ref) =>
+      void intake
+        .completeUnmapped(ref)
+        .catch((error: unknown) => log.warn({ error: String(error) }, 'unmapped orders')),
   });
 
   return {

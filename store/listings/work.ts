@@ -42,6 +42,8 @@ export interface WorkTarget {
   unseen: number;
   /** Orders are known past the gap: nobody sold it. */
   unseenReleased: boolean;
+  /** Units of its channel's own orders that no booking knows yet: their lines wait for the SKU that this number now has. */
+  unbooked: number;
   pendingValue: number | null;
   /** The outcome of its last write, or of one before, is not known. */
   openAttempt: boolean;
@@ -208,6 +210,31 @@ const idsSql = `
   picked as materialized (select t.id from unnest($4::uuid[]) as w (id)
     cross join lateral (select x.id from targets x where x.org_id = $1 and x.id = w.id and x.connection_id = $2 offset 0) t)`;
 
+/** Each looked up by one key of its item: LATERAL, or a plan made over few lines would read all that wait. */
+const waitingLines = (key: string) => `cross join lateral (
+        select x.id, x.order_id, x.channel_location, x.wanted, x.shipped from order_lines x
+        where x.org_id = $1 and x.variant_id is null and not x.bundle_parent and ${key} offset 0) l`;
+
+/**
+ * Units that are off these numbers and in no position: what `completeMapping` (core/order/import.ts) will book. A line is found by
+ * the first thing that names its item, as its variant will be.
+ */
+const unbookedSql = `
+  unbooked as materialized (
+    select w.stock_key, w.channel_location, sum(
+      case when o.status = 'cancelled' then 0 else greatest(0, w.wanted - w.shipped) end
+      + case when o.placed_at >= (select created_at from c) then w.shipped else 0 end)::int as units
+    from (
+      select k.stock_key, l.* from k ${waitingLines('x.stock_key = k.stock_key')}
+      union
+      select ls.stock_key, l.* from ls ${waitingLines('x.stock_key is null and x.variant_external_id = ls.variant_external_id')}
+      union
+      select ls.stock_key, l.* from ls ${waitingLines('x.stock_key is null and x.variant_external_id is null and x.channel_sku = ls.channel_sku')}) w
+    cross join lateral (select x.connection_id, x.unmapped, x.fulfilled_by, x.status, x.placed_at from orders x
+      where x.org_id = $1 and x.id = w.order_id offset 0) o
+    where o.connection_id = $2 and o.unmapped and o.fulfilled_by = 'us'
+    group by w.stock_key, w.channel_location)`;
+
 /** json, not jsonb: it is only read by us, and sorting its keys took more than half of the time. */
 const loadSql = (pick: string) => `
   with n as (select to_timestamp($3::float8 / 1000.0) as at),
@@ -224,6 +251,7 @@ const loadSql = (pick: string) => `
     left join picked p on p.id = t.id),
   ls as materialized (select l.* from k
     cross join lateral (select x.* from listings x where x.org_id = $1 and x.connection_id = $2 and x.stock_key = k.stock_key offset 0) l),
+  ${unbookedSql},
   vs as materialized (select v.id, v.sku, v.is_bundle from (select distinct variant_id as id from ts) w
     cross join lateral (select x.id, x.sku, x.is_bundle from variants x where x.org_id = $1 and x.id = w.id offset 0) v)
   select
@@ -233,6 +261,7 @@ const loadSql = (pick: string) => `
     coalesce((select json_agg(json_build_object('id', t.id, 'picked', t.picked, 'stockKey', t.stock_key, 'channelLocation', t.channel_location,
       'variantId', t.variant_id, 'expected', t.expected, 'expectedHigh', t.expected_high, 'unknown', t.unknown, 'base', t.base, 'unseen', t.unseen,
       'unseenReleased', t.unseen > 0 and coalesce(date_trunc('second', (select orders_read_to from c)) > t.unseen_at, false),
+      'unbooked', coalesce((select sum(u.units) from unbooked u where u.stock_key = t.stock_key and coalesce(u.channel_location, t.channel_location) = t.channel_location), 0),
       'pendingValue', t.pending_value,
       'openAttempt', t.pending_value is not null and exists (select from attempts a where a.org_id = $1 and a.connection_id = $2 and a.target_id = t.id
         and (a.outcome is null or a.outcome = 'unknown')),
