@@ -9,7 +9,16 @@
  */
 import { type Shown, writeAccepted, writeApplied, writeNotDone, writeStale } from '#core/stock/observe.ts';
 import type { Tx } from '../tx.ts';
-import { lockByIds, type ShownRow, saveShown, triesOfUnknown } from './shown.ts';
+import {
+  dirtySince,
+  fromShownRow,
+  lockByIds,
+  lookDue,
+  type ShownRow,
+  shownSets,
+  shownShape,
+  triesOfUnknown,
+} from './shown.ts';
 
 export interface LaneHold {
   orgId: string;
@@ -159,11 +168,13 @@ export async function recordOutcomes(
         state: 'unknown',
         reason: 'The lane lost its lease while this was on its way.',
       }));
-  for (const result of booked) {
+  const written = booked.flatMap((result) => {
     const row = rows.find(({ id }) => id === result.targetId);
-    if (row) bookOutcome(row, result, held);
-  }
-  await Promise.all([saveShown(tx, rows, { now }), writeStates(tx, hold.orgId, booked, held, now)]);
+    if (!row) return [];
+    bookOutcome(row, result, held);
+    return [{ row, result }];
+  });
+  await saveOutcomes(tx, written, held, now);
   return held;
 }
 
@@ -204,33 +215,47 @@ function shownAfter(shown: Shown, result: AttemptResult, held: boolean): Shown {
   }
 }
 
-async function writeStates(
+/** The attempt's end, what the channel shows and the target's state: one version of each row. */
+async function saveOutcomes(
   tx: Tx,
-  orgId: string,
-  results: readonly AttemptResult[],
+  written: readonly { row: ShownRow; result: AttemptResult }[],
   held: boolean,
   now: number,
 ): Promise<void> {
+  if (written.length === 0) return;
+  const rows = written.map(({ row, result }) => ({
+    ...fromShownRow(row),
+    attempt_id: result.attemptId,
+    outcome: result.outcome,
+    value: result.value,
+    decided_at: result.dirtyVersion,
+    state: result.state,
+    reason: result.reason,
+    error_code: result.errorCode,
+    read_at: result.settlesAt,
+    next_try_at: result.nextTryAt,
+  }));
   await tx.query(
     {
       name: 'attempts_finish',
       text: `
-    with r as (select * from jsonb_to_recordset($2::jsonb) as r("attemptId" uuid, "targetId" uuid, outcome text, value int, "dirtyVersion" bigint,
-      state text, reason text, "errorCode" text, "settlesAt" float8, "nextTryAt" float8)),
+    with r as (select *, outcome in ('applied', 'accepted') as taken, $3 and outcome in ('applied', 'accepted', 'rejected') as handled
+      from jsonb_to_recordset($1::jsonb) as r(${shownShape}, attempt_id uuid, outcome text, value int, decided_at bigint,
+        state text, reason text, error_code text, read_at float8, next_try_at float8)),
+    n as (select to_timestamp($2::float8 / 1000.0) as at),
     finished as (
-      update attempts a set outcome = r.outcome, finished_at = to_timestamp($3::float8 / 1000.0), error_code = r."errorCode", error = r.reason
-      from r where a.org_id = $1 and a.id = r."attemptId")
-    update targets t set
-      state = case when r.state = 'in_sync' and t.dirty_version > r."dirtyVersion" then 'pending' else r.state end,
-      state_at = to_timestamp($3::float8 / 1000.0), reason = r.reason,
-      accepted = case when r.outcome in ('applied', 'accepted') then r.value else t.accepted end,
-      accepted_at = case when r.outcome in ('applied', 'accepted') then to_timestamp($3::float8 / 1000.0) else t.accepted_at end,
-      handled_version = case when $4 and r.outcome in ('applied', 'accepted', 'rejected') then greatest(t.handled_version, r."dirtyVersion") else t.handled_version end,
-      dirty_since = case when $4 and r.outcome in ('applied', 'accepted', 'rejected') and t.dirty_version = r."dirtyVersion" then null else t.dirty_since end,
-      read_due = case when r.outcome = 'rejected' then null when r."settlesAt" is null then t.read_due else to_timestamp(r."settlesAt" / 1000.0) end,
-      next_try_at = to_timestamp(r."nextTryAt" / 1000.0), tries = case when r.outcome in ('applied', 'accepted') then 0 else t.tries + 1 end
-    from r where t.org_id = $1 and t.id = r."targetId"`,
+      update attempts a set outcome = r.outcome, finished_at = n.at, error_code = r.error_code, error = r.reason
+      from r, n where a.org_id = r.org_id and a.id = r.attempt_id)
+    update targets t set ${shownSets},
+      state = case when r.state = 'in_sync' and t.dirty_version > r.decided_at then 'pending' else r.state end,
+      state_at = n.at, reason = r.reason,
+      accepted = case when r.taken then r.value else t.accepted end, accepted_at = case when r.taken then n.at else t.accepted_at end,
+      handled_version = case when r.handled then greatest(t.handled_version, r.decided_at) else t.handled_version end,
+      dirty_since = case when r.handled and t.dirty_version = r.decided_at then null else ${dirtySince} end,
+      read_due = case when r.outcome = 'rejected' then null when r.read_at is null then ${lookDue} else to_timestamp(r.read_at / 1000.0) end,
+      next_try_at = to_timestamp(r.next_try_at / 1000.0), tries = case when r.taken then 0 else t.tries + 1 end
+    from r, n where t.org_id = r.org_id and t.id = r.id`,
     },
-    [orgId, JSON.stringify(results), now, held],
+    [JSON.stringify(rows), now, held],
   );
 }

@@ -91,10 +91,13 @@ export async function lockByKeys(
 ): Promise<ShownRow[]> {
   if (keys.length === 0) return [];
   const { rows } = await tx.query<Row>(
-    `select ${columns} from targets t
+    {
+      name: 'shown_lock_all',
+      text: `select ${columns} from targets t
         where t.org_id = any ($4::uuid[]) and (t.org_id, t.connection_id, t.stock_key) in
           (select k.org_id, k.connection_id, k.stock_key from unnest($1::uuid[], $2::uuid[], $3::text[]) as k (org_id, connection_id, stock_key))
         order by t.id for update`,
+    },
     [
       keys.map((key) => key.orgId),
       keys.map((key) => key.connectionId),
@@ -162,14 +165,8 @@ function toShownRow(row: Row): ShownRow {
   };
 }
 
-/** Writes what core made of the locked rows, of any organizations, in one statement. `now`: our clock; default the database's. */
-export async function saveShown(tx: Tx, rows: readonly ShownRow[], options: { now?: number } = {}): Promise<void> {
-  if (rows.length === 0) return;
-  await tx.query(
-    {
-      name: 'shown_save',
-      text: `
-    update targets t set
+/** What every statement that writes locked rows sets, from `r` (a row of `shownShape`) and `n.at`, our clock. */
+export const shownSets = `
       base = r.base, base_at = to_timestamp(r.base_at / 1000.0), effects = r.effects, effect_seq = r.effect_seq, unknown = r.unknown,
       pending_value = r.pending_value, pending_from = r.pending_from, pending_seq = r.pending_seq,
       pending_settled_at = to_timestamp(r.pending_settled_at / 1000.0), written_at = to_timestamp(r.written_at / 1000.0),
@@ -181,17 +178,30 @@ export async function saveShown(tx: Tx, rows: readonly ShownRow[], options: { no
         or t.observed_at is distinct from to_timestamp(r.observed_at / 1000.0))::int,
       expected = r.expected, expected_high = r.expected_high,
       settles_at = to_timestamp(r.settles_at / 1000.0), settle_tries = r.settle_tries,
-      read_due = case when r.look = 'now' then n.at when r.look = 'soon' then coalesce(least(t.read_due, n.at + r.look_ms * interval '1 ms'), n.at + r.look_ms * interval '1 ms')
-        when r.look = 'seen' then null else t.read_due end,
       dirty_version = t.dirty_version + r.dirty::int,
       dirty_hint = case when not r.dirty then t.dirty_hint when t.dirty_version > t.handled_version then least(t.dirty_hint, coalesce(t.desired, 0)) else coalesce(t.desired, 0) end,
-      dirty_since = case when r.dirty then coalesce(t.dirty_since, n.at) else t.dirty_since end,
-      version = t.version + 1
-    from jsonb_to_recordset($1::jsonb) as r(org_id uuid, id uuid, base int, base_at float8, effects jsonb, effect_seq bigint, unknown boolean,
+      version = t.version + 1`;
+
+export const shownShape = `org_id uuid, id uuid, base int, base_at float8, effects jsonb, effect_seq bigint, unknown boolean,
       pending_value int, pending_from int, pending_seq bigint, pending_settled_at float8, written_at float8, unseen int, unseen_at float8,
       surplus int, surplus_at float8,
       observed int, observed_at float8, observed_source text, expected int, expected_high int, settles_at float8, settle_tries int,
-      look text, look_ms int, dirty boolean),
+      look text, look_ms int, dirty boolean`;
+
+/** When it is read again, and since when it waits to be published. */
+export const lookDue = `case when r.look = 'now' then n.at when r.look = 'soon' then coalesce(least(t.read_due, n.at + r.look_ms * interval '1 ms'), n.at + r.look_ms * interval '1 ms')
+        when r.look = 'seen' then null else t.read_due end`;
+export const dirtySince = `case when r.dirty then coalesce(t.dirty_since, n.at) else t.dirty_since end`;
+
+/** Writes what core made of the locked rows, of any organizations, in one statement. `now`: our clock; default the database's. */
+export async function saveShown(tx: Tx, rows: readonly ShownRow[], options: { now?: number } = {}): Promise<void> {
+  if (rows.length === 0) return;
+  await tx.query(
+    {
+      name: 'shown_save',
+      text: `
+    update targets t set ${shownSets}, read_due = ${lookDue}, dirty_since = ${dirtySince}
+    from jsonb_to_recordset($1::jsonb) as r(${shownShape}),
       (select coalesce(to_timestamp($2::float8 / 1000.0), clock_timestamp()) as at) n
     where t.org_id = r.org_id and t.id = r.id`,
     },
@@ -199,7 +209,7 @@ export async function saveShown(tx: Tx, rows: readonly ShownRow[], options: { no
   );
 }
 
-function fromShownRow(row: ShownRow): Record<string, unknown> {
+export function fromShownRow(row: ShownRow): Record<string, unknown> {
   const { shown } = row;
   return {
     org_id: row.orgId,
