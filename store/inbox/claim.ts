@@ -87,13 +87,16 @@ const ROWS_PER_KEY = 500;
 /** All waiting rows of claimed keys, in order of arrival. Read after the claim, so that what a predecessor applied is gone. */
 export async function loadWaiting(tx: Tx, keys: readonly SequenceKey[]): Promise<WaitingRow[]> {
   const { rows } = await tx.query<Omit<WaitingRow, 'receivedAt' | 'nextAt'> & { receivedAt: Date; nextAt: Date }>(
-    `select i.* from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) as k (org_id, connection_id, kind, external_id)
+    {
+      name: 'inbox_load',
+      text: `select i.* from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) as k (org_id, connection_id, kind, external_id)
         cross join lateral (
           select w.org_id as "orgId", w.id, w.connection_id as "connectionId", w.kind, w.external_id as "externalId", w.topic, w.source, w.body,
             w.received_at as "receivedAt", w.attempts, w.repeats, w.error, extract(epoch from w.failing_since)::float8 * 1000 as "failingSince", w.fetching, w.next_at as "nextAt", w.correlation_id as "correlationId", w.state
           from inbox w
           where w.org_id is not distinct from k.org_id and w.connection_id = k.connection_id and w.kind = k.kind and w.external_id = k.external_id and w.state in ('waiting', 'dead')
           order by w.received_at, w.id limit ${ROWS_PER_KEY}) i where i.state = 'waiting'`,
+    },
     [
       keys.map((key) => key.orgId),
       keys.map((key) => key.connectionId),
@@ -110,8 +113,11 @@ export async function loadConnectionFacts(
 ): Promise<Map<string, ConnectionFacts>> {
   const ids = [...new Map(keys.map((key) => [key.connectionId, key])).values()];
   const { rows } = await tx.query<Omit<ConnectionFacts, 'createdAt'> & { createdAt: Date }>(
-    `select c.org_id as "orgId", c.id as "connectionId", c.platform, c.deleted_at is not null as deleted, c.created_at as "createdAt"
+    {
+      name: 'inbox_facts',
+      text: `select c.org_id as "orgId", c.id as "connectionId", c.platform, c.deleted_at is not null as deleted, c.created_at as "createdAt"
         from unnest($1::uuid[], $2::uuid[]) as k (org_id, id) join connections c on c.org_id = k.org_id and c.id = k.id`,
+    },
     [ids.map((key) => key.orgId), ids.map((key) => key.connectionId)],
   );
   return new Map(rows.map((row) => [row.connectionId, { ...row, createdAt: row.createdAt.getTime() }]));

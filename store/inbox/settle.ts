@@ -61,10 +61,13 @@ export async function supersedeDead(
 ): Promise<{ orgId: string; id: string }[]> {
   if (keys.length === 0) return [];
   const { rows } = await tx.query<{ orgId: string; id: string }>(
-    `update inbox i set state = 'superseded', done_at = to_timestamp($5::float8 / 1000.0)
+    {
+      name: 'inbox_supersede',
+      text: `update inbox i set state = 'superseded', done_at = to_timestamp($5::float8 / 1000.0)
       from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) as k (org_id, connection_id, kind, external_id)
       where i.org_id is not distinct from k.org_id and i.connection_id = k.connection_id and i.kind = k.kind and i.external_id = k.external_id and i.state = 'dead'
       returning i.org_id as "orgId", i.id`,
+    },
     [
       keys.map((key) => key.orgId),
       keys.map((key) => key.connectionId),

@@ -41,7 +41,9 @@ const fields = ['stock_key', 'variant', 'sku'] as const;
 
 // `is not distinct from` and indexes led by the connection (0047): with `=` the organization would count twice, by our words and by
 // row security, and among many organizations every index that begins with it would promise a single row.
-const load = `
+const load = {
+  name: 'mapping_load',
+  text: `
 with wanted as (select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) as w (org_id, connection_id, field, value)),
 found as (
   select w.*, l.id, l.stock_key, l.variant_id from wanted w join listings l on l.org_id is not distinct from w.org_id and l.connection_id = w.connection_id and l.stock_key = w.value
@@ -60,7 +62,8 @@ select f.connection_id as "connectionId", f.field, f.value, f.id as "listingId",
 from found f left join lateral (
   -- The first at or after the id: only the primary key has that order (as in ledger_load).
   select x.id, x.is_bundle from variants x where x.org_id = f.org_id and x.id >= f.variant_id order by x.id limit 1) v on v.id = f.variant_id
-order by f.id`;
+order by f.id`,
+};
 
 export async function loadMappings(tx: Tx, wanted: readonly Wanted[]): Promise<Mappings> {
   const asked = new Map<string, [orgId: string, connectionId: string, field: string, value: string]>();
@@ -142,11 +145,14 @@ export async function loadPreferences(
   connections: readonly { orgId: string; connectionId: string }[],
 ): Promise<Map<string, PreferredLocation>> {
   const { rows } = await tx.query<{ connectionId: string; channelLocation: string; locationId: LocationId }>(
-    `select cl.connection_id as "connectionId", cl.channel_location as "channelLocation", cl.location_id as "locationId"
+    {
+      name: 'mapping_preferences',
+      text: `select cl.connection_id as "connectionId", cl.channel_location as "channelLocation", cl.location_id as "locationId"
         from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
         join connection_locations cl on cl.org_id = k.org_id and cl.connection_id = k.id
         join locations lo on lo.org_id = cl.org_id and lo.id = cl.location_id
         where lo.serves_orders order by lo.is_default desc, lo.priority, lo.code`,
+    },
     [connections.map((key) => key.orgId), connections.map((key) => key.connectionId)],
   );
   const preferences = new Map<string, PreferredLocation>();
