@@ -47,13 +47,19 @@ async function openQuietly(dataDir: string) {
     PORT: '0',
   });
   const deps = await createDeps({ config, dataDir, appUrl: appUrl(embedded.url), soleProcess: true });
-  // In a burst a sweep is not asked for within half a minute; here it would read the shop's orders beside their events.
+  // It is a burst from the first order to the last, however long the steps take.
+  deps.pressure.isBurst = () => burst;
+  // A sweep is then not asked for within half a minute; here it would read the shop's orders beside their events.
   deps.intake.requestSweep = () => Promise.resolve({ kind: 'gone' });
   const api = await createApi(deps.api);
   const owner = new pg.Pool({ connectionString: embedded.url, max: 2 });
   owner.on('error', () => undefined);
   const postmaster = await postmasterOf(owner);
+  let burst = true;
   return {
+    calm: () => {
+      burst = false;
+    },
     deps,
     owner,
     ownerUrl: embedded.url,
@@ -110,6 +116,7 @@ export async function run(): Promise<BenchResult> {
 async function measure(market: Market, quiet: Quiet, posts: readonly Post[]): Promise<BenchResult> {
   const walAt = async (): Promise<number> =>
     Number((await quiet.owner.query(`select pg_current_wal_insert_lsn() - '0/0' as at`)).rows[0]?.at);
+  const marks = await Promise.all(market.shopNames.map((name) => market.calls(name)));
   await quiet.owner.query('checkpoint');
   await takeStatements(quiet.owner);
   const [tables, wal, cpu] = [await tableTotals(quiet.owner, 100), await walAt(), quiet.cpu()];
@@ -119,9 +126,13 @@ async function measure(market: Market, quiet: Quiet, posts: readonly Post[]): Pr
     await quiet.settle();
     await pause(windowMs);
   }
+  quiet.calm();
   await quiet.settle();
   await quiet.deliver(await market.take());
   await quiet.settle();
+  const counts = await Promise.all(
+    market.shopNames.map((name, index) => market.calls(name, marks[index]?.next ?? 0).then((calls) => calls.counts)),
+  );
   const [used, walUsed] = [quiet.cpu(), (await walAt()) - wal];
   if (!(await market.settled())) throw new Error(`not converged: ${JSON.stringify(await market.backlog())}`);
   const wrong = await market.differences();
@@ -153,6 +164,7 @@ async function measure(market: Market, quiet: Quiet, posts: readonly Post[]): Pr
     settings: {
       ...(await databaseSettings(quiet.owner)),
       deliveries: posts.length,
+      calls: counts,
       statements: statements.slice(0, 60),
       tables: written,
     },

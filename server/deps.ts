@@ -31,7 +31,7 @@ import { createEventHub } from './events.ts';
 import { readImport } from './files.ts';
 import { intakeMetrics, laneMetrics } from './flow-metrics.ts';
 import { createIntake, type Intake } from './flows/intake.ts';
-import { createPressure } from './flows/pressure.ts';
+import { createPressure, type Pressure } from './flows/pressure.ts';
 import { createPublisher } from './flows/publisher.ts';
 import type { ConnectionRef, OpenedConnection, Publisher } from './flows/publisher-types.ts';
 import { catalogImport, undoCatalog } from './flows/run-kinds/catalog-import.ts';
@@ -88,6 +88,8 @@ export interface Deps {
   vault: Vault;
   intake: Intake;
   publisher: Publisher;
+  /** Whether a burst comes in, as both of them are told. */
+  pressure: Pressure;
   runs: Runner;
   pruner: Pruner;
   alarms: Alarms;
@@ -346,6 +348,7 @@ export async function createDeps(options: {
     vault,
     intake,
     publisher,
+    pressure,
     runs,
     pruner,
     alarms,

@@ -19,11 +19,11 @@ afterEach(async () => {
   expect(failures).toEqual([]);
 });
 
-/** A running publisher whose loops see a burst from 1 ms on; its time stands until it is moved. */
+/** A running publisher whose loops see a burst from 1 ms on; its time stands until it is moved, the time of day when it is named. */
 function underPressure(shop: Shop) {
-  const burst = { atMs: 0 };
+  const burst: { atMs: number; now: number | null } = { atMs: 0, now: null };
   const publisher = stage.publisher([shop], {
-    clock: { ...stage.clock, monotonicMs: () => burst.atMs },
+    clock: { ...stage.clock, monotonicMs: () => burst.atMs, now: () => burst.now ?? stage.clock.now() },
     pressure: {
       applied: () => undefined,
       isHigh: () => burst.atMs > 0,
@@ -81,5 +81,42 @@ test('in a burst a bundle that is near its end is written at once, however many 
   await stage.sell('PART', 101);
   publisher.wake();
   await until(async () => (await shop.number('KIT', shop.main)) === 2);
+  await publisher.stop();
+});
+
+test('in a burst a number that is far from running out is looked at up to ten seconds late; what may run out, or was asked for, at once', async () => {
+  const stocks = { FEW: 50, ASKED: 200, PLENTY: 200 };
+  for (const [sku, units] of Object.entries(stocks)) {
+    await stage.variant(sku);
+    await stage.stock(sku, units);
+  }
+  const shop = await shopifyShop(stage, { FEW: [50, 0], ASKED: [200, 0], PLENTY: [200, 0] }, { places: ['MAIN'] });
+  const { publisher, burst } = underPressure(shop);
+  for (const sku of Object.keys(stocks))
+    await until(async () => (await stage.target(shop, shop.item(sku), shop.main)).state === 'in_sync');
+  const due = async (sku: string): Promise<boolean> =>
+    (
+      await db.owner.query(`select read_due is not null as due from targets where org_id = $1 and stock_key = $2`, [
+        stage.orgId,
+        shop.item(sku),
+      ])
+    ).rows[0].due;
+  burst.atMs = 1;
+  burst.now = stage.clock.now();
+  const makeDue = (sku: string, at: number) =>
+    db.owner.query(
+      `update targets set read_due = to_timestamp($3::float8 / 1000.0), version = version + 1 where org_id = $1 and stock_key = $2`,
+      [stage.orgId, shop.item(sku), at],
+    );
+  await makeDue('PLENTY', burst.now - 9_999);
+  await makeDue('ASKED', 0);
+  await makeDue('FEW', burst.now);
+  burst.atMs = 2_500;
+  publisher.wake();
+  await until(async () => !(await due('FEW')) && !(await due('ASKED')));
+  expect(await due('PLENTY')).toBe(true);
+  burst.now += 1;
+  burst.atMs = 5_000;
+  await until(async () => !(await due('PLENTY')));
   await publisher.stop();
 });

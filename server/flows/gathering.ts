@@ -1,14 +1,17 @@
 /**
  * Gathering: while a burst comes in (pressure.ts), how often one loop looks at numbers that are far from running out, and how often
- * a lane asks for its connection's orders. What may run out is looked at as ever. Each loop has its own.
+ * a lane reads them back or asks for its connection's orders. What may run out is looked at as ever. Each loop has its own.
  */
 import type { Clock } from '#core/effects.ts';
+import type { LateLooks } from '#store/listings/work.ts';
 import type { Pressure } from './pressure.ts';
 
 /** Nobody sells a unit twice for it, and what a number costs is spent once for all sales meanwhile. */
 const plentyMs = 2_000;
 /** With more units left than this, and not selling fast, a variant is far from running out. */
 export const plentyUnits = 50;
+/** Looks at such numbers may be late by so much: what they are to confirm is told by notices that are coming in, behind the orders. */
+const lateLookMs = 10_000;
 /** Orders of a connection with presumed sales are asked for this often. */
 const askMs = 1_000;
 /** In a burst its orders are coming in, and reading them all beside that would only keep them waiting: so long they may take. */
@@ -38,6 +41,11 @@ export class Gathering {
   /** Until everything is looked at again. */
   leftMs(): number {
     return Math.max(0, this.#allAt + plentyMs - this.#clock.monotonicMs());
+  }
+
+  /** Which numbers' own looks at the channel wait meanwhile, and for how long; null: none. */
+  lateLooks(): LateLooks | null {
+    return this.#pressure?.isBurst() ? { ms: lateLookMs, above: plentyUnits } : null;
   }
 
   /** The next look takes everything. */

@@ -19,7 +19,7 @@ import { withheldFor } from '#core/stock/scarcity.ts';
 import { type Urgency, urgency } from '#core/stock/urgency.ts';
 import { lookMs } from '#store/listings/shown.ts';
 import type { Finding } from '#store/listings/states.ts';
-import type { Work, WorkPolicy, WorkTarget } from '#store/listings/work.ts';
+import type { LateLooks, Work, WorkPolicy, WorkTarget } from '#store/listings/work.ts';
 
 /** What this turn has already learned about the targets it works on. */
 export interface Turn {
@@ -41,6 +41,8 @@ export interface DecisionContext {
   /** The channel limits our calls just now. */
   limited: boolean;
   turn: Turn;
+  /** In a burst; default: no look waits. */
+  lateLooks?: LateLooks | null;
   /** For a feed, whose numbers are read as a whole before it is built; default: as nextWrite has it. */
   readForMs?: number;
 }
@@ -173,6 +175,13 @@ const due = (target: WorkTarget, context: DecisionContext): boolean =>
   !context.turn.reads.has(target.id) &&
   !context.turn.readFailed.has(target.id);
 
+/** Its look is due and may be late. */
+const mayBeLate = (target: WorkTarget, { lateLooks, now }: DecisionContext): boolean =>
+  lateLooks != null &&
+  target.readDue !== null &&
+  target.readDue > now - lateLooks.ms &&
+  (target.desired ?? 0) > lateLooks.above;
+
 function settle(decisions: Decisions, target: WorkTarget, standing: Standing, context: DecisionContext): void {
   if (standing.readable && due(target, context)) decisions.reads.push(target);
   else
@@ -297,7 +306,7 @@ function decideOne(
       return;
     }
     case 'nothing':
-      if (due(target, context)) decisions.reads.push(target);
+      if (due(target, context) && !mayBeLate(target, context)) decisions.reads.push(target);
       else
         decisions.findings.push(
           finding(target, {
@@ -312,12 +321,12 @@ function decideOne(
 }
 
 /** Whatever was lost on the way: a number that was not observed as it should be by now is looked at. */
-function nextLook(target: WorkTarget, read: boolean, { now, manifest }: DecisionContext): Finding['readDue'] {
+function nextLook(target: WorkTarget, read: boolean, context: DecisionContext): Finding['readDue'] {
+  const { now, manifest } = context;
   const seen = target.observed !== null && Math.max(0, target.observed) === Math.max(0, target.expected ?? -1);
   if (seen) return read ? 'clear' : 'keep';
-  return target.readDue !== null && target.readDue > now
-    ? 'keep'
-    : now + (manifest.stock.compareAndSet ? lookMs : 3 * lookMs);
+  const waits = target.readDue !== null && (target.readDue > now || (!read && mayBeLate(target, context)));
+  return waits ? 'keep' : now + (manifest.stock.compareAndSet ? lookMs : 3 * lookMs);
 }
 
 function waitingFor(target: WorkTarget, settling: { value: number } | null, away: boolean, limited: boolean): string {

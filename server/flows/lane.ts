@@ -213,7 +213,8 @@ class ConnectionLane implements Lane {
     if (this.#fullSlice || !this.#running) this.#gathering.end();
     const below = urgentOnly ? fewUnits : this.#gathering.look() ? plentyUnits : null;
     const orFast = !urgentOnly && below !== null;
-    const work = await this.#load({ kind: 'claim', limit, exclude, below, orFast, openWrites: true });
+    const lateLooks = this.#gathering.lateLooks();
+    const work = await this.#load({ kind: 'claim', limit, exclude, below, orFast, openWrites: true, lateLooks });
     if (this.#dead || !work.connection) return false;
     this.#askForOrders(work);
     this.#health.told(work.connection.state);
@@ -332,6 +333,7 @@ class ConnectionLane implements Lane {
       quietUntil: this.#lease.quietUntil(),
       limited: this.#health.isLimited,
       turn,
+      lateLooks: this.#gathering.lateLooks(),
     });
     await this.#drift(decisions);
     await Promise.all([

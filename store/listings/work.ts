@@ -139,6 +139,12 @@ export interface Work {
 /** `lastUnits` of a connection: 0 = its numbers are never withheld for scarcity. */
 export type WorkPolicy = PolicyFields & { lastUnits: number | null; drift: DriftPolicy | null };
 
+/** Looks that are due wait so much longer where more units are shown than this. */
+export interface LateLooks {
+  ms: number;
+  above: number;
+}
+
 export type Pick =
   /**
    * `below`: only what may fall to so few units, and nothing that can wait; null = everything. `orFast`: also what shows no more (a
@@ -151,6 +157,8 @@ export type Pick =
       below: number | null;
       orFast: boolean;
       openWrites: boolean;
+      /** Default: no look waits. */
+      lateLooks?: LateLooks | null;
     }
   | { kind: 'ids'; ids: readonly string[] };
 
@@ -189,7 +197,8 @@ const claimSql = `
        order by t.dirty_since limit greatest(1, $5 / 4))
       union all
       (select t.id, 3, t.read_due from targets t, n
-       where t.org_id = $1 and t.connection_id = $2 and t.read_due <= n.at and $6::int is null and t.state <> 'unauthorized' and ${single} order by t.read_due limit $5)
+       where t.org_id = $1 and t.connection_id = $2 and t.read_due <= n.at and $6::int is null and t.state <> 'unauthorized'
+         and ($9::int is null or t.read_due <= n.at - $9 * interval '1 ms' or coalesce(t.desired, 0) <= $10) and ${single} order by t.read_due limit $5)
       union all
       (select t.id, 3, t.unseen_at from targets t, n, c
        where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0 and date_trunc('second', c.orders_read_to) > t.unseen_at and $6::int is null
@@ -323,9 +332,20 @@ async function claimed(
   orgId: string,
   connectionId: string,
   now: number,
-  { exclude, limit, below, openWrites, orFast }: Extract<Pick, { kind: 'claim' }>,
+  { exclude, limit, below, openWrites, orFast, lateLooks: late }: Extract<Pick, { kind: 'claim' }>,
 ): Promise<string[]> {
-  const values = [orgId, connectionId, now, exclude, limit, below, openWrites, orFast];
+  const values = [
+    orgId,
+    connectionId,
+    now,
+    exclude,
+    limit,
+    below,
+    openWrites,
+    orFast,
+    late?.ms ?? null,
+    late?.above ?? 0,
+  ];
   const { rows } = await tx.query<{ id: string }>(claim, values);
   return rows.map(({ id }) => id);
 }
