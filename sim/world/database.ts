@@ -109,6 +109,7 @@ export async function openWorldDatabases(template: string): Promise<WorldDatabas
       // Settings of a database stay with it, not with its copies.
       await client.query(`alter database "${name}" set search_path = ${path}`);
       await client.query(`alter database "${name}" set world.now = '${templateNow}'`);
+      await client.query(`alter database "${name}" set plan_cache_mode = force_generic_plan`);
       const ownerUrl = withDatabase(template, name);
       return {
         ownerUrl,

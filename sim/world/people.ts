@@ -9,6 +9,7 @@ import type { Act as ActEvidence, Outcome } from './evidence.ts';
 import { diceOf, type PlannedAct } from './plan.ts';
 import type { Owner, Scheduler } from './scheduler.ts';
 import type { Stage } from './stage.ts';
+import type { Tally } from './tally.ts';
 import type { Trace } from './trace.ts';
 
 export interface People {
@@ -23,6 +24,7 @@ interface PeopleOptions {
   scheduler: Scheduler;
   trace: Trace;
   crew: Crew;
+  tally: Tally;
   /** Told of each act of our own people when its outcome is known. */
   over(act: ActEvidence): void;
 }
@@ -30,7 +32,7 @@ interface PeopleOptions {
 /** Somebody who got no answer asks again. */
 const againMs = 2_000;
 
-export function createPeople({ seed, stage, scheduler, trace, crew, over }: PeopleOptions): People {
+export function createPeople({ seed, stage, scheduler, trace, crew, tally, over }: PeopleOptions): People {
   const world: Owner = { name: 'people', alive: true };
   const clock = scheduler.clock(world);
   const endings = new Set<() => Promise<void>>();
@@ -81,6 +83,7 @@ export function createPeople({ seed, stage, scheduler, trace, crew, over }: Peop
   return {
     async act({ n, act }) {
       step = n;
+      tally.count(`act ${act.name}`);
       trace.begin(scheduler.now, `act ${n}`, 'act', act.name);
       const tell = (text: string) => trace.note(text);
       await act.perform({ stage, dice: diceOf(seed, n), crew, scheduler, tell, later, ask });

@@ -55,11 +55,13 @@ export interface ProcessOptions {
 }
 
 /** Nobody hurries: commits of this process wake its loops, these look for what others and time leave. */
-const pollMs = 4_000;
+const pollMs = 15_000;
 /** Instead of 6 hours, so that quiet passes a stock sweep soon. */
 export const stockSweepMs = 900_000;
 /** Sleeps up to so long are looks (a lane's is a third of its lease, an idle drain's twenty times `pollMs`). */
 const longestLookMs = 90_000;
+/** Nobody of the world changes a connection's credentials: its row is read now and then. */
+const openedForMs = 60_000;
 
 export function createProcess(options: ProcessOptions): SimProcess {
   const { scheduler, trace, wire, random, soleProcess } = options;
@@ -129,14 +131,26 @@ export function createProcess(options: ProcessOptions): SimProcess {
 }
 
 function opener(deps: { store: Store; clock: Clock; random: Random; wire: Wire; owner: Owner }) {
-  const open = new Map<string, { stamp: string; transport: ConnectionTransport; opened: OpenedConnection }>();
+  interface Opened {
+    stamp: string;
+    readAt: number;
+    transport: ConnectionTransport;
+    opened: OpenedConnection;
+  }
+  const open = new Map<string, Opened>();
   return async ({ orgId, connectionId }: ConnectionRef): Promise<OpenedConnection | null> => {
+    const readAt = deps.clock.now();
+    const fresh = open.get(connectionId);
+    if (fresh && readAt - fresh.readAt < openedForMs) return fresh.opened;
     const row = await deps.store.tenant(orgId, (tx) => getConnection(tx, orgId, connectionId));
     const connector = row === null ? undefined : connectors[row.platform];
     if (row === null || connector === undefined) return null;
     const stamp = JSON.stringify([row.settings, row.credentials?.toString('base64')]);
     const known = open.get(row.id);
-    if (known?.stamp === stamp) return known.opened;
+    if (known?.stamp === stamp) {
+      known.readAt = readAt;
+      return known.opened;
+    }
     void known?.transport.close();
     const { kind, baseUrl, settings } = row;
     const manifest = tuned(connector.manifest, settings);
@@ -161,7 +175,7 @@ function opener(deps: { store: Store; clock: Clock; random: Random; wire: Wire; 
     const { clock, random } = deps;
     const channel = connector.open({ connectionId, kind, baseUrl, settings, credentials, transport, clock, random });
     const opened = { manifest, channel };
-    open.set(row.id, { stamp, transport, opened });
+    open.set(row.id, { stamp, readAt, transport, opened });
     return opened;
   };
 }

@@ -31,3 +31,17 @@ export async function finalRows(owner: pg.Pool, stage: Stage): Promise<string> {
   for (const sql of queries) parts.push(JSON.stringify((await owner.query(sql, [stage.orgId])).rows));
   return parts.join('\n');
 }
+
+/** What the rows show of rare things, for the summary of a run. */
+export async function whatCameOfIt(owner: pg.Pool, stage: Stage): Promise<Record<string, number>> {
+  const { rows } = await owner.query<{ what: string; count: number }>(
+    `select what, count(*)::int as count from (
+       select 'feed ' || state as what from feeds where org_id = $1
+       union all select 'run ' || kind || ' ' || state from runs where org_id = $1
+       union all select 'attempt ' || coalesce(outcome, 'open') from attempts where org_id = $1
+       union all select 'drift ' || cause from drifts where org_id = $1
+     ) w group by what`,
+    [stage.orgId],
+  );
+  return Object.fromEntries(rows.map(({ what, count }) => [what, count]));
+}

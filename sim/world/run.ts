@@ -8,12 +8,15 @@
  *   --without 3,7        acts left out: how a shrunk failure is run again
  *   --count K            K seeds from N on
  *   --minutes T          further seeds for so long, from where the last exploration ended (a counter in the data folder)
+ *   --workers W          with these two: so many processes, each with a PostgreSQL of its own (default 1); what fails is
+ *                        written to the data folder (explore.ts); Ctrl-C ends after the seeds under way
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SingleBar } from 'cli-progress';
 import type { WorldDatabases } from './database.ts';
+import { explore } from './explore.ts';
 import { withDatabases } from './scratch.ts';
 import { shrink } from './shrink.ts';
 import { runWorld, type WorldResult } from './world.ts';
@@ -28,20 +31,29 @@ const { values } = parseArgs({
     without: { type: 'string', default: '' },
     count: { type: 'string' },
     minutes: { type: 'string' },
+    workers: { type: 'string', default: '1' },
     'data-dir': { type: 'string', default: '.data' },
   },
 });
 
 const steps = Number(values.steps);
+const dataDir = values['data-dir'];
 const mostShrinkRuns = 80;
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-const lastLine = ({ seed, hash, broken }: WorldResult): string =>
+const lastLine = ({ seed, hash, broken }: Pick<WorldResult, 'seed' | 'hash' | 'broken'>): string =>
   `seed=${seed} steps=${steps} hash=${hash} ${broken ? `FAILED ${broken.promise}` : 'ok'}`;
 
-function tell({ broken }: WorldResult): void {
+const tell = ({ broken }: Pick<WorldResult, 'broken'>): void => {
   if (broken) say(`After act ${broken.step}: ${broken.words}`);
-}
+};
+
+const tellCounts = (counts: Readonly<Record<string, number>>): void =>
+  say(
+    `What happened: ${Object.entries(counts)
+      .map(([what, times]) => `${what} ${times}`)
+      .join(', ')}`,
+  );
 
 async function one(databases: WorldDatabases): Promise<boolean> {
   const seed = Number(values.seed);
@@ -61,23 +73,9 @@ async function one(databases: WorldDatabases): Promise<boolean> {
       say(`Again: npm run world -- --seed ${seed} --steps ${steps} --without ${skip.join(',')}`);
     }
   }
+  if (values.trace) tellCounts(result.figures.happened);
   say(lastLine(result));
   return result.broken === null;
-}
-
-/** Further seeds. @returns whether all were well */
-async function explore(databases: WorldDatabases, from: number, more: (done: number) => boolean, bar: Bar) {
-  const failed: WorldResult[] = [];
-  let seed = from;
-  for (; more(seed - from); seed += 1) {
-    const result = await runWorld({ seed, steps, databases });
-    if (result.broken) failed.push(result);
-    bar.done(seed - from + 1, failed.length);
-    if (result.broken || !process.stdout.isTTY) say(lastLine(result));
-    tell(result);
-  }
-  bar.stop();
-  return { next: seed, failed };
 }
 
 interface Bar {
@@ -92,36 +90,45 @@ function progress(total: number, at: (seeds: number) => number): Bar {
   return { done: (seeds, failed) => bar.update(at(seeds), { seeds, failed }), stop: () => bar.stop() };
 }
 
-async function many(databases: WorldDatabases): Promise<boolean> {
+/** Further seeds: so many, or for so long from where the last exploration ended. */
+async function many(): Promise<boolean> {
   const begun = performance.now();
-  const counter = join(values['data-dir'], 'world.json');
+  const counter = join(dataDir, 'world.json');
   const kept = existsSync(counter) ? (JSON.parse(readFileSync(counter, 'utf8')) as { next: number }).next : 1;
-  const ms = Number(values.minutes) * 60_000;
-  const { next, failed } =
-    values.minutes === undefined
-      ? await explore(
-          databases,
-          Number(values.seed),
-          (done) => done < Number(values.count),
-          progress(Number(values.count), (seeds) => seeds),
-        )
-      : await explore(
-          databases,
-          kept,
-          () => performance.now() - begun < ms,
-          progress(ms, () => Math.min(ms, performance.now() - begun)),
-        );
-  const from = values.minutes === undefined ? Number(values.seed) : kept;
-  if (values.minutes !== undefined) {
-    mkdirSync(values['data-dir'], { recursive: true });
-    writeFileSync(counter, `${JSON.stringify({ next })}\n`);
-  }
-  const seconds = Math.round((performance.now() - begun) / 1000);
-  say(`${next - from} seeds of ${steps} steps, ${from} to ${next - 1}: ${failed.length} failed, in ${seconds} s`);
+  const timed = values.minutes !== undefined;
+  const [ms, count] = [Number(values.minutes) * 60_000, Number(values.count)];
+  const spent = () => performance.now() - begun;
+  const from = timed ? kept : Number(values.seed);
+  const bar = timed ? progress(ms, () => Math.min(ms, spent())) : progress(count, (seeds) => seeds);
+  let over = false;
+  process.once('SIGINT', () => {
+    over = true;
+  });
+  mkdirSync(dataDir, { recursive: true });
+  const { done, next, failed, happened } = await explore({
+    from,
+    steps,
+    workers: Number(values.workers),
+    shrinkRuns: values.shrink ? mostShrinkRuns : 0,
+    dataDir,
+    more: (seeds) => !over && (timed ? spent() < ms : seeds < count),
+    onReport(report, seeds, failures) {
+      bar.done(seeds, failures);
+      if (report.broken || !process.stdout.isTTY) say(lastLine(report));
+      tell(report);
+    },
+    onDone(at) {
+      if (timed) writeFileSync(counter, `${JSON.stringify({ next: at })}\n`);
+    },
+  });
+  bar.stop();
+  tellCounts(happened);
+  const seconds = Math.round(spent() / 1000);
+  say(`${done} seeds of ${steps} steps, ${from} to ${next - 1}: ${failed.length} failed, in ${seconds} s`);
+  for (const { seed, broken } of failed)
+    say(`  ${seed} ${broken?.promise}: ${join(dataDir, 'world', `seed-${seed}-of-${steps}.txt`)}`);
   return failed.length === 0;
 }
 
-const isWell = await withDatabases((databases) =>
-  values.count === undefined && values.minutes === undefined ? one(databases) : many(databases),
-);
+const isWell = await (values.count === undefined && values.minutes === undefined ? withDatabases(one) : many());
 process.exitCode = isWell ? 0 : 1;

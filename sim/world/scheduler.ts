@@ -72,9 +72,11 @@ interface Timer {
   ring(): void;
 }
 
-const [shortestStrideMs, longestStrideMs] = [3_000, 300_000];
+const [shortestStrideMs, longestStrideMs] = [15_000, 300_000];
 /** So many jumps without anything interesting before strides grow. */
-const jumpsBeforeGrowing = 8;
+const jumpsBeforeGrowing = 2;
+/** While an outside call is under way. */
+const duringCallsMs = 3_000;
 /** Shorter sleeps are part of what is being done. */
 const shortestPollMs = 150;
 
@@ -186,10 +188,19 @@ export class Scheduler {
     }
   }
 
-  async #next(): Promise<boolean> {
+  /** Whatever could go on now has gone on: polls, too, that time has strode past. */
+  async still(): Promise<void> {
+    await this.run(() => this.#ready().count === 0);
+  }
+
+  #ready() {
     const steps = this.#steps.filter((step) => !this.#isFrozen(step.owner));
     const due = this.#timers.filter((timer) => timer.dueAt <= this.#now && !this.#isFrozen(timer.owner));
-    const count = steps.length + due.length;
+    return { steps, due, count: steps.length + due.length };
+  }
+
+  async #next(): Promise<boolean> {
+    const { steps, due, count } = this.#ready();
     if (count === 0) return this.#jump();
     const pick = Math.floor(this.#random.next() * count);
     const step = steps[pick];
@@ -221,7 +232,7 @@ export class Scheduler {
 
   #jump(): boolean {
     const growth = 2 ** Math.max(0, this.#idleJumps - jumpsBeforeGrowing);
-    const stride = this.#awaited === 0 ? Math.min(longestStrideMs, shortestStrideMs * growth) : 0;
+    const stride = this.#awaited === 0 ? Math.min(longestStrideMs, shortestStrideMs * growth) : duringCallsMs;
     const times = [
       ...this.#timers.map(({ owner, dueAt, isPoll }) =>
         Math.max(owner.frozenUntil ?? 0, isPoll ? dueAt + stride : dueAt),

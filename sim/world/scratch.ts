@@ -13,6 +13,9 @@ const settings = {
   max_wal_senders: '0',
   autovacuum: 'off',
   jit: 'off',
+  track_activities: 'off',
+  track_counts: 'off',
+  update_process_title: 'off',
 };
 
 export async function withDatabases<T>(work: (databases: WorldDatabases) => Promise<T>): Promise<T> {

@@ -21,7 +21,7 @@ export function plainStore(appUrl: string, scheduler: Scheduler): Store {
       // Kept by the one connection until it changes; sent ahead of the first statement, without a round trip of its own.
       if (now !== told) tx.query(`set world.now to '${now}'`).catch(() => undefined);
       told = 0;
-      const result = await fn(tx);
+      const result = await fn(prepared(tx));
       told = now;
       return result;
     };
@@ -32,6 +32,25 @@ export function plainStore(appUrl: string, scheduler: Scheduler): Store {
     readOnly: (orgId, fn, options) => store.readOnly(orgId, timed(fn), options),
     metrics: () => store.metrics(),
     end: () => store.end(),
+  };
+}
+
+const named = new Map<string, Statement>();
+
+/** Every statement is prepared: it is parsed and planned once in a run instead of each time. */
+function prepared(tx: Tx): Tx {
+  const query: Tx['query'] = (statement, values) => {
+    if (typeof statement !== 'string') return tx.query(statement, values);
+    const known = named.get(statement) ?? { name: `world-${named.size}`, text: statement };
+    named.set(statement, known);
+    return tx.query(known, values);
+  };
+  return {
+    query,
+    async run<R>(asked: { compile(): CompiledQuery<R> }) {
+      const { sql, parameters } = asked.compile();
+      return (await query(sql, parameters)) as Awaited<ReturnType<typeof tx.run<R>>>;
+    },
   };
 }
 
@@ -135,8 +154,9 @@ function watched(tx: Tx, written: Map<string, number>, trace: Trace): Tx {
       return answer;
     },
     async run<R>(query: { compile(): CompiledQuery<R> }) {
-      const answer = await tx.run(query);
-      seen(query.compile().sql, answer.rowCount);
+      const { sql, parameters } = query.compile();
+      const answer = (await tx.query(sql, parameters)) as Awaited<ReturnType<typeof tx.run<R>>>;
+      seen(sql, answer.rowCount);
       return answer;
     },
   };

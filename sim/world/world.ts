@@ -16,10 +16,11 @@ import { mendAll } from './faults.ts';
 import { createJudge, type Judge } from './judge.ts';
 import { createPeople } from './people.ts';
 import { planOf } from './plan.ts';
-import { finalRows, waitingFor } from './rest.ts';
+import { finalRows, waitingFor, whatCameOfIt } from './rest.ts';
 import { type Owner, Scheduler } from './scheduler.ts';
 import { buildStage } from './stage.ts';
 import { plainStore } from './store.ts';
+import { Tally } from './tally.ts';
 import { Trace } from './trace.ts';
 import { warm } from './warm.ts';
 import { Wire } from './wire.ts';
@@ -49,7 +50,7 @@ export interface WorldResult {
   hash: string;
   broken: Broken | null;
   trace: readonly string[];
-  figures: { picks: number; virtualMs: number };
+  figures: { picks: number; virtualMs: number; happened: Record<string, number> };
 }
 
 const startAt = Date.UTC(2026, 0, 5, 8);
@@ -69,15 +70,16 @@ export async function runWorld(options: WorldOptions): Promise<WorldResult> {
   owner.on('error', () => undefined);
   owner.on('connect', (client) => client.on('error', () => undefined));
   const store = plainStore(database.appUrl, scheduler);
+  const tally = new Tally();
   let broken: Broken | null = null;
   try {
-    broken = await live({ ...options, trace, scheduler, owner, store });
+    broken = await live({ ...options, trace, scheduler, owner, store, tally });
   } finally {
     await store.end();
     await owner.end();
     await database.drop();
   }
-  const figures = { picks: scheduler.done, virtualMs: scheduler.now - startAt };
+  const figures = { picks: scheduler.done, virtualMs: scheduler.now - startAt, happened: tally.counts };
   return { seed, steps, hash: trace.hash(), broken, trace: trace.lines, figures };
 }
 
@@ -86,17 +88,18 @@ interface Life extends WorldOptions {
   scheduler: Scheduler;
   owner: pg.Pool;
   store: ReturnType<typeof plainStore>;
+  tally: Tally;
 }
 
 async function live(life: Life): Promise<Broken | null> {
-  const { seed, steps, trace, scheduler, owner, store } = life;
+  const { seed, steps, trace, scheduler, owner, store, tally } = life;
   const wire = new Wire(scheduler, trace);
   const crew = createCrew({ seed, scheduler, store, trace, wire });
   const stage = await buildStage({ seed, store, scheduler, wire, post: delivery(scheduler, crew) });
   const judge = createJudge({ owner, stage, now: () => scheduler.now });
   await judge.look();
   scheduler.onShow = judge.look;
-  const people = createPeople({ seed, stage, scheduler, trace, crew, over: judge.tell });
+  const people = createPeople({ seed, stage, scheduler, trace, crew, tally, over: judge.tell });
   crew.mend();
   await pass(scheduler, linkMs);
   for (const planned of planOf(seed, steps)) {
@@ -113,9 +116,14 @@ async function live(life: Life): Promise<Broken | null> {
   // What was asked for is answered before what undoes it is asked for.
   await pass(scheduler, answersMs);
   await people.end();
-  const waiting = await becomeQuiet(scheduler, () => waitingFor(owner, stage, scheduler.now));
+  const waiting = await becomeQuiet(scheduler, async () => {
+    const left = await waitingFor(owner, stage, scheduler.now);
+    trace.add(`waits: ${left.join(', ') || 'nothing'}`);
+    return left;
+  });
   await judge.quiet();
   const broken = firstBroken(judge, steps + 1);
+  tally.addAll(await whatCameOfIt(owner, stage));
   trace.mix(await finalRows(owner, stage));
   crew.end();
   if (crew.errors[0]) return { promise: 'error', words: crew.errors[0], step: steps + 1 };
@@ -142,6 +150,7 @@ async function becomeQuiet(scheduler: Scheduler, waiting: () => Promise<string[]
   let left: string[] = [];
   for (let round = 0, still = 0; round < mostQuietRounds && still < 2; round += 1) {
     await pass(scheduler, quietRoundMs);
+    await scheduler.still();
     left = await waiting();
     still = left.length === 0 ? still + 1 : 0;
   }
