@@ -48,12 +48,10 @@ const tell = ({ broken }: Pick<WorldResult, 'broken'>): void => {
   if (broken) say(`After act ${broken.step}: ${broken.words}`);
 };
 
-const tellCounts = (counts: Readonly<Record<string, number>>): void =>
-  say(
-    `What happened: ${Object.entries(counts)
-      .map(([what, times]) => `${what} ${times}`)
-      .join(', ')}`,
-  );
+function tellCounts(counts: Readonly<Record<string, number>>): void {
+  const told = Object.entries(counts).map(([what, times]) => `${what} ${times}`);
+  say(`What happened: ${told.join(', ')}`);
+}
 
 async function one(databases: WorldDatabases): Promise<boolean> {
   const seed = Number(values.seed);
