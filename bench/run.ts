@@ -14,6 +14,8 @@ export interface BenchResult {
   rows: Record<string, string | number>[];
   /** Settings read back, data sizes, simulator profile. */
   settings: Record<string, unknown>;
+  /** What must hold whatever the machine, and did not: the command fails. */
+  failed?: string[];
 }
 
 interface Bench {

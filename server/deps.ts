@@ -28,14 +28,14 @@ import type { ApiDeps } from './api/deps.ts';
 import type { Config, SecretKey } from './config.ts';
 import { type Credentials, credentialRenewal, openCredentials } from './credentials.ts';
 import { createEventHub } from './events.ts';
-import { readImport } from './files.ts';
+import { type ImportFormat, openImport } from './files.ts';
 import { intakeMetrics, laneMetrics } from './flow-metrics.ts';
 import { createIntake, type Intake } from './flows/intake.ts';
 import { createPressure, type Pressure } from './flows/pressure.ts';
 import { createPublisher } from './flows/publisher.ts';
 import type { ConnectionRef, OpenedConnection, Publisher } from './flows/publisher-types.ts';
 import { catalogImport, undoCatalog } from './flows/run-kinds/catalog-import.ts';
-import { importFile } from './flows/run-kinds/import-file.ts';
+import { type ImportFileOptions, importFile } from './flows/run-kinds/import-file.ts';
 import { undoImport } from './flows/run-kinds/undo-import.ts';
 import { createRunner, type Runner } from './flows/runs.ts';
 import { tracing } from './flows/tracing.ts';
@@ -230,9 +230,8 @@ export async function createDeps(options: {
   });
 
   const compareAndSetOf = (platform: string) => connectors[platform]?.manifest.stock.compareAndSet ?? false;
-  const fileOptions = {
-    readFile: (content: Buffer, kind: 'stock' | 'products' | 'mapping', format: string) =>
-      readImport(content, kind, format as Parameters<typeof readImport>[2]),
+  const fileOptions: ImportFileOptions = {
+    openFile: (bytes, kind, format) => openImport(bytes, kind, format as ImportFormat),
     compareAndSetOf,
   };
   const mapped = (orgId: string, connectionId: string) =>

@@ -1,7 +1,7 @@
 /** Reading files: hostile ones cost little, and every record has the number that its owner sees. */
 import { expect, test } from 'vitest';
-import { readImport } from './files.ts';
 import { errorCsv } from './flows/import-rows.ts';
+import { readImport } from './testing/read-file.ts';
 import { workbook, zip } from './testing/workbook.ts';
 
 const main = 'http://schemas.openxmlformats.org/spreadsheetml/2006/main';
@@ -58,7 +58,7 @@ test('a file that is small as bytes and huge as cells is refused before it is ta
     objects: `[${'{},'.repeat(4_100_000)}{}]`,
     keys: `{${Array.from({ length: 60_000 }, (_, n) => `"${n}":{}`).join(',')},"x":[${'1,'.repeat(8_000_000)}1]}`,
     commas: `sku,quantity\n${','.repeat(20_000_001)}`,
-    lines: `item-name\tseller-sku\tasin1\n${'a\n'.repeat(260_000)}`,
+    lines: `item-name\tseller-sku\tasin1\n${'a\n'.repeat(1_000_001)}`,
     tabs: `item-name\tseller-sku\tasin1\n${'\t'.repeat(20_000_001)}`,
   };
   for (const [name, content] of Object.entries(files))

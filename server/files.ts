@@ -1,13 +1,14 @@
 /**
- * Files of rows → rows by our column names: CSV (comma, semicolon or tab), JSON, XLSX (server/spreadsheet.ts, in a thread), and the
- * exports of vendors (core/catalog/formats). What a row means and why it is refused is core/catalog/import-rows.ts; what is
- * done with it, flows/import-rows.ts.
+ * Files of rows → records by our column names, one after the other: CSV (comma, semicolon or tab), JSON, XLSX
+ * (server/spreadsheet.ts, in a thread), and the exports of vendors (core/catalog/formats). A file of any size takes the same
+ * memory, but for workbooks (in their thread) and for the SKUs that a vendor's export has had already. What a row means and why
+ * it is refused is core/catalog/import-rows.ts; what is done with it, flows/import-rows.ts.
  *
  * Called by the bulk routes, the import runs and `syncstate import`, so that all read the same file alike.
  */
-import { Readable } from 'node:stream';
+import { pipeline, Readable } from 'node:stream';
 import { setImmediate as otherWork } from 'node:timers/promises';
-import { parse } from 'csv-parse';
+import { CsvError, parse } from 'csv-parse';
 import { isErrorFile, unguarded } from '#core/catalog/error-file.ts';
 import {
   type FileFormat,
@@ -16,7 +17,8 @@ import {
   merchantFormats,
   recogniseFormat,
 } from '#core/catalog/formats/index.ts';
-import { decode, tabRecords } from '#core/catalog/formats/text.ts';
+import { JsonList } from '#core/catalog/formats/json-list.ts';
+import { TabRecords } from '#core/catalog/formats/text.ts';
 import {
   collectRow,
   columnOf,
@@ -26,10 +28,12 @@ import {
   type RowError,
   stockColumns,
 } from '#core/catalog/import-rows.ts';
+import type { ImportKind } from '#core/catalog/import-steps.ts';
 import { Problem } from './api/problem.ts';
+import { contentOf, type FileBytes, type FileLook, lookAt, textOf } from './file-text.ts';
 
-/** Rows of one file: they are held in memory while it is read. A call that answers at once takes fewer than a run. */
-const maxRows = { call: 100_000, run: 250_000 };
+/** Rows of one file. A call that answers at once has them all in memory; so has the thread that reads a workbook. */
+export const maxRows = { call: 100_000, run: 1_000_000, workbook: 250_000 };
 
 const maxColumns = 2_000;
 /** Characters of one record; and signs that may begin a cell or a value, in a whole file: what reading costs follows from them. */
@@ -40,26 +44,14 @@ const tooMany = (most: number) => new Problem(413, 'api.too_large', `At most ${m
 const unreadable = (detail: string) => new Problem(400, 'import.unreadable', detail);
 
 /** Refuses a file that is small as bytes and huge as cells. */
-function weigh(text: string, signs: RegExp, most: number): void {
-  let found = 0;
-  signs.lastIndex = 0;
-  while (signs.test(text)) if (++found > most) throw new Problem(413, 'api.too_large', 'The file has too many cells.');
+function weigh(look: FileLook, signs: string, most: number): void {
+  if (look.count(signs) > most) throw new Problem(413, 'api.too_large', 'The file has too many cells.');
 }
 
-const chunkLength = 262_144;
-
-/** A long text in pieces; other work of the process goes on between them. */
-async function* pieces(text: string): AsyncGenerator<string> {
-  for (let at = 0; at < text.length; at += chunkLength) {
-    yield text.slice(at, at + chunkLength);
-    await otherWork();
-  }
-}
-
-/** CSV text → records, the header first. Comma, semicolon or tab (whichever the header has most of); quotes, line breaks in quotes, BOM. */
-async function* csvRecords(text: string, most: number): AsyncGenerator<string[]> {
-  weigh(text, /[,;\t\n\r]/g, maxSigns.text);
-  const header = text.slice(0, 16_384).split(/[\r\n]/, 1)[0] ?? '';
+/** CSV → records, the header first. Comma, semicolon or tab (whichever the header has most of); quotes, line breaks in quotes. */
+async function* csvRecords(bytes: FileBytes, look: FileLook): AsyncGenerator<FileRecord> {
+  weigh(look, ',;\t\n\r', maxSigns.text);
+  const header = look.head.split(/[\r\n]/, 1)[0] ?? '';
   const delimiter = [',', ';', '\t'].reduce(
     (best, sign) => (header.split(sign).length > header.split(best).length ? sign : best),
     ',',
@@ -72,96 +64,76 @@ async function* csvRecords(text: string, most: number): AsyncGenerator<string[]>
     skip_empty_lines: true,
     relax_quotes: false,
   });
-  const source = Readable.from(pieces(text));
-  source.pipe(parser);
+  // What fails on the way fails the reading below.
+  pipeline(Readable.from(textOf(bytes, look.encoding)), parser, () => undefined);
   let row = 0;
-  let comesBack = false;
   try {
-    for await (const record of parser as AsyncIterable<string[]>) {
+    for await (const cells of parser as AsyncIterable<string[]>) {
       row += 1;
-      if (row > most + 1) throw tooMany(most);
-      if (record.length > maxColumns) throw unreadable(`Row ${row} has more than ${maxColumns} columns.`);
-      if (row === 1) comesBack = isErrorFile(record);
-      yield comesBack ? record.map(unguarded) : record;
+      if (cells.length > maxColumns) throw unreadable(`Row ${row} has more than ${maxColumns} columns.`);
+      yield { row, cells };
     }
   } catch (error) {
-    if (error instanceof Problem) throw error;
-    throw unreadable(
-      `The CSV cannot be read near record ${row + 1}: ${error instanceof Error ? error.message : String(error)}`,
-    );
-  } finally {
-    source.destroy();
+    if (!(error instanceof CsvError)) throw error;
+    throw unreadable(`The CSV cannot be read near record ${row + 1}: ${error.message}`);
   }
 }
 
-/** CSV text → rows by our column names; unknown columns are kept out. */
-export async function readCsv(
-  text: string,
-  columns: Readonly<Record<string, string>>,
-  required: readonly string[],
-): Promise<RawRow[]> {
-  const records: string[][] = [];
-  for await (const record of csvRecords(text, maxRows.call)) records.push(record);
-  return ownRows(records[0], numbered(records), columns, required);
+async function* tabRecords(bytes: FileBytes, look: FileLook): AsyncGenerator<FileRecord> {
+  weigh(look, '\t\n\r', maxSigns.text);
+  const lines = new TabRecords(maxRecord);
+  try {
+    for await (const piece of textOf(bytes, look.encoding)) yield* lines.take(piece);
+    yield* lines.end();
+  } catch (error) {
+    throw error instanceof RangeError ? unreadable(`The file cannot be read: ${error.message}.`) : error;
+  }
 }
 
-/** Long lists in portions; other work of the process goes on between them. */
-async function* portions<T>(list: readonly T[]): AsyncGenerator<readonly T[]> {
-  for (let at = 0; at < list.length; at += 2_000) {
-    yield list.slice(at, at + 2_000);
+async function* sheetRecords(bytes: FileBytes, most: number): AsyncGenerator<FileRecord> {
+  const { readSpreadsheet } = await import('./spreadsheet.ts');
+  const portions = readSpreadsheet(await contentOf(bytes), Math.min(most, maxRows.workbook), maxColumns);
+  for await (const some of portions) {
+    yield* some;
     await otherWork();
   }
 }
 
-/** Records behind a header → rows. */
-async function ownRows(
-  header: readonly string[] | undefined,
-  records: readonly FileRecord[],
+/** JSON → rows: an array of objects, or { rows: […] } / { items: […] }. Row 2 is the first, as if a header stood above. */
+async function* jsonRows(
+  bytes: FileBytes,
+  look: FileLook,
   columns: Readonly<Record<string, string>>,
-  required: readonly string[],
-): Promise<RawRow[]> {
-  if (!header) throw unreadable('The file is empty.');
-  const names = header.map((title) => columnOf(columns, title));
-  const missing = required.filter((name) => !names.includes(name));
-  if (missing.length > 0)
-    throw unreadable(
-      `The header must name the column ${missing.join(' and ')}. Found: ${header.slice(0, 20).join(', ').slice(0, 500)}`,
-    );
-  const rows: RawRow[] = [];
-  for await (const some of portions(records))
-    for (const { row, cells } of some)
-      rows.push(
-        collectRow(
-          row,
-          names.map((name, place) => [name, cells[place] ?? ''] as const),
-        ),
-      );
-  return rows;
+  most: number,
+): AsyncGenerator<RawRow> {
+  weigh(look, ',[{', maxSigns.json);
+  const list = new JsonList(maxRecord);
+  let row = 1;
+  try {
+    for await (const piece of textOf(bytes, look.encoding))
+      for (const entry of list.take(piece)) {
+        row += 1;
+        if (row > most + 1) throw tooMany(most);
+        yield jsonRow(row, entry, columns);
+      }
+    if (!list.end()) throw unreadable('Send an array of rows, or { "rows": [ … ] }.');
+  } catch (error) {
+    if (error instanceof SyntaxError) throw unreadable('The body is not readable JSON.');
+    throw error instanceof RangeError
+      ? new Problem(413, 'api.too_large', `Row ${row + 1} of the file is too long.`)
+      : error;
+  }
 }
 
-/** JSON text → rows: an array of objects, or { rows: […] } / { items: […] }. Row 2 is the first, as if a header stood above. */
-export function readJson(text: string, columns: Readonly<Record<string, string>>, most = maxRows.call): RawRow[] {
-  weigh(text, /[,[{]/g, maxSigns.json);
-  let body: unknown;
-  try {
-    body = JSON.parse(text.replace(/^\uFEFF/, ''));
-  } catch {
-    throw unreadable('The body is not readable JSON.');
-  }
-  const wrapped = body as { rows?: unknown; items?: unknown } | null;
-  const list = Array.isArray(body) ? body : Array.isArray(wrapped?.rows) ? wrapped.rows : wrapped?.items;
-  if (!Array.isArray(list)) throw unreadable('Send an array of rows, or { "rows": [ … ] }.');
-  if (list.length > most) throw tooMany(most);
-  return list.map((entry: unknown, index) => {
-    const fields = typeof entry === 'object' && entry !== null ? Object.entries(entry as Record<string, unknown>) : [];
-    const cells = fields
-      .filter(([, value]) => value !== null && value !== undefined)
-      .map(([title, value]) => [columnOf(columns, title), value] as const);
-    return collectRow(
-      index + 2,
-      cells.map(([name, value]) => [name, name === null ? '' : cell(name, value)] as const),
-    );
-  });
+function jsonRow(row: number, entry: unknown, columns: Readonly<Record<string, string>>): RawRow {
+  const fields = typeof entry === 'object' && entry !== null ? Object.entries(entry as Record<string, unknown>) : [];
+  const cells = fields
+    .filter(([, value]) => value !== null && value !== undefined)
+    .map(([title, value]) => [columnOf(columns, title), value] as const);
+  return collectRow(
+    row,
+    cells.map(([name, value]) => [name, name === null ? '' : cell(name, value)] as const),
+  );
 }
 
 function cell(name: string, value: unknown): string {
@@ -194,16 +166,22 @@ export const importFormats: readonly ImportFormat[] = [
   ...merchantFormats.map(({ name }) => name),
 ];
 
-export interface ReadFile {
-  /** What it was read as. */
+/** A record and what it says: a row of ours, or what a vendor's record comes to; errors are what could not be translated. */
+export interface ReadRecord {
+  row: number;
+  rows: readonly RawRow[];
+  errors: readonly RowError[];
+  /** Its cells under the file's own header; null: its columns are ours. */
+  cells: readonly string[] | null;
+}
+
+export interface OpenFile {
+  /** What it is read as. */
   format: Exclude<ImportFormat, 'auto'>;
-  rows: RawRow[];
-  /** Records that could not be translated. */
-  errors: RowError[];
-  /** Records in all. */
-  total: number;
-  /** The file's own header and cells, for the file of failed rows; null: its columns are ours. */
-  source: { header: readonly string[]; cellsOf(row: number): readonly string[] } | null;
+  /** The file's own header; null: its columns are ours. */
+  header: readonly string[] | null;
+  /** In the file's order, once; to be gone through, or to be returned. Throws Problem import.unreadable or api.too_large. */
+  records: AsyncGenerator<ReadRecord>;
 }
 
 const ours = {
@@ -213,92 +191,112 @@ const ours = {
 } as const;
 
 /**
- * A file of any format → rows of a kind. `auto` goes by the content, never by a name: a zip is a workbook, `[` or `{` begins
+ * A file of any format → records of a kind. `auto` goes by the content, never by a name: a zip is a workbook, `[` or `{` begins
  * JSON, a vendor's header names its export, all else is our own CSV.
  */
-export async function readImport(
-  content: Buffer,
-  kind: keyof typeof ours,
+export async function openImport(
+  bytes: FileBytes,
+  kind: ImportKind,
   format: ImportFormat = 'auto',
-): Promise<ReadFile> {
-  const { columns, required } = ours[kind];
-  const isZip = content.subarray(0, 4).equals(Buffer.from('PK\u0003\u0004'));
-  if (format === 'xlsx' || (format === 'auto' && isZip))
-    return fromSheet(await (await import('./spreadsheet.ts')).readSpreadsheet(content, maxRows.run, maxColumns), kind);
+  most = maxRows.run,
+): Promise<OpenFile> {
+  const look = await lookAt(bytes);
+  const isZip = look.magic === 'PK\u0003\u0004';
+  if (format === 'xlsx' || (format === 'auto' && isZip)) {
+    const open = (header: readonly string[]) => ({
+      ...ruleOf(recogniseFormat(header), header, kind),
+      format: 'xlsx' as const,
+    });
+    return openTable(sheetRecords(bytes, most), most, open);
+  }
   if (isZip) throw unreadable('This is a workbook (.xlsx), not text.');
-  if (content.subarray(0, 4).equals(Buffer.from([0xd0, 0xcf, 0x11, 0xe0])))
+  if (look.magic === '\u00d0\u00cf\u0011\u00e0')
     throw unreadable('This is a workbook with a password or of the old format (.xls): save it as .xlsx without one.');
-  const text = decode(content);
-  if (format === 'json' || (format === 'auto' && /^\s*[[{]/.test(text.slice(0, 1_000)))) {
-    const rows = readJson(text, columns, maxRows.run);
-    return { format: 'json', rows, errors: [], total: rows.length, source: null };
+  if (format === 'json' || (format === 'auto' && /^\s*[[{]/.test(look.head.slice(0, 1_000)))) {
+    const rows = jsonRows(bytes, look, ours[kind].columns, most);
+    return { format: 'json', header: null, records: ownRecords(rows) };
   }
   const named = format === 'auto' || format === 'csv' ? null : formatNamed(format);
-  const vendor = named ?? (format === 'auto' ? recogniseFormat(headerOf(text)) : null);
-  if (vendor?.dialect === 'tab') {
-    weigh(text, /[\t\n\r]/g, maxSigns.text);
-    const records: FileRecord[] = [];
-    for (const record of tabRecords(text)) {
-      if (records.length > maxRows.run) throw tooMany(maxRows.run);
-      records.push(record);
-    }
-    return fromVendor(vendor, records[0]?.cells ?? [], records.slice(1), kind);
-  }
-  const records: string[][] = [];
-  for await (const record of csvRecords(text, maxRows.run)) records.push(record);
-  if (vendor) return fromVendor(vendor, records[0] ?? [], numbered(records), kind);
-  const rows = await ownRows(records[0], numbered(records), columns, required);
-  return { format: 'csv', rows, errors: [], total: rows.length, source: null };
+  const vendor = named ?? (format === 'auto' ? recogniseFormat(headerOf(look.head)) : null);
+  const records = vendor?.dialect === 'tab' ? tabRecords(bytes, look) : csvRecords(bytes, look);
+  return openTable(records, most, (header) => ruleOf(vendor, header, kind));
+}
+
+async function* ownRecords(rows: AsyncIterable<RawRow>): AsyncGenerator<ReadRecord> {
+  for await (const row of rows) yield { row: row.row, rows: [row], errors: [], cells: null };
 }
 
 /** The first line's cells, near enough to recognise whose they are. */
-const headerOf = (text: string): string[] => {
-  const line = text.slice(0, 16_384).split(/\r\n|\n|\r/, 1)[0] ?? '';
+const headerOf = (head: string): string[] => {
+  const line = head.split(/\r\n|\n|\r/, 1)[0] ?? '';
   return line.split(line.includes('\t') ? '\t' : ',').map((title) => title.trim().replace(/^"(.*)"$/, '$1'));
 };
 
-const numbered = (records: readonly (readonly string[])[]): FileRecord[] =>
-  records.slice(1).map((cells, index) => ({ row: index + 2, cells }));
-
-/** A workbook's records have the numbers of its own rows. */
-async function fromSheet(sheet: readonly FileRecord[], kind: keyof typeof ours): Promise<ReadFile> {
-  const format = 'xlsx';
-  const header = sheet[0];
-  const others = sheet.slice(1);
-  const comesBack = isErrorFile(header?.cells ?? []);
-  const records = comesBack ? others.map(({ row, cells }) => ({ row, cells: cells.map(unguarded) })) : others;
-  const vendor = recogniseFormat(header?.cells ?? []);
-  if (vendor) return { ...(await fromVendor(vendor, header?.cells ?? [], records, kind)), format };
-  const rows = await ownRows(header?.cells, records, ours[kind].columns, ours[kind].required);
-  return { format, rows, errors: [], total: rows.length, source: null };
+/** What the records behind a header say. */
+interface TableRule {
+  format: OpenFile['format'];
+  header: OpenFile['header'];
+  read(record: FileRecord): ReadRecord;
 }
 
-async function fromVendor(
-  vendor: FileFormat,
-  header: readonly string[],
-  records: readonly FileRecord[],
-  kind: keyof typeof ours,
-): Promise<ReadFile> {
-  const { brings } = ours[kind];
-  if (!vendor.brings.includes(brings)) throw unreadable(`${vendor.title} holds no ${brings}.`);
-  if (!vendor.recognises(header))
-    throw unreadable(`This is not ${vendor.title}. Found: ${header.slice(0, 20).join(', ').slice(0, 500)}`);
-  const read = vendor.open(header);
-  const rows: RawRow[] = [];
-  const errors: RowError[] = [];
-  const cells = new Map<number, readonly string[]>();
-  for await (const some of portions(records))
-    for (const record of some) {
-      const derived = read(record);
-      rows.push(...derived[brings]);
-      errors.push(...derived.errors);
-      cells.set(record.row, record.cells);
-    }
-  return {
-    format: vendor.name,
-    rows,
-    errors,
-    total: rows.length + errors.length,
-    source: { header, cellsOf: (row) => cells.get(row) ?? [] },
+/** Reads the header, and lets nothing be left open when that is refused. */
+async function openTable(
+  records: AsyncGenerator<FileRecord>,
+  most: number,
+  open: (header: readonly string[]) => TableRule,
+): Promise<OpenFile> {
+  try {
+    const first = await records.next();
+    const cells = first.done ? [] : first.value.cells;
+    const comesBack = isErrorFile(cells);
+    const { read, ...rule } = open(comesBack ? cells.map(unguarded) : cells);
+    return { ...rule, records: readAll(records, most, comesBack, read) };
+  } catch (error) {
+    await records.return(undefined);
+    throw error;
+  }
+}
+
+async function* readAll(
+  records: AsyncGenerator<FileRecord>,
+  most: number,
+  comesBack: boolean,
+  read: TableRule['read'],
+): AsyncGenerator<ReadRecord> {
+  let count = 0;
+  for await (const { row, cells } of records) {
+    count += 1;
+    if (count > most) throw tooMany(most);
+    yield read({ row, cells: comesBack ? cells.map(unguarded) : cells });
+  }
+}
+
+const found = (header: readonly string[]) => header.slice(0, 20).join(', ').slice(0, 500);
+
+/** @param vendor whose header it is; null: ours. Throws when the header is neither */
+function ruleOf(vendor: FileFormat | null, header: readonly string[], kind: ImportKind): TableRule {
+  const { brings, columns, required } = ours[kind];
+  if (vendor) {
+    if (!vendor.brings.includes(brings)) throw unreadable(`${vendor.title} holds no ${brings}.`);
+    if (!vendor.recognises(header)) throw unreadable(`This is not ${vendor.title}. Found: ${found(header)}`);
+    const derive = vendor.open(header);
+    const read = (record: FileRecord): ReadRecord => {
+      const derived = derive(record);
+      return { row: record.row, rows: derived[brings], errors: derived.errors, cells: record.cells };
+    };
+    return { format: vendor.name, header, read };
+  }
+  if (header.length === 0) throw unreadable('The file is empty.');
+  const names = header.map((title) => columnOf(columns, title));
+  const missing = required.filter((name) => !names.includes(name));
+  if (missing.length > 0)
+    throw unreadable(`The header must name the column ${missing.join(' and ')}. Found: ${found(header)}`);
+  const read = ({ row, cells }: FileRecord): ReadRecord => {
+    const own = collectRow(
+      row,
+      names.map((name, place) => [name, cells[place] ?? ''] as const),
+    );
+    return { row, rows: [own], errors: [], cells: null };
   };
+  return { format: 'csv', header: null, read };
 }

@@ -21,6 +21,7 @@ const fewerRights: Record<string, string> = {
   commitments: 'INSERT SELECT UPDATE',
   events: 'DELETE INSERT SELECT',
   holds: 'INSERT SELECT UPDATE',
+  import_file_parts: 'DELETE INSERT SELECT',
   import_files: 'DELETE INSERT SELECT',
   ledger_effects: 'INSERT SELECT',
   movements: 'INSERT SELECT',

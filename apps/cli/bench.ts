@@ -1,7 +1,7 @@
 /** bench [name]: what we claim about speed, measured on this machine (bench/run.ts); kept in bench/results/<name>.json. */
 import { benchNames, runBenches } from '../../bench/run.ts';
 import { type Cli, examples } from './cli.ts';
-import { type Output, unknown } from './output.ts';
+import { type Exit, type Output, unknown } from './output.ts';
 
 export function benchCommands(cli: Cli): void {
   cli.on(
@@ -14,7 +14,7 @@ export function benchCommands(cli: Cli): void {
   );
 }
 
-async function measure(named: string | undefined, output: Output): Promise<void> {
+async function measure(named: string | undefined, output: Output): Promise<Exit> {
   const known = benchNames();
   if (named !== undefined && !known.includes(named))
     throw unknown(`bench "${named}"`, `There are: ${known.join(', ')}`);
@@ -24,7 +24,10 @@ async function measure(named: string | undefined, output: Output): Promise<void>
       if (!output.json) output.raw(`${text}\n`);
     },
   });
+  const faults = Object.values(results).flatMap(({ failed = [] }) => failed);
   output.result(results, (print) => {
     for (const name of Object.keys(results)) print(`Kept in bench/results/${name}.json`);
+    for (const fault of faults) print(`Failed: ${fault}`);
   });
+  return faults.length === 0 ? 0 : 1;
 }

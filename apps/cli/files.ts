@@ -1,10 +1,22 @@
 /** import, export: a merchant's files in and out, with the server's own reading and booking of rows. */
-import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  createReadStream,
+  existsSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, extname, join } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { ImportResult } from '#core/catalog/import-rows.ts';
-import { type ImportFormat, importFormats, readImport } from '#server/files.ts';
-import { readImportFile } from '#store/catalog/bulk.ts';
+import type { FileBytes } from '#server/file-text.ts';
+import { type ImportFormat, importFormats, openImport } from '#server/files.ts';
+import { readImportFile } from '#store/catalog/import-files.ts';
 import { listConnections } from '#store/connections/connections.ts';
 import { createRun, keepRunFile, releaseRun } from '#store/runs/runs.ts';
 import { type InventoryItem, type InventoryPosition, readItems } from '#store/views/inventory.ts';
@@ -80,16 +92,25 @@ export function fileCommands(cli: Cli): void {
 const importNote =
   '\n\nGood rows are booked, bad rows are listed and written to <file>-errors.csv beside the file, with the reason in each\nrow: mend them there and import that file. Exit 1 when any row failed. An import is a run: syncstate run undo takes it back.';
 
-function readInput(file: string): Buffer {
+/** A file is read where it lies, as often as asked; what comes in on stdin comes once, and is kept. */
+function inputOf(file: string): FileBytes {
   try {
-    return readFileSync(file === '-' ? 0 : file);
+    if (file === '-') {
+      const content = readFileSync(0);
+      return () => [content];
+    }
+    accessSync(file, constants.R_OK);
+    return () => createReadStream(file, { highWaterMark: partBytes });
   } catch (error) {
-    throw new CommandError(
-      'import.unreadable',
-      `${file === '-' ? 'stdin' : file} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw unreadable(file, error);
   }
 }
+
+const unreadable = (file: string, error: unknown) =>
+  new CommandError(
+    'import.unreadable',
+    `${file === '-' ? 'stdin' : file} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+  );
 
 /** The file becomes a run, which is executed here unless a running server is quicker. Ctrl-C cancels the run. */
 async function runImport(
@@ -100,12 +121,13 @@ async function runImport(
   output: Output,
 ): Promise<Exit> {
   const { id: orgId } = session.organization();
-  const content = readInput(file);
+  const bytes = inputOf(file);
   const format = flags.format === 'auto' && extname(file).toLowerCase() === '.json' ? 'json' : (flags.format ?? 'auto');
   // Read once here, so that a file nobody can read says so at once and makes no run.
-  await readImport(content, kind, format as ImportFormat);
+  const { records } = await openImport(bytes, kind, format as ImportFormat);
+  for await (const _ of records);
   const dryRun = flags.dryRun === true;
-  const runId = await storeRun(session, orgId, content, {
+  const runId = await storeRun(session, orgId, bytes, {
     kind: `import-${kind}`,
     title: file === '-' ? 'stdin' : basename(file),
     params: { format, mode: flags.mode ?? 'set' },
@@ -145,7 +167,7 @@ const partBytes = 1_048_576;
 async function storeRun(
   session: Session,
   orgId: string,
-  content: Buffer,
+  bytes: FileBytes,
   run: { kind: string; title: string; params: Record<string, unknown>; dryRun: boolean; key: string | null },
 ): Promise<string> {
   const wanted = { ...run, id: session.ids.uuid(), connectionId: null, actor, inverseOf: null };
@@ -153,9 +175,11 @@ async function storeRun(
     createRun(tx, orgId, { ...wanted, state: 'receiving' }, session.clock.now()),
   );
   if (!made.isNew) return made.id;
-  for (let part = 0; part * partBytes < content.length; part += 1) {
-    const bytes = content.subarray(part * partBytes, (part + 1) * partBytes);
-    await session.store.tenant(orgId, (tx) => keepRunFile(tx, orgId, made.id, part, bytes, session.clock.now()));
+  let part = 0;
+  for await (const content of bytes()) {
+    const at = part;
+    await session.store.tenant(orgId, (tx) => keepRunFile(tx, orgId, made.id, at, content, session.clock.now()));
+    part += 1;
   }
   await session.store.tenant(orgId, (tx) => releaseRun(tx, orgId, made.id));
   return made.id;
@@ -185,13 +209,23 @@ async function keepErrors(
 ): Promise<string | null> {
   const id = result.errorFile?.split('/').at(-1);
   if (id === undefined) return null;
-  const kept = await session.store.tenant(orgId, (tx) => readImportFile(tx, orgId, id));
-  if (kept === null) return null;
+  const partOf = (part: number) => session.store.tenant(orgId, (tx) => readImportFile(tx, orgId, id, part));
+  const first = await partOf(0);
+  if (first === null) return null;
   const stem = input === '-' ? join('.', 'import') : join(dirname(input), basename(input, extname(input)));
   for (let n = 1; ; n += 1) {
     const path = `${stem}-errors${n === 1 ? '' : `-${n}`}.csv`;
     try {
-      writeFileSync(path, kept.content, { flag: 'wx' });
+      const file = openSync(path, 'wx');
+      try {
+        let part = 0;
+        for (let kept: typeof first | null = first; kept !== null; kept = await partOf(part)) {
+          writeSync(file, kept.content);
+          part += 1;
+        }
+      } finally {
+        closeSync(file);
+      }
       return path;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || n >= 1_000)

@@ -109,6 +109,27 @@ test('the file of failed rows is mended and sent again, and then all of it is go
   expect([await sellable('F-4'), await sellable('F-5')]).toEqual([1, 9]);
 });
 
+test('a file of failed rows that is megabytes long comes whole, every row in its place', async () => {
+  const sku = (n: number) => `F-${'x'.repeat(150)}-${n}`;
+  const many = 9_000;
+  const csv = `sku,quantity\n${Array.from({ length: many }, (_, n) => `${sku(n)},-1`).join('\n')}\nF-12,3\n`;
+  const run = await imported('kind=stock', csv);
+  expect(run).toMatchObject({ total: many + 1, succeeded: 1, failed: many });
+  const file = await fetch(`${demo.url}${run.errorFile}`, { headers: { authorization: `Bearer ${demo.demo.apiKey}` } });
+  expect(file.headers.get('content-type')).toBe('text/csv; charset=utf-8');
+  const text = await file.text();
+  expect(text.length).toBeGreaterThan(1_500_000);
+  expect(text.split('\r\n')).toEqual([
+    '"sku","quantity","row","field","reason"',
+    ...Array.from({ length: many }, (_, n) => `"${sku(n)}","-1","${n + 2}","quantity","must not be negative"`),
+    '',
+  ]);
+  const parts = await demo.db.owner.query('select part from import_file_parts where file_id = $1 order by part', [
+    run.id,
+  ]);
+  expect(parts.rows).toEqual([{ part: 1 }]);
+});
+
 test('a dry run says what would happen and changes nothing; live it happens; undone it is as it was', async () => {
   const csv = 'sku,quantity\nF-6,10\nF-7,0\nF-8,x\n';
   const dry = await imported('kind=stock&dryRun=true', csv);

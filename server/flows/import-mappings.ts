@@ -1,12 +1,11 @@
-/** Mapping rows → steps: which listing of a channel stands for which SKU of ours. */
-import { checkMappingRow, type MappingRow, type RawRow } from '#core/catalog/import-rows.ts';
+/** A step of mapping rows: which listing of a channel stands for which SKU of ours. */
+import type { MappingRow } from '#core/catalog/import-rows.ts';
+import type { WaitingRow } from '#core/catalog/import-steps.ts';
 import { findVariants } from '#store/catalog/bulk.ts';
 import { findListings, type NamedConnection, readNamedConnections } from '#store/catalog/mapping-rows.ts';
 import { mapListing } from '#store/listings/listings.ts';
 import type { Tx } from '#store/tx.ts';
-import { failedRow, type ImportStep, type RowOutcome, type StepContext } from './import-rows.ts';
-
-const rowsPerStep = 500;
+import { failedRow, type RowOutcome, type StepContext, type StepResult } from './import-rows.ts';
 
 export interface MappingUndo {
   listingId: string;
@@ -15,33 +14,11 @@ export interface MappingUndo {
   after: string | null;
 }
 
-export function mappingSteps(
-  rows: readonly RawRow[],
-  context: StepContext,
-): { unreadable: RowOutcome[]; steps: ImportStep[] } {
-  const unreadable: RowOutcome[] = [];
-  const good: MappingRow[] = [];
-  for (const row of rows) {
-    const checked = checkMappingRow(row);
-    if (checked.ok) good.push(checked.value);
-    else unreadable.push(failedRow(checked.error, row.values.sku ?? ''));
-  }
-  const steps: ImportStep[] = [];
-  for (let start = 0; start < good.length; start += rowsPerStep) {
-    const part = good.slice(start, start + rowsPerStep);
-    steps.push({ rows: part.length, apply: (tx) => applyMappings(tx, part, context) });
-  }
-  return { unreadable, steps };
-}
-
 const channelNameOf = (row: MappingRow): string => row.channelSku ?? row.variantExternalId ?? row.externalId ?? '';
 
-async function applyMappings(
-  tx: Tx,
-  rows: readonly MappingRow[],
-  context: StepContext,
-): Promise<{ outcomes: RowOutcome[]; mapped: string[] }> {
+export async function applyMappings(tx: Tx, said: readonly WaitingRow[], context: StepContext): Promise<StepResult> {
   const { orgId } = context;
+  const rows = said.map(({ says }) => says as MappingRow);
   const outcomes: RowOutcome[] = [];
   const connections = await readNamedConnections(tx, orgId);
   const variants = await findVariants(

@@ -1,9 +1,10 @@
 /**
- * Product rows → steps: first plain products, then bundles, whose parts may stand anywhere in the file. Of several rows of
+ * A step of product rows: plain products, or bundles (phase 1), whose parts may stand anywhere in the file. Of several rows of
  * one SKU the last one counts; the others change nothing. Unmapped listings of the same SKU become mapped in the same step.
  * In a dry run nothing is left of the steps before: a step of bundles first makes those of their parts that the file brings.
  */
-import { checkProductRow, type ProductRow, type RawRow } from '#core/catalog/import-rows.ts';
+import type { ProductRow } from '#core/catalog/import-rows.ts';
+import type { WaitingRow } from '#core/catalog/import-steps.ts';
 import {
   findVariants,
   mapBySku,
@@ -13,11 +14,7 @@ import {
   setComponents,
 } from '#store/catalog/bulk.ts';
 import type { Tx } from '#store/tx.ts';
-import { failedRow, type ImportStep, type RowOutcome, type StepContext } from './import-rows.ts';
-
-/** A longer transaction would hold up the event feed of the whole installation. */
-const productsPerStep = 2_000;
-const bundlesPerStep = 200;
+import { type FileAround, failedRow, type RowOutcome, type StepContext, type StepResult } from './import-rows.ts';
 
 export interface ProductUndo {
   variantId: string;
@@ -31,60 +28,44 @@ export interface ProductUndo {
   };
 }
 
-export function productSteps(
-  rows: readonly RawRow[],
+export async function applyProducts(
+  tx: Tx,
+  said: readonly WaitingRow[],
+  around: FileAround,
   context: StepContext,
-): { unreadable: RowOutcome[]; steps: ImportStep[] } {
-  const unreadable: RowOutcome[] = [];
-  const good: ProductRow[] = [];
-  for (const row of rows) {
-    const checked = checkProductRow(row);
-    if (checked.ok) good.push(checked.value);
-    else unreadable.push(failedRow(checked.error, row.values.sku ?? ''));
+): Promise<StepResult> {
+  const rows = said.map(({ says }) => says as ProductRow);
+  const last = new Map(rows.map((row) => [row.sku, row]));
+  const earlier = rows.filter((row) => last.get(row.sku) !== row);
+  const counted = [...last.values()];
+  const { outcomes, mapped } =
+    said[0]?.phase === 1 ? await bundles(tx, counted, around, context) : await products(tx, counted, context);
+  const unchanged = earlier.map(({ row, sku }): RowOutcome => ({ row, subject: sku, outcome: 'unchanged' }));
+  return { outcomes: [...unchanged, ...outcomes], mapped };
+}
+
+async function bundles(
+  tx: Tx,
+  rows: readonly ProductRow[],
+  around: FileAround,
+  context: StepContext,
+): Promise<StepResult> {
+  const parts = [...new Set(rows.flatMap(({ components }) => (components ?? []).map(({ sku }) => sku)))];
+  const inFile = await around.find(tx, parts);
+  if (context.dryRun) {
+    // The file's own rows of what these bundles hold.
+    const plain = parts.flatMap((sku) => inFile.get(sku) ?? []).filter(({ phase }) => phase === 0);
+    await products(
+      tx,
+      plain.map(({ says }) => says as ProductRow),
+      context,
+    );
   }
-  const last = new Map(good.map((row) => [row.sku, row]));
-  const earlier = good.filter((row) => last.get(row.sku) !== row);
-  unreadable.push(...earlier.map(({ row, sku }): RowOutcome => ({ row, subject: sku, outcome: 'unchanged' })));
-  const becomesBundle = new Set(good.filter((row) => (row.components ?? []).length > 0).map(({ sku }) => sku));
-  const isBundle = ({ sku }: ProductRow) => becomesBundle.has(sku);
-  const plain = [...last.values()].filter((row) => !isBundle(row));
-  const bundles = [...last.values()].filter(isBundle);
-  return {
-    unreadable,
-    steps: [
-      ...chunks(plain, productsPerStep).map((part) => step(part, (tx) => products(tx, part, context))),
-      ...chunks(bundles, bundlesPerStep).map((part) =>
-        step(part, async (tx) => {
-          if (context.dryRun) await products(tx, partsOf(part, last, isBundle), context);
-          return bundle(tx, part, becomesBundle, context);
-        }),
-      ),
-    ],
-  };
-}
-
-/** The file's own rows of what these bundles hold. */
-function partsOf(
-  bundles: readonly ProductRow[],
-  last: ReadonlyMap<string, ProductRow>,
-  isBundle: (row: ProductRow) => boolean,
-): ProductRow[] {
-  const skus = new Set(bundles.flatMap(({ components }) => (components ?? []).map(({ sku }) => sku)));
-  return [...skus].flatMap((sku) => last.get(sku) ?? []).filter((row) => !isBundle(row));
-}
-
-const step = (rows: readonly ProductRow[], apply: ImportStep['apply']): ImportStep => ({ rows: rows.length, apply });
-
-function chunks<T>(list: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
+  return bundle(tx, rows, (sku) => inFile.get(sku)?.phase === 1, context);
 }
 
 /** A row that names no parts says that it is no bundle (any more). */
-async function products(
-  tx: Tx,
-  rows: readonly ProductRow[],
-  context: StepContext,
-): Promise<{ outcomes: RowOutcome[]; mapped: string[] }> {
+async function products(tx: Tx, rows: readonly ProductRow[], context: StepContext): Promise<StepResult> {
   const { orgId, clock } = context;
   const emptied = rows.filter(({ components }) => components !== null).map(({ sku }) => sku);
   const before = await readProducts(tx, orgId, emptied);
@@ -98,11 +79,7 @@ async function products(
   return { outcomes, mapped };
 }
 
-async function merge(
-  tx: Tx,
-  rows: readonly ProductRow[],
-  { orgId, clock, ids }: StepContext,
-): Promise<{ outcomes: RowOutcome[]; mapped: string[] }> {
+async function merge(tx: Tx, rows: readonly ProductRow[], { orgId, clock, ids }: StepContext): Promise<StepResult> {
   const skus = rows.map(({ sku }) => sku);
   const before = await readProducts(tx, orgId, skus);
   const changed = await mergeProducts(
@@ -138,9 +115,9 @@ function outcomeOf(
 async function bundle(
   tx: Tx,
   rows: readonly ProductRow[],
-  becomesBundle: ReadonlySet<string>,
+  becomesBundle: (sku: string) => boolean,
   context: StepContext,
-): Promise<{ outcomes: RowOutcome[]; mapped: string[] }> {
+): Promise<StepResult> {
   const { orgId, clock } = context;
   const parts = await findVariants(tx, orgId, [
     ...new Set(rows.flatMap(({ components }) => (components ?? []).map(({ sku }) => sku))),
@@ -152,7 +129,7 @@ async function bundle(
   };
   const good = rows.filter((row) => {
     const missing = row.components?.find(({ sku }) => !parts.has(sku));
-    const nested = row.components?.find(({ sku }) => becomesBundle.has(sku) || parts.get(sku)?.isBundle);
+    const nested = row.components?.find(({ sku }) => becomesBundle(sku) || parts.get(sku)?.isBundle);
     if (nested) refuse(row, `${nested.sku} is itself a bundle`);
     else if (missing) refuse(row, `${missing.sku} is not known`);
     return !missing && !nested;

@@ -2,21 +2,30 @@
  * Files of stock, products and mappings → ledger commands and catalogue rows, in steps. The same code for a dry run and a
  * live run: a dry run does everything in the same transactions and takes it back, so its counts are the live ones.
  *
- * A step is one transaction: some rows, what became of each, and whatever the caller keeps of it (`keep`: a run's items,
- * counts and mark). Steps follow from the file alone, so that a run that was killed goes on at the step after its last.
- * Rows of one SKU share a step, in their order: no step depends on what another did to the same numbers.
+ * A step is one transaction: some rows, what became of each, and whatever the caller keeps of it (a run's items, counts and
+ * mark). Which rows it has follows from the file alone (core/catalog/import-steps.ts), so that a run that was killed goes on at
+ * the step after its last.
  *
  * Effect keys are made of the import's key and the row: the same import again (a retry after a crash) adds nothing twice.
  * Called by the bulk routes (whole answer at once) and by the import runs (run-kinds/import-file.ts).
  */
-import { errorColumns, guarded } from '#core/catalog/error-file.ts';
+import { ErrorTable } from '#core/catalog/error-file.ts';
 import type { ImportResult, RawRow, RowError } from '#core/catalog/import-rows.ts';
+import {
+  type ImportKind,
+  rowsPerStep,
+  type SaidRow,
+  type StockMode,
+  stepsInMemory,
+  type WaitingRow,
+  waitingRows,
+} from '#core/catalog/import-steps.ts';
 import type { Clock, Ids } from '#core/effects.ts';
-import { keepImportFile } from '#store/catalog/bulk.ts';
+import { keepImportFile } from '#store/catalog/import-files.ts';
 import type { Store, Tx } from '#store/tx.ts';
-import { mappingSteps } from './import-mappings.ts';
-import { productSteps } from './import-products.ts';
-import { stockSteps } from './import-stock.ts';
+import { applyMappings } from './import-mappings.ts';
+import { applyProducts } from './import-products.ts';
+import { applyStock } from './import-stock.ts';
 
 export interface ImportDeps {
   store: Store;
@@ -49,14 +58,17 @@ export interface RowOutcome {
   undo?: unknown;
 }
 
-/** One transaction's worth of rows. */
-export interface ImportStep {
-  rows: number;
-  apply(tx: Tx): Promise<{ outcomes: RowOutcome[]; mapped?: readonly string[] }>;
+/** What of its file a step must know beside its own rows. */
+export interface FileAround {
+  /** The last row of each of these SKUs that are in the file, and the phase they belong to. */
+  find(tx: Tx, skus: readonly string[]): Promise<ReadonlyMap<string, { phase: number; says: SaidRow | null }>>;
 }
 
-export type ImportKind = 'stock' | 'products' | 'mapping';
-export type StockMode = 'set' | 'add';
+export interface StepResult {
+  outcomes: RowOutcome[];
+  /** Connections of listings that became mapped. */
+  mapped: readonly string[];
+}
 
 export interface StepContext {
   orgId: string;
@@ -71,20 +83,35 @@ export interface StepContext {
 }
 
 /**
- * Rows that cannot be read, and the steps of all others:
+ * How the steps of a file are done:
  *   apart     they touch different SKUs; several may be done at once
  *   in order  later ones need earlier ones, unless it is a dry run: then each brings what it needs
  *   whole     they build on each other: a dry run must do them all in one transaction
  */
-export function stepsOf(
+export const stepOrder: Readonly<Record<ImportKind, 'apart' | 'in order' | 'whole'>> = {
+  stock: 'apart',
+  products: 'in order',
+  mapping: 'whole',
+};
+
+/** @param rows all of one step: of one phase, those of a SKU together, in the file's order */
+export async function applyStep(
+  tx: Tx,
   kind: ImportKind,
-  rows: readonly RawRow[],
+  rows: readonly WaitingRow[],
   mode: StockMode,
+  around: FileAround,
   context: StepContext,
-): { unreadable: RowOutcome[]; steps: ImportStep[]; done: 'apart' | 'in order' | 'whole' } {
-  if (kind === 'stock') return { ...stockSteps(rows, mode, context), done: 'apart' };
-  if (kind === 'products') return { ...productSteps(rows, context), done: 'in order' };
-  return { ...mappingSteps(rows, context), done: 'whole' };
+): Promise<StepResult> {
+  const refused = rows.flatMap(({ row, refused: why }) => (why ? [failedRow({ row, ...why }, why.subject)] : []));
+  const said = rows.filter(({ says }) => says !== null);
+  const apply = {
+    stock: () => applyStock(tx, said, mode, context),
+    products: () => applyProducts(tx, said, around, context),
+    mapping: () => applyMappings(tx, said, context),
+  };
+  const { outcomes, mapped } = said.length === 0 ? { outcomes: [], mapped: [] } : await apply[kind]();
+  return { outcomes: [...refused, ...outcomes], mapped };
 }
 
 export const failedRow = ({ row, field, value, reason }: RowError, subject: string): RowOutcome => ({
@@ -132,15 +159,18 @@ async function importRows(
   mode: StockMode,
   options: ImportOptions,
 ): Promise<ImportResult> {
-  const { unreadable, steps, done } = stepsOf(kind, rows, mode, { ...options, clock: deps.clock, ids: deps.ids });
-  const outcomes = [...unreadable];
+  const context = { ...options, clock: deps.clock, ids: deps.ids };
+  const waiting = rows.flatMap((row) => waitingRows(kind, mode, { rows: [row], errors: [] }));
+  const steps = stepsInMemory(rowsPerStep[kind], waiting);
+  const around = aroundInMemory(steps);
+  const outcomes: RowOutcome[] = [];
   const mapped = new Set<string>();
-  const apply = async (tx: Tx, part: readonly ImportStep[]) => {
-    const found: Awaited<ReturnType<ImportStep['apply']>>[] = [];
-    for (const step of part) found.push(await step.apply(tx));
+  const apply = async (tx: Tx, part: readonly WaitingRow[][]) => {
+    const found: StepResult[] = [];
+    for (const step of part) found.push(await applyStep(tx, kind, step, mode, around, context));
     return found;
   };
-  for (const part of done === 'whole' && options.dryRun ? [steps] : steps.map((step) => [step])) {
+  for (const part of stepOrder[kind] === 'whole' && options.dryRun ? [steps] : steps.map((step) => [step])) {
     const found = await deps.store.tenant(
       options.orgId,
       (tx) => (options.dryRun ? tryOut(tx, () => apply(tx, part)) : apply(tx, part)),
@@ -148,13 +178,23 @@ async function importRows(
     );
     for (const one of found) {
       outcomes.push(...one.outcomes);
-      for (const connectionId of one.mapped ?? []) mapped.add(connectionId);
+      for (const connectionId of one.mapped) mapped.add(connectionId);
     }
     options.onProgress?.(outcomes.length, rows.length);
     if (!options.dryRun) deps.wake();
   }
   if (!options.dryRun) for (const connectionId of mapped) deps.mapped(options.orgId, connectionId);
   return finish(deps, kind, rows, outcomes, options);
+}
+
+function aroundInMemory(steps: readonly WaitingRow[][]): FileAround {
+  const last = new Map(steps.flat().flatMap((row) => (row.sku === null ? [] : [[row.sku, row] as const])));
+  return {
+    find: async (_, skus) =>
+      new Map(
+        skus.flatMap((sku) => [[sku, last.get(sku)] as const].flatMap(([, row]) => (row ? [[sku, row] as const] : []))),
+      ),
+  };
 }
 
 async function finish(
@@ -172,7 +212,7 @@ async function finish(
   let errorFile: string | null = null;
   if (errors.length > 0 && !options.dryRun) {
     const id = deps.ids.uuid();
-    const content = errorCsv(rows, errors);
+    const content = Buffer.from(errorCsv(rows, errors));
     await deps.store.tenant(options.orgId, (tx) =>
       keepImportFile(tx, options.orgId, { id, name: `${kind}-errors.csv`, content }),
     );
@@ -188,25 +228,9 @@ async function finish(
   };
 }
 
-const cell = (text: string): string => `"${guarded(text).replaceAll('"', '""')}"`;
-
-/** The failed rows as they came, with row number, field and reason beside each: fix and send again. Formula signs are defused. */
+/** The failed rows as they came, with what was wrong beside each. */
 export function errorCsv(rows: readonly RawRow[], errors: readonly RowError[]): string {
-  const columns = [...new Set(rows.flatMap(({ values }) => Object.keys(values)))];
+  const table = new ErrorTable([...new Set(rows.flatMap(({ values }) => Object.keys(values)))]);
   const byRow = new Map(rows.map((row) => [row.row, row.values]));
-  return errorTable(columns, (row) => columns.map((column) => byRow.get(row)?.[column] ?? ''), errors);
-}
-
-/** The same for a file of other columns than ours. */
-export function errorTable(
-  header: readonly string[],
-  cellsOf: (row: number) => readonly string[],
-  errors: readonly RowError[],
-): string {
-  const lines = errors.map((error) =>
-    [...header.map((_, place) => cellsOf(error.row)[place] ?? ''), String(error.row), error.field, error.reason]
-      .map(cell)
-      .join(','),
-  );
-  return `${[...header, ...errorColumns].map(cell).join(',')}\r\n${lines.join('\r\n')}\r\n`;
+  return [table.header(), ...errors.map((error) => table.ownRow(byRow.get(error.row) ?? {}, error))].join('');
 }

@@ -1,15 +1,13 @@
-/** Stock rows → steps of ledger commands. Rows of one SKU stay together, whatever their number. */
-import { checkStockRow, type RawRow, type StockRow } from '#core/catalog/import-rows.ts';
+/** A step of stock rows → ledger commands. */
+import type { StockRow } from '#core/catalog/import-rows.ts';
+import type { StockMode, WaitingRow } from '#core/catalog/import-steps.ts';
 import { CodedError } from '#core/errors.ts';
 import { type LocationId, OrgId, type VariantId } from '#core/ids.ts';
 import { type Command, MAX_COMMANDS, type Posted } from '#core/stock/movement.ts';
 import { findLocations, findVariants } from '#store/catalog/bulk.ts';
 import { post } from '#store/ledger/post.ts';
 import type { Tx } from '#store/tx.ts';
-import { failedRow, type ImportStep, type RowOutcome, type StepContext, type StockMode } from './import-rows.ts';
-
-/** Rows in one transaction: large enough that its commit costs little, short enough to hold up no live event. */
-const rowsPerStep = 1_000;
+import { failedRow, type RowOutcome, type StepContext, type StepResult } from './import-rows.ts';
 
 /** A record that counts several places is several rows of one number: the first is 0. */
 interface CountedRow extends StockRow {
@@ -21,58 +19,20 @@ interface LocatedRow extends CountedRow {
   locationId: LocationId;
 }
 
-export function stockSteps(
-  rows: readonly RawRow[],
-  mode: StockMode,
-  context: StepContext,
-): { unreadable: RowOutcome[]; steps: ImportStep[] } {
-  const unreadable: RowOutcome[] = [];
-  const bySku = new Map<string, CountedRow[]>();
-  let before = 0;
-  let turn = 0;
-  for (const row of rows) {
-    turn = row.row === before ? turn + 1 : 0;
-    before = row.row;
-    const checked = checkStockRow(row, mode);
-    if (!checked.ok) unreadable.push(failedRow(checked.error, row.values.sku ?? ''));
-    else {
-      const same = bySku.get(checked.value.sku);
-      const counted = { ...checked.value, turn };
-      if (same) same.push(counted);
-      else bySku.set(counted.sku, [counted]);
-    }
-  }
-  const steps: ImportStep[] = [];
-  for (const part of partsOf(bySku.values()))
-    steps.push({ rows: part.length, apply: (tx) => applyStock(tx, part, mode, context) });
-  return { unreadable, steps };
-}
-
-function* partsOf(groups: Iterable<CountedRow[]>): Generator<CountedRow[]> {
-  let part: CountedRow[] = [];
-  for (const group of groups) {
-    if (part.length > 0 && part.length + group.length > rowsPerStep) {
-      yield part;
-      part = [];
-    }
-    part.push(...group);
-  }
-  if (part.length > 0) yield part;
-}
-
-async function applyStock(
+export async function applyStock(
   tx: Tx,
-  rows: readonly CountedRow[],
+  said: readonly WaitingRow[],
   mode: StockMode,
   context: StepContext,
-): Promise<{ outcomes: RowOutcome[] }> {
+): Promise<StepResult> {
   const outcomes: RowOutcome[] = [];
+  const rows = said.map(({ says, turn }): CountedRow => ({ ...(says as StockRow), turn }));
   const located = await locate(tx, context.orgId, rows, outcomes);
   // In the ledger's own order of locks, so that several batches of one transaction take them as one would; stable: a SKU's rows keep theirs.
   located.sort((a, b) => (a.variantId < b.variantId ? -1 : a.variantId > b.variantId ? 1 : 0));
   for (let start = 0; start < located.length; start += MAX_COMMANDS)
     outcomes.push(...(await postRows(tx, located.slice(start, start + MAX_COMMANDS), mode, context)));
-  return { outcomes };
+  return { outcomes, mapped: [] };
 }
 
 async function locate(

@@ -1,8 +1,9 @@
 /** Imports while orders come in: neither stops the other, and the ledger adds up (P1, P2; the order of locks). */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { RawRow } from '#core/catalog/import-rows.ts';
+import { stepsInMemory, waitingRows } from '#core/catalog/import-steps.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
-import { importProducts, importStock, stepsOf, tryOut } from './import-rows.ts';
+import { applyStep, importProducts, importStock, tryOut } from './import-rows.ts';
 import { clock, ids, line, makeConnection, makeOrg, order, takeIn } from './intake.testing.ts';
 
 let db: TestDatabase;
@@ -110,11 +111,15 @@ test('a dry run of mappings holds up no order of their listings and SKUs, howeve
     ids,
     compareAndSetOf: () => true,
   };
-  const { steps } = stepsOf('mapping', file, 'set', context);
+  const waiting = file.flatMap((row) => waitingRows('mapping', 'set', { rows: [row], errors: [] }));
+  const around = { find: async () => new Map() };
   await db.store.tenant(org.orgId, (tx) =>
     tryOut(tx, async () => {
-      for (const step of steps)
-        expect((await step.apply(tx)).outcomes).toMatchObject([{ outcome: 'done' }, { outcome: 'done' }]);
+      for (const step of stepsInMemory([500], waiting))
+        expect((await applyStep(tx, 'mapping', step, 'set', around, context)).outcomes).toMatchObject([
+          { outcome: 'done' },
+          { outcome: 'done' },
+        ]);
       const brought = bring(
         connection,
         order(

@@ -1,13 +1,13 @@
 /** Runs of imports on a real database: kills between any two steps, several runners, cancel, undo (P3, P10). */
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { readImport } from '#server/files.ts';
+import { type ImportFormat, openImport } from '#server/files.ts';
 import { context, makeWorld, testIds, testStore, type World } from '#store/ledger/ledger.testing.ts';
 import { cancelRun, createRun, keepRunFile, releaseRun, takeRun } from '#store/runs/runs.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import type { Store, Tx } from '#store/tx.ts';
 import { type RunView, readRun } from '#store/views/runs.ts';
-import { importFile } from './run-kinds/import-file.ts';
+import { type ImportFileOptions, importFile } from './run-kinds/import-file.ts';
 import { undoImport } from './run-kinds/undo-import.ts';
 import { createRunner, type Runner } from './runs.ts';
 
@@ -41,25 +41,40 @@ beforeEach(async () => {
   world = await makeWorld(database.owner, 3);
 });
 
-const options = {
-  readFile: (content: Buffer, kind: 'stock' | 'products' | 'mapping', format: string) =>
-    readImport(content, kind, format as 'auto'),
+const options: ImportFileOptions = {
+  openFile: (bytes, kind, format) => openImport(bytes, kind, format as ImportFormat),
   compareAndSetOf: () => true,
 };
+/** Small enough that a short file is read in parts and has several steps. */
+const inSmallSteps: typeof options = { ...options, rowsPerStep: [40, 20], rowsPerReading: 50 };
 const kinds = {
   'import-stock': importFile('stock', options),
   'import-products': importFile('products', options),
   'import-mapping': importFile('mapping', options),
   'undo-import': undoImport(options),
 };
+const smallKinds = {
+  ...kinds,
+  'import-stock': importFile('stock', inSmallSteps),
+  'import-mapping': importFile('mapping', inSmallSteps),
+};
 
-/** @param dieAt the transaction (counted from 1) at which this process dies: before its commit, or right after it */
-function runner(dieAt: { tx: number; after: boolean } | null = null, on: Store = store): Runner {
+/**
+ * @param dieAt the transaction (counted from 1) at which this process dies: before its commit, or right after it
+ * @param began hears the number of each transaction
+ */
+function runner(
+  dieAt: { tx: number; after: boolean } | null = null,
+  on: Store = store,
+  began: (tx: number) => void = () => {},
+  of: typeof kinds = kinds,
+): Runner {
   let count = 0;
   const dying: Store = {
     ...bound(store),
     async tenant<T>(orgId: string, fn: (tx: Tx) => Promise<T>, more?: { idempotent?: boolean }) {
       count += 1;
+      began(count);
       if (dieAt === null || count < dieAt.tx) return on.tenant(orgId, fn, more);
       if (dieAt.after && count === dieAt.tx) await store.tenant(orgId, fn);
       throw Object.assign(new Error('killed'), { code: 'store.unavailable' });
@@ -70,7 +85,7 @@ function runner(dieAt: { tx: number; after: boolean } | null = null, on: Store =
     clock,
     ids: testIds,
     log: quiet,
-    kinds,
+    kinds: of,
     wake() {},
     mapped: async () => {},
     leaseMs: 30_000,
@@ -163,29 +178,127 @@ const stockCsv = (count: number, units: number) =>
   `sku,quantity\n${Array.from({ length: count }, (_, i) => `R-${String(i + 1).padStart(5, '0')},${i % 50 === 7 ? 'many' : units}`).join('\n')}\n`;
 
 test('killed before or after the commit of any of its steps, a run is taken up again: nothing twice, nothing skipped, the counts add up', async () => {
-  await products(1_100);
-  const csv = stockCsv(1_100, 4);
-  let booked = 0;
-  // Take, read the file (2 parts asked for), then 3 steps, the error file and the end.
-  for (let tx = 1; tx <= 7; tx += 1)
+  await products(110);
+  const csv = stockCsv(110, 4);
+  let booked = 4;
+  let last = 0;
+  const whole = await make('import-stock', csv, { mode: 'add' });
+  const counted = (tx: number) => {
+    last = tx;
+  };
+  await runner(null, store, counted, smallKinds).execute(world.orgId, whole);
+  expect(await view(whole)).toMatchObject({ state: 'done', succeeded: 107, failed: 3 });
+  // Taking, reading, storing the rows three times, three steps, the error file, the end, forgetting the rows.
+  expect(last).toBeGreaterThan(14);
+  for (let tx = 1; tx <= last; tx += 1)
     for (const after of [false, true]) {
       const id = await make('import-stock', csv, { mode: 'add' });
       const before = await movements();
-      await runner({ tx, after })
+      await runner({ tx, after }, store, undefined, smallKinds)
         .execute(world.orgId, id)
         .catch(() => undefined);
       now += 60_000;
-      await runner().drain();
+      await runner(null, store, undefined, smallKinds).drain();
       const found = await view(id);
       expect([tx, after, found.state, found.total, found.done, found.succeeded, found.failed, found.unchanged]).toEqual(
-        [tx, after, 'done', 1_100, 1_100, 1_078, 22, 0],
+        [tx, after, 'done', 110, 110, 107, 3, 0],
       );
       booked += 4;
-      expect(await movements()).toBe(before + 1_078);
+      expect(await movements()).toBe(before + 107);
       expect(new Set(Object.values(await sellable()))).toEqual(new Set([booked]));
       expect(found.errorFile).toMatch(/^\/api\/imports\/files\//);
     }
 }, 120_000);
+
+test('a dry run whose steps build on each other, killed at any of its transactions, tells each row once, and what it would be', async () => {
+  await products(3);
+  const [connection] = (
+    await database.owner.query(
+      `insert into connections (org_id, id, platform, kind, name, webhook_token) values ($1, gen_random_uuid(), 'shopify', 'simulated', 'Shop', gen_random_uuid()) returning id`,
+      [world.orgId],
+    )
+  ).rows;
+  await database.owner.query(
+    `insert into listings (org_id, id, connection_id, external_id, channel_sku, stock_key)
+     select $1, gen_random_uuid(), $2, 'ch-' || n, 'ch-' || n, 'ch-' || n from generate_series(1, 3) n`,
+    [world.orgId, connection.id],
+  );
+  // Two steps, most of whose rows fail: the second takes away what the first mapped, moves it, and maps it as it was.
+  const row = (sku: number, listing: string) => `${sku === 0 ? '' : `R-0000${sku}`},Shop,${listing}`;
+  const file = [
+    ...[1, 2, 3].map((n) => row(n, `ch-${n}`)),
+    ...Array.from({ length: 57 }, () => row(1, 'none')),
+    row(0, 'ch-1'),
+    row(1, 'ch-2'),
+    row(3, 'ch-3'),
+  ];
+  const csv = `sku,connection,channel_sku\n${file.join('\n')}\n`;
+  const items = async (id: string) =>
+    (
+      await database.owner.query<{ item: number; outcome: string; reason: string | null }>(
+        'select item, outcome, reason from run_items where run_id = $1 order by item',
+        [id],
+      )
+    ).rows;
+  let last = 0;
+  const whole = await make('import-mapping', csv, { dryRun: true });
+  const counted = (tx: number) => {
+    last = tx;
+  };
+  await runner(null, store, counted, smallKinds).execute(world.orgId, whole);
+  const counts = { state: 'done', total: 63, succeeded: 5, failed: 57, unchanged: 1 };
+  expect(await view(whole)).toMatchObject(counts);
+  const expected = await items(whole);
+  expect(new Set(expected.map(({ reason }) => reason))).toEqual(new Set([null, 'is not listed on Shop']));
+  expect(expected.filter(({ outcome }) => outcome === 'done').map(({ item }) => item)).toEqual([2, 3, 4, 62, 63]);
+  for (let tx = 1; tx <= last; tx += 1)
+    for (const after of [false, true]) {
+      const id = await make('import-mapping', csv, { dryRun: true });
+      await runner({ tx, after }, store, undefined, smallKinds)
+        .execute(world.orgId, id)
+        .catch(() => undefined);
+      now += 60_000;
+      await runner(null, store, undefined, smallKinds).drain();
+      expect([tx, after, await view(id)]).toMatchObject([tx, after, counts]);
+      expect(await items(id)).toEqual(expected);
+    }
+  const mapped = await database.owner.query(
+    'select count(*)::int as n from listings where org_id = $1 and variant_id is not null',
+    [world.orgId],
+  );
+  expect(mapped.rows).toEqual([{ n: 0 }]);
+  // What died after the end left its rows behind; whoever goes on with a run forgets them.
+  const left = await database.owner.query(
+    'select count(*)::int as n from run_rows w join runs r on r.id = w.run_id where r.org_id = $1 and r.taken > 1',
+    [world.orgId],
+  );
+  expect(left.rows).toEqual([{ n: 0 }]);
+}, 120_000);
+
+test('a run that the release before began goes on: what it did counts once, and only the other rows are done', async () => {
+  await products(30);
+  const id = await make('import-stock', stockCsv(30, 5), { mode: 'add' });
+  const run = await store.tenant(world.orgId, (tx) =>
+    takeRun(tx, world.orgId, id, { holder: testIds.uuid(), now, forMs: 30_000 }),
+  );
+  // Its first step told the row that cannot be read; its second had booked one row, and died.
+  await database.owner.query(
+    `update runs set mark = '[0, 1]', total = 30, failed = 1, succeeded = 1, unchanged = 3 where id = $1`,
+    [id],
+  );
+  await database.owner.query(
+    `insert into run_items (org_id, run_id, item, outcome, subject, field, value, reason, undo) values
+       ($1, $2, 9, 'failed', 'R-00008', 'quantity', 'many', 'must be a whole number', null),
+       ($1, $2, 2, 'done', 'R-00001', null, null, null, '[{"units": 5}]')`,
+    [world.orgId, id],
+  );
+  expect(run?.mark).toBe(null);
+  now += 31_000;
+  await runner().drain();
+  expect(await view(id)).toMatchObject({ state: 'done', total: 30, succeeded: 29, failed: 1, unchanged: 0 });
+  expect(await movements()).toBe(28);
+  expect((await sellable())['R-00001']).toBe(undefined);
+});
 
 test('steps whose commits nobody answered are tried again and counted once, in an import and in its undo', async () => {
   await products(450);

@@ -54,6 +54,8 @@ export interface RunContext {
 export interface RunKind {
   /** Continues at `context.run.mark`; returns what to say at the end, and the file of failed rows. Throws for what ends the run. */
   execute(context: RunContext): Promise<{ message: string | null; errorFile: string | null }>;
+  /** It has ended, in whatever way: what was kept for its steps is not needed any more. */
+  ended?(run: Pick<RunContext, 'run' | 'store'>): Promise<void>;
 }
 
 /** Which run takes this one back, or why none can. */
@@ -148,7 +150,12 @@ export function createRunner(options: RunnerOptions): Runner {
     }
     const end = { ...outcome.end, now: clock.now() };
     const isOurs = await store.tenant(orgId, (tx) => finishRun(tx, run, end), { idempotent: true });
-    if (isOurs) log.info({ orgId, runId: id, kind: run.kind, state: end.state }, 'A run ended.');
+    if (!isOurs) return true;
+    log.info({ orgId, runId: id, kind: run.kind, state: end.state }, 'A run ended.');
+    // What is left is pruned later.
+    await kinds[run.kind]
+      ?.ended?.({ run, store })
+      .catch((error: unknown) => log.warn({ err: error, orgId, runId: id }, 'rows of a run'));
     return true;
   }
 

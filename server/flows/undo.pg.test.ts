@@ -1,12 +1,12 @@
 /** Taking an import back while the world goes on: edits, sales, cancelled undos, files that say several things in one row (P1, P3). */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { readImport } from '#server/files.ts';
+import { type ImportFormat, openImport } from '#server/files.ts';
 import { context, makeWorld, testIds, testStore, type World } from '#store/ledger/ledger.testing.ts';
 import { cancelRun, createRun, keepRunFile, type NewRun, releaseRun } from '#store/runs/runs.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import type { Store } from '#store/tx.ts';
 import { readRun, readRunItems } from '#store/views/runs.ts';
-import { importFile } from './run-kinds/import-file.ts';
+import { type ImportFileOptions, importFile } from './run-kinds/import-file.ts';
 import { undoImport } from './run-kinds/undo-import.ts';
 import { createRunner, type Runner } from './runs.ts';
 
@@ -26,9 +26,8 @@ const clock = {
       });
     }),
 };
-const options = {
-  readFile: (content: Buffer, kind: 'stock' | 'products' | 'mapping', format: string) =>
-    readImport(content, kind, format as 'auto'),
+const options: ImportFileOptions = {
+  openFile: (bytes, kind, format) => openImport(bytes, kind, format as ImportFormat),
   compareAndSetOf: () => true,
 };
 

@@ -88,6 +88,7 @@ const told: Readonly<Record<string, string | null>> = {
   'core/catalog/formats/amazon-listings.ts': 'files readImport stock amazon-listings',
   'core/catalog/formats/format.ts': 'files readImport stock auto',
   'core/catalog/formats/index.ts': 'files readImport stock auto',
+  'core/catalog/formats/json-list.ts': 'formats json',
   'core/catalog/formats/shopify-inventory.ts': 'files readImport stock shopify-inventory',
   'core/catalog/formats/shopify-products.ts': 'files readImport products shopify-products',
   'core/catalog/formats/text.ts': 'formats text',

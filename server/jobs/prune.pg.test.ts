@@ -93,6 +93,10 @@ test('old rows go in small batches; young, open, dead and newest ones stay', asy
         [orgId, run, item],
       );
     await db.owner.query(`insert into run_files (org_id, run_id, part, content) values ($1, $2, 1, 'x')`, [orgId, run]);
+    await db.owner.query(
+      `insert into run_rows (org_id, run_id, phase, place, item, turn) values ($1, $2, 0, 2, 2, 0), ($1, $2, 0, 3, 3, 0)`,
+      [orgId, run],
+    );
   }
   const gone = await pruner(3).run();
   expect(gone).toEqual({
@@ -106,6 +110,7 @@ test('old rows go in small batches; young, open, dead and newest ones stay', asy
     catalog_pages: 0,
     run_files: 1,
     run_items: 2,
+    run_rows: 2,
   });
   expect(await Promise.all(['outside_calls', 'inbox', 'attempts', 'observations', 'events'].map(count))).toEqual([
     1, 3, 3, 1, 1,

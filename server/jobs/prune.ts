@@ -25,6 +25,7 @@ export const retention = [
   { kind: 'catalog_pages', days: 90, what: 'a channel’s raw answers of an imported catalogue' },
   { kind: 'run_files', days: 30, what: 'files a run was given' },
   { kind: 'run_items', days: 90, what: 'what a run did to each item; it can be undone until then' },
+  { kind: 'run_rows', days: 1, what: 'rows of a file that a run ended without' },
 ] as const;
 
 export interface PrunerOptions {

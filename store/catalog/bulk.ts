@@ -197,26 +197,3 @@ async function markDirty(tx: Tx, orgId: string, variantIds: readonly string[]): 
     [orgId, variantIds],
   );
 }
-
-export async function keepImportFile(
-  tx: Tx,
-  orgId: string,
-  file: { id: string; name: string; content: string },
-): Promise<void> {
-  await tx.query(
-    'insert into import_files (org_id, id, name, content) values ($1, $2, $3, $4) on conflict do nothing',
-    [orgId, file.id, file.name, Buffer.from(file.content)],
-  );
-}
-
-export async function readImportFile(
-  tx: Tx,
-  orgId: string,
-  id: string,
-): Promise<{ name: string; content: Buffer } | null> {
-  const { rows } = await tx.query<{ name: string; content: Buffer }>(
-    'select name, content from import_files where org_id = $1 and id = $2',
-    [orgId, id],
-  );
-  return rows[0] ?? null;
-}

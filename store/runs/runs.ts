@@ -59,7 +59,7 @@ export interface Step {
   items: readonly RunItem[];
   /** Where the next step begins. */
   mark?: unknown;
-  /** Instead: one more element of a mark that is a list, for steps done in any order. */
+  /** Instead: one more element of the mark's list `done`, for steps done in any order. */
   markAlso?: number;
   total?: number;
 }
@@ -182,10 +182,10 @@ export async function advanceRun(tx: Tx, run: HeldRun, step: Step): Promise<void
   await addItems(tx, run, step.items);
   const { rows } = await tx.query(
     `update runs set succeeded = succeeded + $4, failed = failed + $5, unchanged = unchanged + $6,
-       mark = case when $9::int is not null then (case jsonb_typeof(mark) when 'array' then mark else '[]' end) || to_jsonb($9::int) else $7 end,
+       mark = case when $9::int is not null then jsonb_set(mark, '{done}', mark -> 'done' || to_jsonb($9::int)) else $7 end,
        total = coalesce($8, total), deaths = 0, version = version + 1
      where org_id = $1 and id = $2 and holder = $3 and state = 'running'
-       and ($7::jsonb = 'null' or mark <> $7) and ($9::int is null or not mark @> to_jsonb($9::int)) returning 1`,
+       and ($7::jsonb = 'null' or mark <> $7) and ($9::int is null or not mark -> 'done' @> to_jsonb($9::int)) returning 1`,
     [
       run.orgId,
       run.id,
@@ -293,7 +293,7 @@ export async function cancelRun(tx: Tx, orgId: string, id: string, now: number):
 }
 
 /** Where live pages hear of it. */
-async function announceRun(tx: Tx, orgId: string, id: string): Promise<void> {
+export async function announceRun(tx: Tx, orgId: string, id: string): Promise<void> {
   await tx.query(
     {
       name: 'run_announce',
@@ -376,16 +376,18 @@ export async function readUndo(
   return rows;
 }
 
-/** Every failed item, by item. */
+/** The next failed items behind `after`, by item. */
 export async function readFailed(
   tx: Tx,
   orgId: string,
   runId: string,
+  after: number,
+  limit: number,
 ): Promise<{ row: number; field: string; value: string; reason: string }[]> {
   const { rows } = await tx.query<{ row: number; field: string; value: string; reason: string }>(
     `select item as row, coalesce(field, '') as field, coalesce(value, '') as value, coalesce(reason, '') as reason
-     from run_items where org_id = $1 and run_id = $2 and outcome = 'failed' order by item`,
-    [orgId, runId],
+     from run_items where org_id = $1 and run_id = $2 and outcome = 'failed' and item > $3 order by item limit $4`,
+    [orgId, runId, after, limit],
   );
   return rows;
 }

@@ -87,7 +87,8 @@ export class FirstSeen {
   /** @returns the record that had it first, or null when this one is the first */
   earlier(key: string, row: number): number | null {
     const first = this.#rows.get(key);
-    if (first === undefined) this.#rows.set(key, row);
+    // A copy: a part of a text keeps the whole text in memory.
+    if (first === undefined) this.#rows.set(JSON.parse(JSON.stringify(key)) as string, row);
     return first ?? null;
   }
 }

@@ -4,7 +4,7 @@ import { type Derived, type FileFormat, type FormatOptions, nothing } from './fo
 import { recogniseFormat } from './index.ts';
 import { shopifyInventory } from './shopify-inventory.ts';
 import { shopifyProducts } from './shopify-products.ts';
-import { decode, encodingOf, tabRecords } from './text.ts';
+import { decode, encodingOf, TabRecords } from './text.ts';
 
 /** Rows as objects by column title, in the given header's order; what a row does not name is empty. */
 function read(
@@ -269,7 +269,8 @@ test('an all-listings report gives products, the stock we ship ourselves and the
   ].join('\r\n');
   const bytes = Uint8Array.from(text, (letter) => letter.codePointAt(0) ?? 0); // latin letters as Windows-1252 has them
   expect(encodingOf(bytes)).toBe('windows-1252');
-  const [head, ...records] = tabRecords(decode(bytes));
+  const lines = new TabRecords(1_000);
+  const [head, ...records] = [...lines.take(decode(bytes)), ...lines.end()];
   expect(recogniseFormat(head?.cells ?? [])?.name).toBe('amazon-listings');
   const reader = amazonListings.open(head?.cells ?? []);
   const all = records.map(reader);
@@ -303,4 +304,23 @@ test('our own files and unknown ones are no format of a vendor', () => {
   expect(recogniseFormat(['sku', 'location', 'quantity'])).toBe(null);
   expect(recogniseFormat(['Handle', 'Title'])).toBe(null);
   expect(recogniseFormat([])).toBe(null);
+});
+
+test('lines of a report are the same wherever the text is cut, whatever ends them; empty ones count', () => {
+  const text = 'a\tb\r\n\r\n1\t2\n3\t\r4\r\n\n5\t6';
+  const expected = [
+    { row: 1, cells: ['a', 'b'] },
+    { row: 3, cells: ['1', '2'] },
+    { row: 4, cells: ['3', ''] },
+    { row: 5, cells: ['4'] },
+    { row: 7, cells: ['5', '6'] },
+  ];
+  for (let length = 1; length <= text.length; length += 1)
+    for (const whole of [text, `${text}\r`, `${text}\r\n`]) {
+      const lines = new TabRecords(100);
+      const pieces = Array.from({ length: Math.ceil(whole.length / length) }, (_, at) =>
+        whole.slice(at * length, (at + 1) * length),
+      );
+      expect([...pieces.flatMap((piece) => [...lines.take(piece)]), ...lines.end()]).toEqual(expected);
+    }
 });

@@ -1,10 +1,12 @@
 /** Files of products and stock: CSV or JSON rows in, counts and per-row errors out. A dry run books nothing and counts the same. */
+
+import { Readable } from 'node:stream';
 import type { FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { productColumns, type RawRow, stockColumns } from '#core/catalog/import-rows.ts';
-import { readImportFile } from '#store/catalog/bulk.ts';
-import { readCsv, readJson } from '../../files.ts';
+import type { RawRow } from '#core/catalog/import-rows.ts';
+import { readImportFile } from '#store/catalog/import-files.ts';
+import { maxRows, openImport } from '../../files.ts';
 import { importProducts, importStock } from '../../flows/import-rows.ts';
 import type { Api } from '../app.ts';
 import type { ApiDeps } from '../deps.ts';
@@ -30,18 +32,17 @@ export async function bulkRoutes(app: Api, deps: ApiDeps): Promise<void> {
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser(
       ['text/csv', 'application/json', 'text/plain'],
-      { parseAs: 'string', bodyLimit: maxBytes },
+      { parseAs: 'buffer', bodyLimit: maxBytes },
       (_request, body, done) => done(null, body),
     );
 
-    const rowsOf = async (
-      request: FastifyRequest,
-      columns: Readonly<Record<string, string>>,
-      required: readonly string[],
-    ): Promise<RawRow[]> => {
-      const text = typeof request.body === 'string' ? request.body : '';
-      const isJson = (request.headers['content-type'] ?? '').includes('json');
-      return isJson ? readJson(text, columns) : readCsv(text, columns, required);
+    const rowsOf = async (request: FastifyRequest, kind: 'stock' | 'products'): Promise<RawRow[]> => {
+      const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+      const format = (request.headers['content-type'] ?? '').includes('json') ? 'json' : 'csv';
+      const { records } = await openImport(() => [body], kind, format, maxRows.call);
+      const rows: RawRow[] = [];
+      for await (const record of records) rows.push(...record.rows);
+      return rows;
     };
     const optionsOf = (request: FastifyRequest, dryRun: boolean) => ({
       orgId: callerOf(request).orgId,
@@ -61,7 +62,7 @@ export async function bulkRoutes(app: Api, deps: ApiDeps): Promise<void> {
         },
       },
       async (request) => {
-        const rows = await rowsOf(request, stockColumns, ['sku', 'quantity']);
+        const rows = await rowsOf(request, 'stock');
         return importStock(deps, rows, request.query.mode, optionsOf(request, request.query.dryRun));
       },
     );
@@ -77,7 +78,7 @@ export async function bulkRoutes(app: Api, deps: ApiDeps): Promise<void> {
         },
       },
       async (request) => {
-        const rows = await rowsOf(request, productColumns, ['sku']);
+        const rows = await rowsOf(request, 'products');
         return importProducts(deps, rows, optionsOf(request, request.query.dryRun));
       },
     );
@@ -94,15 +95,25 @@ export async function bulkRoutes(app: Api, deps: ApiDeps): Promise<void> {
     async (request, reply) => {
       const { orgId } = callerOf(request);
       const { id } = request.params;
-      const file = z.uuid().safeParse(id).success
-        ? await deps.store.tenant(orgId, (tx) => readImportFile(tx, orgId, id))
-        : null;
+      const partOf = (part: number) => deps.store.tenant(orgId, (tx) => readImportFile(tx, orgId, id, part));
+      const file = z.uuid().safeParse(id).success ? await partOf(0) : null;
       if (file === null) throw notFound(`import file ${id}`);
       return reply
         .type('text/csv; charset=utf-8')
         .header('content-disposition', `attachment; filename="${file.name}"`)
-        .serializer((text: string) => text)
-        .send(file.content.toString('utf8'));
+        .send(Readable.from(partsFrom(file, partOf)));
     },
   );
+}
+
+async function* partsFrom(
+  first: { content: Buffer },
+  partOf: (part: number) => Promise<{ content: Buffer } | null>,
+): AsyncGenerator<Buffer> {
+  yield first.content;
+  for (let part = 1; ; part += 1) {
+    const next = await partOf(part);
+    if (next === null) return;
+    yield next.content;
+  }
 }
