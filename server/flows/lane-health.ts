@@ -3,7 +3,7 @@
  *
  *   rate limited  → that class waits as long as the vendor says; said (one alert) after three refusals in a row
  *   unreachable   → backs off, doubling with jitter to half a minute; said (state and one alert) after three in a row;
- *                   the next answer ends it
+ *                   the next answer ends it. Calls that fail together are one failure: what fails while it backs off left before
  *   unauthorized  → the connection's state and a critical alert; nothing is sent while it stands, nothing is lost. The lane
  *                   asks again, with pauses that double from one second to a minute: a renewed access, or a refusal that
  *                   was none, ends it
@@ -33,6 +33,7 @@ export class LaneHealth {
   #failures = 0;
   #limits = 0;
   #limitedUntil = 0;
+  #backsOffUntil = 0;
   #refusals = 0;
   #askAgainAt: number | null = null;
 
@@ -99,8 +100,12 @@ export class LaneHealth {
   async notReached(reason: string): Promise<void> {
     const { clock, ids, log, store, connection } = this.#options;
     const { orgId, connectionId } = connection;
+    const mono = clock.monotonicMs();
+    if (mono < this.#backsOffUntil) return;
     this.#failures += 1;
-    this.slow(all, Math.min(longestBackOffMs, 100 * 2 ** this.#failures));
+    const backOffMs = Math.min(longestBackOffMs, 100 * 2 ** this.#failures);
+    this.#backsOffUntil = mono + backOffMs;
+    this.slow(all, backOffMs);
     if (this.#failures !== failuresToSay) return;
     log.warn({ ...connection, reason }, 'The channel cannot be reached.');
     const alert = {
@@ -120,6 +125,7 @@ export class LaneHealth {
     const said = this.#failures >= failuresToSay;
     const limited = this.#limits >= limitsToSay;
     this.#failures = 0;
+    this.#backsOffUntil = 0;
     this.#limits = 0;
     if (limited)
       await store.tenant(orgId, (tx) => resolveAlerts(tx, orgId, 'connection_limited', [connectionId], clock.now()));
