@@ -44,6 +44,7 @@ export function oursPolicy(market: Market, lastUnits: number): Policy {
       settings: {},
       priority: channel,
       askOrders: false,
+      raisesAfter: null,
     },
     targets: [...targets],
     listings: targets.map(({ stockKey, variantId }) => ({

@@ -281,6 +281,7 @@ function rowOf(sku: number, shows: number, at: number): Row {
     unseen: 0,
     unseenReleased: false,
     unbooked: 0,
+    raiseAfter: null,
     pendingValue: null,
     openAttempt: false,
     settlesAt: null,

@@ -4,6 +4,7 @@
  *   goal = max(0, desired − unseen − unbooked)      units presumed sold there are never offered again, nor are those sold there that
  *                                                   wait to be booked. What is booked falls off `desired`, by how much it will is not
  *                                                   certain (shares, places): a number between the two is left as it is
+ *   a first number is not raised before orders are known past it (core/stock/observe.ts): till then the goal is no more than is shown
  *
  *   write open (outcome unknown)  → read; nothing is sent, not even 0, before a reading has told. Before `quietUntil` (the old
  *                                   request may still arrive) and while it may be coming into force no reading can: wait
@@ -23,6 +24,8 @@ export interface NextWriteInput {
   unseen: number;
   /** Sold there by orders we have, and not yet taken off `desired`. */
   unbooked: number;
+  /** Orders are not known past its first number yet. */
+  raiseHeld: boolean;
   /** The channel's number by all we know (core/stock/observe.ts); null = unknown. May be below 0. */
   expected: number | null;
   /** A number read in this turn, and how old it is now. */
@@ -55,10 +58,11 @@ export const goalOf = (desired: number, unseen: number): number => Math.max(0, d
 /** What the number is to become that shows, or is about to show, `shown`. */
 export function goalFrom(
   shown: number,
-  { desired, unseen, unbooked }: Pick<NextWriteInput, 'desired' | 'unseen' | 'unbooked'>,
+  { desired, unseen, unbooked, raiseHeld }: Pick<NextWriteInput, 'desired' | 'unseen' | 'unbooked' | 'raiseHeld'>,
 ): number {
   const least = goalOf(desired, unseen + unbooked);
-  return least < shown && shown <= goalOf(desired, unseen) ? shown : least;
+  const goal = least < shown && shown <= goalOf(desired, unseen) ? shown : least;
+  return raiseHeld ? Math.min(goal, shown) : goal;
 }
 
 export function nextWrite(input: NextWriteInput): NextWrite {

@@ -245,6 +245,7 @@ class Model {
     const next = nextWrite({
       desired: Math.max(0, this.ledger),
       unbooked: 0,
+      raiseHeld: false,
       unseen: this.shown.unseen,
       expected: expectedOf(this.shown),
       lastRead: fresh,

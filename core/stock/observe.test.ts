@@ -345,6 +345,24 @@ describe('race 14: which observations count', () => {
     expect(brief(applyEffect(seen.shown, sale(3, 5), true))).toEqual({ expected: -2, unseen: 0 });
   });
 
+  test('a first number holds raises until orders are known past it; what is seen or written later does not move that time', () => {
+    for (const first of [read(7, 5), hook(7, 5)]) {
+      const { shown } = observe(nothingShown, first, plain);
+      expect(shown.raiseAfter).toBe(s(5));
+      expect(observe(shown, read(4, 9), plain).shown.raiseAfter).toBe(s(5));
+      const cut = beginWrite(shown, { value: 3, from: 7, seq: 0 });
+      expect(writeApplied(cut, { value: 3, seq: 0, at: s(9) }).raiseAfter).toBe(s(5));
+      expect(observe(writeAccepted(cut, s(8)), read(3, 9), plain).shown.raiseAfter).toBe(s(5));
+    }
+    expect(observe(showing(7, 0), read(4, 9), plain).shown.raiseAfter).toBeNull();
+  });
+
+  test('what was written over a number that was never read is its first number', () => {
+    const blind = beginWrite(nothingShown, { value: 0, from: null, seq: 0 });
+    expect(writeApplied(blind, { value: 0, seq: 0, at: s(5) }).raiseAfter).toBe(s(5));
+    expect(observe(writeAccepted(blind, s(4)), read(0, 5), plain).shown.raiseAfter).toBe(s(5));
+  });
+
   test('the first number ever is simply the base', () => {
     expect(observe(nothingShown, read(7, 5), cas)).toMatchObject({ verdict: 'first', counted: true, gap: 0 });
   });

@@ -9,6 +9,11 @@
  * survive our own writes; only an imported order from before, or orders read past that time, removes them. If each
  * read simply became the new base, the gap would be forgotten and the next raise would sell those units twice.
  *
+ * First number
+ *   What was sold before anything was known of a number is in it, without its orders being in our book, and nothing tells how many
+ *   units those are: not even a gap. So its first number (a read, a webhook, or what we wrote over an unread one) sets `raiseAfter`,
+ *   and it is not raised before orders are known past that time. To cut it gives nothing back.
+ *
  * Effect (an order version changed what the channel took, between vendor times `from` and `to`)
  *   1. A sale that may be from before unseen's time consumes unseen: it was already seen as the gap. A restock surely
  *      from before surplus' time consumes surplus: it was already seen as units too many. (When in doubt a sale too many
@@ -89,6 +94,8 @@ export interface Shown {
   surplusAt: number | null;
   observed: number | null;
   observedAt: number | null;
+  /** Vendor time of its first number, until orders are known past it: not to be raised before. */
+  raiseAfter: number | null;
 }
 
 export const nothingShown: Shown = {
@@ -104,6 +111,7 @@ export const nothingShown: Shown = {
   surplusAt: null,
   observed: null,
   observedAt: null,
+  raiseAfter: null,
 };
 
 const instant = (time: number): number => Math.floor(time / instantMs);
@@ -398,6 +406,7 @@ function based(
       ...shown,
       base: observation.value,
       baseAt: at,
+      raiseAfter: raiseAfter(shown, at),
       effects: found.keep.map((effect) => ({ ...effect, sure: true })),
       unknown: false,
       pending: null,
@@ -414,6 +423,8 @@ function based(
   };
 }
 
+const raiseAfter = (shown: Shown, at: number): number | null => (shown.base === null ? at : shown.raiseAfter);
+
 /** A write is recorded, before it is sent. An earlier one that may still land keeps its claim on "the highest it can be". */
 export function beginWrite(shown: Shown, write: { value: number; from: number | null; seq: number }): Shown {
   const earlier = shown.pending;
@@ -428,6 +439,7 @@ export function writeApplied(shown: Shown, write: { value: number; seq: number; 
     ...shown,
     base: write.value,
     baseAt: at,
+    raiseAfter: raiseAfter(shown, at),
     effects: shown.effects
       .filter(({ seq, to }) => seq > write.seq && instant(to) >= instant(at) - 1)
       .map((effect) => ({ ...effect, sure: true })),

@@ -41,6 +41,8 @@ export interface ExplainedTarget {
     unseen: number;
     /** Sold there by orders we have, whose lines wait for this SKU: not offered again, and taken off when they are booked. */
     unbooked: number;
+    /** The time of its first number: it is not raised before the channel's orders are known past it; null: they are. */
+    raiseAfter: string | null;
     accepted: number | null;
     state: string;
     reason: string | null;
@@ -77,14 +79,13 @@ export async function explain(
       kind: 'ids',
       ids: here.map(({ targetId }) => targetId),
     });
-    const unbooked = new Map(work.targets.map((target) => [target.id, target.unbooked]));
     const whole = { id: here[0]?.variantId ?? '', sku };
     const numbers = numbersOf(at === null ? work : await pastWork(tx, orgId, work, whole, at));
     for (const { targetId, variantId: _, ...row } of here) {
       const number = numbers.get(targetId);
       explained.push({
         ...row,
-        channel: at === null ? { ...row.channel, unbooked: unbooked.get(targetId) ?? 0 } : null,
+        channel: at === null ? { ...row.channel, ...waitsFor(work, targetId) } : null,
         past: seen?.get(targetId) ?? null,
         desired: number?.desired ?? 0,
         steps: number?.steps ?? [],
@@ -92,6 +93,16 @@ export async function explain(
     }
   }
   return explained;
+}
+
+/** What its channel has done that no booking, or no order of ours, tells yet. */
+function waitsFor(work: Work, targetId: string): { unbooked: number; raiseAfter: string | null } {
+  const target = work.targets.find(({ id }) => id === targetId);
+  const raiseAfter = target?.raiseAfter ?? null;
+  return {
+    unbooked: target?.unbooked ?? 0,
+    raiseAfter: raiseAfter === null ? null : new Date(raiseAfter).toISOString(),
+  };
 }
 
 /** The same work with the mapping, goods, claims, parts and policies of a past time; every target of it stood for `whole` then. */

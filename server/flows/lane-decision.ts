@@ -210,7 +210,8 @@ function decideOne(
     return;
   }
   const { unseen, unbooked } = target;
-  const isRight = (shown: number) => goalFrom(shown, { desired, unseen, unbooked }) === shown;
+  const raiseHeld = target.raiseAfter !== null;
+  const isRight = (shown: number) => goalFrom(shown, { desired, unseen, unbooked, raiseHeld }) === shown;
   const read = context.turn.reads.get(target.id);
   const with_ = { desired, steps };
   const drift = driftDecision(work, target, desired);
@@ -233,6 +234,7 @@ function decideOne(
     desired,
     unseen,
     unbooked,
+    raiseHeld,
     expected: target.expected,
     lastRead: read ? { value: read.value, ageMs: context.monotonicMs - read.at } : null,
     settling,
@@ -311,10 +313,10 @@ function decideOne(
         decisions.findings.push(
           finding(target, {
             ...with_,
+            readDue: nextLook(target, read !== undefined, context),
             ...(work.connection?.shadow ? wouldSend(null) : inSync(target, desired, context)),
             ...outdatedState(target, work),
             handled: true,
-            readDue: nextLook(target, read !== undefined, context),
           }),
         );
   }
@@ -347,16 +349,26 @@ function outdatedState(target: WorkTarget, work: Work): { state?: string; reason
   return reason === null ? {} : { state: 'suspended', reason };
 }
 
+/** A number that is held for its orders is looked at again by then, whatever was lost; an order sweep sets it free long before. */
+const heldLookMs = 6 * 3_600_000;
 /** How soon a number is compared again that waits for lines to be booked; their booking marks it at once. */
 const bookedMs = 5_000;
 
 /** The number shows what it should for now; when that is not what is desired, why not. */
 function inSync(
-  { expected, unseen, unbooked }: WorkTarget,
+  { expected, unseen, unbooked, raiseAfter, readDue }: WorkTarget,
   desired: number,
   { now }: DecisionContext,
-): { state: string; reason: string | null; nextTryAt?: number } {
-  if (Math.max(0, expected ?? 0) === desired) return { state: 'in_sync', reason: null };
+): { state: string; reason: string | null; nextTryAt?: number; readDue?: Finding['readDue'] } {
+  const shown = Math.max(0, expected ?? 0);
+  if (shown === desired) return { state: 'in_sync', reason: null };
+  const held = raiseAfter !== null && goalFrom(shown, { desired, unseen, unbooked, raiseHeld: false }) > shown;
+  if (held)
+    return {
+      state: 'pending',
+      reason: `Its first number was seen at ${new Date(raiseAfter).toISOString()}: the channel’s orders up to then are being read before it is raised.`,
+      readDue: readDue !== null && readDue > now ? 'keep' : now + heldLookMs,
+    };
   if (unseen > 0)
     return {
       state: 'pending',

@@ -7,6 +7,7 @@
  * or does not answer), lane-slots (calls in flight), lane-writing (one call's writes), lane-feeds (documents of many).
  */
 import { ConnectorError, StoreError } from '#core/errors.ts';
+import { instantMs } from '#core/stock/observe.ts';
 import { fewUnits } from '#core/stock/urgency.ts';
 import { type Refusal, settleRefused, tellRefused } from '#store/attention/rejected.ts';
 import { applyDriftSteps } from '#store/drift/decide.ts';
@@ -76,6 +77,7 @@ class ConnectionLane implements Lane {
   readonly #tasks = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
   #ended = 0;
+  #askedAt = Number.NEGATIVE_INFINITY;
   #dead = false;
   #running = false;
   #loop: Promise<void> | null = null;
@@ -279,9 +281,21 @@ class ConnectionLane implements Lane {
   /** What these numbers wait for: sales that are presumed, and lines that wait to be booked. */
   #askForOrders(work: Work): void {
     const { requestOrderSweep, completeUnmapped } = this.#options;
-    if (this.#asking.now(work.connection?.askOrders ?? false)) requestOrderSweep?.(this.connection);
+    const { askOrders = false, raisesAfter = null } = work.connection ?? {};
+    if (this.#asking.now(askOrders || this.#raisesWait(raisesAfter))) {
+      this.#askedAt = this.#options.clock.monotonicMs();
+      requestOrderSweep?.(this.connection);
+    }
     const waits = work.targets.some(({ picked, unbooked }) => picked && unbooked > 0);
     if (this.#booking.now(waits)) completeUnmapped?.(this.connection);
+  }
+
+  /** Numbers are held for their orders, and a sweep that begins now would reach past the first of them. One per lag: it is the channel's pace. */
+  #raisesWait(after: number | null): boolean {
+    const { clock, opened } = this.#options;
+    const { lagMs } = opened.manifest.orders;
+    const reachesPast = after !== null && clock.now() >= after + lagMs + instantMs;
+    return reachesPast && clock.monotonicMs() - this.#askedAt >= lagMs;
   }
 
   #tx<T>(work: (tx: Tx) => Promise<T>): Promise<T> {

@@ -23,6 +23,7 @@ import { createPublisher } from './publisher.ts';
 import type {
   ConnectionRef,
   Lane,
+  LaneHooks,
   LaneOptions,
   OpenedConnection,
   Publisher,
@@ -143,7 +144,14 @@ export interface ConnectOptions {
   places: { channelLocation: string; locationId: LocationId }[];
 }
 
-export async function publishingStage(db: TestDatabase, options: { clock?: Clock } = {}): Promise<Stage> {
+/**
+ * @param options.ordersFollow orders are known past every first number as soon as it is read (default), as on a connection that has
+ *   long been ours; false: only as `readOrdersTo` says, and what was read first is not raised before
+ */
+export async function publishingStage(
+  db: TestDatabase,
+  options: { clock?: Clock; ordersFollow?: boolean } = {},
+): Promise<Stage> {
   const clock = createSimClock(options.clock ?? realClock);
   const random = realRandom;
   const ids = {
@@ -169,6 +177,18 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
     keys += 1;
     return { key: `test:${keys}`, businessAt: clock.now(), reason: 'test' };
   };
+  const following = (hooks: LaneHooks = {}): LaneHooks => ({
+    ...hooks,
+    async afterReadRecord(targetIds) {
+      if (options.ordersFollow !== false)
+        await db.owner.query(
+          `with read as materialized (select id from targets where org_id = $1 and id = any ($2) and raise_after is not null order by id for update)
+           update targets set raise_after = null where org_id = $1 and id in (select id from read)`,
+          [orgId, targetIds],
+        );
+      await hooks.afterReadRecord?.(targetIds);
+    },
+  });
   const id = (sku: string): VariantId => {
     const found = variants[sku];
     if (!found) throw new Error(`no variant ${sku}`);
@@ -336,6 +356,7 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
         ids,
         log: quiet,
         ...more,
+        hooks: following(more.hooks),
       });
       stops.push(() => lane.stop());
       return lane;
@@ -351,6 +372,7 @@ export async function publishingStage(db: TestDatabase, options: { clock?: Clock
           shops.find((shop) => shop.connection.connectionId === connectionId)?.opened ?? null,
         stockSweepMs: 0,
         ...more,
+        hooks: following(more.hooks),
       });
       stops.push(() => publisher.stop());
       return publisher;

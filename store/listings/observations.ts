@@ -301,8 +301,8 @@ class Judgement {
   }
 
   /**
-   * A number is known again: the last write is proven or not, and no earlier one is still open. One that a cut overtook
-   * (a dead process's, or one that timed out) has no answer of its own to come, and would count as on the wire for ever.
+   * A number is known again: the last write is proven or not, and no earlier one is still open: one that is left
+   * (by an earlier release, which let cuts overtake) has no answer of its own to come, and would count as on the wire for ever.
    */
   async #settleAttempts(): Promise<void> {
     const based = [...this.#open].filter(({ shown }) => shown.pending === null).map(({ id }) => id);

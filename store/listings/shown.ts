@@ -52,6 +52,7 @@ interface Row {
   surplus_at: Date | null;
   observed: number | null;
   observed_at: Date | null;
+  raise_after: Date | null;
   seen_version: number;
   settles_at: Date | null;
   settle_tries: number;
@@ -65,7 +66,7 @@ export const triesOfUnknown = -1;
 export const lookMs = 1_500;
 
 const columns = `t.org_id, t.id, t.connection_id, t.stock_key, t.channel_location, t.compare_and_set, t.base, t.base_at, t.effects, t.effect_seq, t.unknown,
-  t.pending_value, t.pending_from, t.pending_seq, t.pending_settled_at, t.written_at, t.unseen, t.unseen_at, t.surplus, t.surplus_at, t.observed, t.observed_at,
+  t.pending_value, t.pending_from, t.pending_seq, t.pending_settled_at, t.written_at, t.unseen, t.unseen_at, t.surplus, t.surplus_at, t.observed, t.observed_at, t.raise_after,
   t.seen_version, t.settles_at, t.settle_tries, t.state`;
 
 export async function lockByStockKeys(
@@ -151,6 +152,7 @@ function toShownRow(row: Row): ShownRow {
       surplusAt: ms(row.surplus_at),
       observed: row.observed,
       observedAt: ms(row.observed_at),
+      raiseAfter: ms(row.raise_after),
     },
     effectSeq: row.effect_seq,
     seenVersion: row.seen_version,
@@ -173,6 +175,7 @@ export const shownSets = `
       unseen = r.unseen, unseen_at = to_timestamp(r.unseen_at / 1000.0),
       surplus = r.surplus, surplus_at = to_timestamp(r.surplus_at / 1000.0),
       observed = r.observed, observed_at = to_timestamp(r.observed_at / 1000.0),
+      raise_after = to_timestamp(r.raise_after / 1000.0),
       observed_source = coalesce(r.observed_source, t.observed_source),
       seen_version = t.seen_version + (t.base is distinct from r.base or t.base_at is distinct from to_timestamp(r.base_at / 1000.0)
         or t.observed_at is distinct from to_timestamp(r.observed_at / 1000.0))::int,
@@ -185,7 +188,7 @@ export const shownSets = `
 export const shownShape = `org_id uuid, id uuid, base int, base_at float8, effects jsonb, effect_seq bigint, unknown boolean,
       pending_value int, pending_from int, pending_seq bigint, pending_settled_at float8, written_at float8, unseen int, unseen_at float8,
       surplus int, surplus_at float8,
-      observed int, observed_at float8, observed_source text, expected int, expected_high int, settles_at float8, settle_tries int,
+      observed int, observed_at float8, raise_after float8, observed_source text, expected int, expected_high int, settles_at float8, settle_tries int,
       look text, look_ms int, dirty boolean`;
 
 /** When it is read again, and since when it waits to be published. */
@@ -230,6 +233,7 @@ export function fromShownRow(row: ShownRow): Record<string, unknown> {
     surplus_at: shown.surplusAt,
     observed: shown.observed,
     observed_at: shown.observedAt,
+    raise_after: shown.raiseAfter,
     observed_source: row.observedSource,
     expected: expectedOf(shown),
     expected_high: expectedHighOf(shown),

@@ -42,7 +42,8 @@ export async function recordFindings(tx: Tx, orgId: string, findings: readonly F
     n as (select to_timestamp($3::float8 / 1000.0) as at),
     -- A gap that was added since is not released: judged on the locked row.
     locked as materialized (
-      select t.id, coalesce(date_trunc('second', c.orders_read_to) > t.unseen_at, false) as released
+      select t.id, coalesce(date_trunc('second', c.orders_read_to) > t.unseen_at, false) as released,
+        case when date_trunc('second', c.orders_read_to) > t.raise_after then null else t.raise_after end as raise_after
       from targets t join r on r."targetId" = t.id join connections c on c.org_id = $1 and c.id = t.connection_id
       where t.org_id = $1 order by t.id for update of t)
     update targets t set
@@ -56,6 +57,7 @@ export async function recordFindings(tx: Tx, orgId: string, findings: readonly F
       read_due = case when r."keepRead" or t.version <> r.version then coalesce(t.read_due, to_timestamp(r."readAt" / 1000.0)) else to_timestamp(r."readAt" / 1000.0) end,
       unseen = case when l.released and r."releaseUnseen" then 0 else t.unseen end,
       unseen_at = case when l.released and r."releaseUnseen" then null else t.unseen_at end,
+      raise_after = l.raise_after,
       read_only = coalesce(r."readOnly", t.read_only), version = t.version + 1
     from r, n, locked l where t.org_id = $1 and t.id = r."targetId" and l.id = t.id`,
     },

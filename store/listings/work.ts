@@ -4,7 +4,7 @@
  * long to plan, on every connection anew, and what is claimed is looked at as of the load in any case.
  *
  * Claimed, in this order: dirty by the stored hint (0, few, other; a part of the slice for what waited half a minute), numbers to be
- * read, gaps whose orders have been read past, writes a predecessor left open, and states on their way that nothing else moves on:
+ * read, gaps and first numbers whose orders have been read past, writes a predecessor left open, and states on their way that nothing else moves on:
  * whatever was committed before a kill, what remains is work. A stock key's other targets are loaded
  * too: buffer and cap are spent once over all of them.
  */
@@ -45,6 +45,8 @@ export interface WorkTarget {
   unseenReleased: boolean;
   /** Units of its channel's own orders that no booking knows yet: their lines wait for the SKU that this number now has. */
   unbooked: number;
+  /** Vendor time of its first number, while orders are not known past it; null = it may be raised. */
+  raiseAfter: number | null;
   pendingValue: number | null;
   /** The outcome of its last write, or of one before, is not known. */
   openAttempt: boolean;
@@ -128,6 +130,8 @@ export interface Work {
      * orders come in by themselves just now, or a gap stands for longer than they would take.
      */
     askOrders: boolean;
+    /** The first of the times that orders must be known past before something may be raised; null = nothing is held for it. */
+    raisesAfter: number | null;
   } | null;
   targets: WorkTarget[];
   listings: WorkListing[];
@@ -197,12 +201,16 @@ const claimSql = `
        order by t.dirty_since limit greatest(1, $5 / 4))
       union all
       (select t.id, 3, t.read_due from targets t, n
-       where t.org_id = $1 and t.connection_id = $2 and t.read_due <= n.at and $6::int is null and t.state <> 'unauthorized'
+       where t.org_id = $1 and t.connection_id = $2 and t.read_due <= (select at from n) and $6::int is null and t.state <> 'unauthorized'
          and ($9::int is null or t.read_due <= n.at - $9 * interval '1 ms' or coalesce(t.desired, 0) <= $10) and ${single} order by t.read_due limit $5)
       union all
       (select t.id, 3, t.unseen_at from targets t, n, c
        where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0 and date_trunc('second', c.orders_read_to) > t.unseen_at and $6::int is null
          and ${notStopped} and ${single} limit $5)
+      union all
+      (select t.id, 3, t.raise_after from targets t, n, c
+       where t.org_id = $1 and t.connection_id = $2 and t.state = 'pending' and t.raise_after < (select date_trunc('second', orders_read_to) from c) and $6::int is null
+         and ${notStopped} and (t.next_try_at is null or t.next_try_at <= n.at) and ${single} order by t.raise_after limit $5)
       union all
       (select t.id, 2, null from targets t, n, c
        where $7 and t.org_id = $1 and t.connection_id = $2 and t.pending_value is not null and t.settles_at is null
@@ -265,11 +273,14 @@ const loadSql = `
   select
     (select json_build_object('id', c.id, 'state', c.state, 'paused', c.halted is not null, 'shadow', c.shadow_at is not null, 'settings', c.settings, 'priority', c.priority,
       'askOrders', exists (select from targets t where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0
-        and (t.unseen_at <= (select at from n) - interval '${lateOrderMs} ms' or (select not flowing from orders_flow)))) from c) as connection,
+        and (t.unseen_at <= (select at from n) - interval '${lateOrderMs} ms' or (select not flowing from orders_flow))),
+      'raisesAfter', (select round(extract(epoch from t.raise_after) * 1000) from targets t where t.org_id = $1 and t.connection_id = $2 and t.state = 'pending'
+        and t.raise_after is not null and t.raise_after >= coalesce(date_trunc('second', c.orders_read_to), '-infinity') order by t.raise_after limit 1)) from c) as connection,
     coalesce((select json_agg(json_build_object('id', t.id, 'picked', t.picked, 'stockKey', t.stock_key, 'channelLocation', t.channel_location,
       'variantId', t.variant_id, 'expected', t.expected, 'expectedHigh', t.expected_high, 'unknown', t.unknown, 'base', t.base, 'unseen', t.unseen,
       'unseenReleased', t.unseen > 0 and coalesce(date_trunc('second', (select orders_read_to from c)) > t.unseen_at, false),
       'unbooked', coalesce((select sum(u.units) from unbooked u where u.stock_key = t.stock_key and coalesce(u.channel_location, t.channel_location) = t.channel_location), 0),
+      'raiseAfter', case when date_trunc('second', (select orders_read_to from c)) > t.raise_after then null else round(extract(epoch from t.raise_after) * 1000) end,
       'pendingValue', t.pending_value,
       'openAttempt', t.pending_value is not null and exists (select from attempts a where a.org_id = $1 and a.connection_id = $2 and a.target_id = t.id
         and (a.outcome is null or a.outcome = 'unknown')),
