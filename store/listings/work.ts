@@ -230,13 +230,15 @@ const claimSql = `
 /** Each looked up by one key of its item: LATERAL, or a plan made over few lines would read all that wait. */
 const waitingLines = (key: string) => `cross join lateral (
         select x.id, x.order_id, x.channel_location, x.wanted, x.shipped from order_lines x
-        where x.org_id = $1 and x.variant_id is null and not x.bundle_parent and ${key} offset 0) l`;
+        where (select waits from unmapped) and x.org_id = $1 and x.variant_id is null and not x.bundle_parent and ${key} offset 0) l`;
 
 /**
  * Units that are off these numbers and in no position: what `completeMapping` (core/order/import.ts) will book. A line is found by
  * the first thing that names its item, as its variant will be.
  */
 const unbookedSql = `
+  -- Looked at first: nearly always there is none, and no line is looked for.
+  unmapped as materialized (select exists (select from orders x where x.org_id = $1 and x.connection_id = $2 and x.unmapped) as waits),
   unbooked as materialized (
     select w.stock_key, w.channel_location, sum(
       case when o.status = 'cancelled' then 0 else greatest(0, w.wanted - w.shipped) end
