@@ -86,12 +86,21 @@ export async function keepRows(tx: Tx, run: HeldRun, rows: readonly WaitingRow[]
 export async function beginSteps(tx: Tx, run: HeldRun, mark: { done: readonly number[] }): Promise<void> {
   await holdForStep(tx, run);
   await tx.query(
-    `update runs set mark = $3, message = null, version = version + 1, total = succeeded + failed + unchanged
+    `update runs set mark = $3, message = null, version = version + 1, total = case when $4 then succeeded + failed + unchanged else 0 end
        + (select count(*) from run_rows w where w.org_id = $1 and w.run_id = $2)
      where org_id = $1 and id = $2`,
-    [run.orgId, run.id, JSON.stringify(mark)],
+    [run.orgId, run.id, JSON.stringify(mark), isOlder(run)],
   );
   await announceRun(tx, run.orgId, run.id);
+}
+
+/** Those that wait; fewer than were stored when the run had ended before. */
+export async function countRows(tx: Tx, run: HeldRun): Promise<number> {
+  const { rows } = await tx.query<{ n: number }>(
+    'select count(*)::int as n from run_rows where org_id = $1 and run_id = $2',
+    [run.orgId, run.id],
+  );
+  return rows[0]?.n ?? 0;
 }
 
 /** In the order in which they are done. @param sizes rows of a step, by phase */
