@@ -363,6 +363,24 @@ describe('race 14: which observations count', () => {
     expect(observe(writeAccepted(blind, s(4)), read(0, 5), plain).shown.raiseAfter).toBe(s(5));
   });
 
+  test('so does the first number after an effect of unknown size: what was given back may hide as many units sold', () => {
+    const cancelled = { units: null, from: s(27), to: s(27), seq: 3 };
+    const known = applyEffect(applyEffect(showing(100, 26), sale(3, 27, 1), false), sale(2, 28, 2), false);
+    const unknown = applyEffect(known, cancelled, false);
+    expect(expectedOf(unknown)).toBeNull();
+    const seen = observe(unknown, read(92, 31), plain);
+    expect(seen).toMatchObject({
+      verdict: 'unseen_sale',
+      gap: 3,
+      shown: { unseen: 3, raiseAfter: s(31), effects: [] },
+    });
+    expect(observe(known, read(92, 31), plain).shown.raiseAfter).toBeNull();
+    // A look at how it was before says nothing of it.
+    const before = observe(applyEffect(known, { ...cancelled, to: s(33) }, false), read(95, 31), plain).shown;
+    expect(expectedOf(before)).toBeNull();
+    expect(observe(before, read(92, 34), plain).shown).toMatchObject({ unseen: 3, raiseAfter: s(34), effects: [] });
+  });
+
   test('the first number ever is simply the base', () => {
     expect(observe(nothingShown, read(7, 5), cas)).toMatchObject({ verdict: 'first', counted: true, gap: 0 });
   });

@@ -13,6 +13,7 @@
  *   What was sold before anything was known of a number is in it, without its orders being in our book, and nothing tells how many
  *   units those are: not even a gap. So its first number (a read, a webhook, or what we wrote over an unread one) sets `raiseAfter`,
  *   and it is not raised before orders are known past that time. To cut it gives nothing back.
+ *   The same is so of the first number after an effect of unknown size: what was given back may hide as many units sold.
  *
  * Effect (an order version changed what the channel took, between vendor times `from` and `to`)
  *   1. A sale that may be from before unseen's time consumes unseen: it was already seen as the gap. A restock surely
@@ -26,7 +27,7 @@
  *        wrong guess answers stale and writes nothing;
  *        without → counts when it is provably after our last own write was in force; else our absolute write may have
  *        overwritten it, nothing proves either way, and expected is unknown: read.
- *   3. Unknown size → unknown.
+ *   3. Unknown size (a cancelled order of which nobody says whether its units went back on offer) → unknown; see first number.
  *
  * Observation (a read or a stock webhook, at vendor time t)
  *   Counts only when newer than base and than the last observation. Same instant: only when it was asked for after
@@ -66,6 +67,8 @@ export interface ShownEffect {
   seq: number;
   /** Provably after base. */
   sure: boolean;
+  /** The channel gave back, or took, it is not known how many: no units, and never sure. */
+  unsized?: boolean;
 }
 
 export interface PendingWrite {
@@ -94,7 +97,7 @@ export interface Shown {
   surplusAt: number | null;
   observed: number | null;
   observedAt: number | null;
-  /** Vendor time of its first number, until orders are known past it: not to be raised before. */
+  /** Vendor time of its first number, or the first after an effect of unknown size, until orders are known past it: not to be raised before. */
   raiseAfter: number | null;
 }
 
@@ -171,7 +174,14 @@ const withHidden = (shown: Shown, units: number, at: number): Shown => ({
 });
 
 export function applyEffect(shown: Shown, effect: NewEffect, compareAndSet: boolean): Shown {
-  if (effect.units === null) return { ...shown, unknown: true };
+  if (effect.units === null) {
+    const unsized = { units: 0, from: effect.from, to: effect.to, seq: effect.seq, sure: false, unsized: true };
+    return {
+      ...shown,
+      unknown: true,
+      effects: shown.base === null ? shown.effects : bounded([...shown.effects, unsized]),
+    };
+  }
   const covered = unseenCovered(shown, effect);
   const returned = surplusCovered(shown, { units: effect.units, to: effect.to });
   const after = returned > 0 ? withoutSurplus(shown, returned) : covered > 0 ? withoutUnseen(shown, covered) : shown;
@@ -216,6 +226,7 @@ function bounded(effects: ShownEffect[]): ShownEffect[] {
     to: Math.max(first.to, second.to),
     seq: Math.max(first.seq, second.seq),
     sure: first.sure && second.sure,
+    ...((first.unsized || second.unsized) && { unsized: true }),
   };
   return [merged, ...rest];
 }
@@ -407,7 +418,10 @@ function based(
       base: observation.value,
       baseAt: at,
       raiseAfter: raiseAfter(shown, at),
-      effects: found.keep.map((effect) => ({ ...effect, sure: true })),
+      effects: [
+        ...found.keep.map((effect) => ({ ...effect, sure: true })),
+        ...shown.effects.filter(({ unsized, to }) => unsized && instant(to) > instant(at)),
+      ],
       unknown: false,
       pending: null,
       unseen,
@@ -423,7 +437,8 @@ function based(
   };
 }
 
-const raiseAfter = (shown: Shown, at: number): number | null => (shown.base === null ? at : shown.raiseAfter);
+const raiseAfter = (shown: Shown, at: number): number | null =>
+  shown.base === null || shown.effects.some(({ unsized }) => unsized) ? at : shown.raiseAfter;
 
 /** A write is recorded, before it is sent. An earlier one that may still land keeps its claim on "the highest it can be". */
 export function beginWrite(shown: Shown, write: { value: number; from: number | null; seq: number }): Shown {
@@ -442,7 +457,7 @@ export function writeApplied(shown: Shown, write: { value: number; seq: number; 
     raiseAfter: raiseAfter(shown, at),
     effects: shown.effects
       .filter(({ seq, to }) => seq > write.seq && instant(to) >= instant(at) - 1)
-      .map((effect) => ({ ...effect, sure: true })),
+      .map((effect) => ({ ...effect, sure: !effect.unsized })),
     unknown: false,
     pending: null,
     observed: write.value,

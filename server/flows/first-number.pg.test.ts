@@ -1,5 +1,6 @@
 /** A number that is read for the first time hides what was sold before: it is not raised before orders are known past it (P6). */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { applyChannelEffects } from '#store/listings/effects.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import { amazonShop } from './amazon-shop.testing.ts';
 import { explain } from './explain.ts';
@@ -77,7 +78,7 @@ test.each(channels)(
     expect(first).not.toBeNull();
     expect(await target(shelf)).toMatchObject({
       state: 'pending',
-      reason: `Its first number was seen at ${new Date(first ?? 0).toISOString()}: the channel’s orders up to then are being read before it is raised.`,
+      reason: `Seen at ${new Date(first ?? 0).toISOString()}: the channel’s orders up to then are being read before it is raised.`,
       desired: 6,
       expected: 5,
       unseen: 0,
@@ -172,4 +173,45 @@ test('what is held is worked for: a sweep is asked for as soon as one can reach 
   await until(async () => (await target(shelf)).state === 'in_sync');
   expect(await writes(shop)).toBe(1);
   await intake.stop();
+});
+
+test('what Amazon may have given back of a cancelled order hides no sale: the number goes up once orders are known past it', async () => {
+  const shelf = await shelves.amazon(6);
+  const { shop } = shelf;
+  const publisher = stage.publisher([shop]);
+  await publisher.drain();
+  await stage.readOrdersTo(shop, wholeSecond(stage.clock.now()) + 1_000);
+  stage.clock.advance(5_000);
+  const order = await shop.order('MUG', 2);
+  const soldAt = wholeSecond(stage.clock.now());
+  await stage.importSale(shop, 'MUG', 2, soldAt);
+  stage.clock.advance(3_000);
+  // Back on offer, and sold again by an order that nobody tells us of.
+  await shop.control('/cancellations', { order, restock: true });
+  await shop.order('MUG', 2);
+  const at = wholeSecond(stage.clock.now());
+  expect(await shop.number('MUG')).toBe(4);
+  stage.clock.advance(3_000);
+  // What was claimed is free again; by how much the number rose Amazon does not say.
+  await stage.stock('MUG', 8);
+  const cancelled = { stockKey: 'MUG', channelLocation: null, units: null, at, earliestAt: soldAt };
+  await db.store.tenant(stage.orgId, (tx) =>
+    applyChannelEffects(tx, stage.orgId, shop.connection.connectionId, [cancelled], {
+      now: stage.clock.now(),
+      ids: stage.ids,
+    }),
+  );
+  await publisher.drain();
+  expect(await target(shelf)).toMatchObject({ state: 'pending', desired: 6, expected: 4, unseen: 0 });
+  const seen = (await raiseAfter(shelf)) ?? 0;
+  expect(seen).toBeGreaterThan(at);
+  await stage.importSale(shop, 'MUG', 2, at);
+  await stage.readOrdersTo(shop, seen + 1_000);
+  await publisher.drain();
+  stage.clock.advance(3_000);
+  await publisher.drain();
+  expect(await target(shelf)).toMatchObject({ state: 'in_sync', desired: 4, expected: 4, unseen: 0 });
+  expect(await shop.number('MUG')).toBe(4);
+  expect(await writes(shop)).toBe(0);
+  expect(await alerts()).toEqual([]);
 });

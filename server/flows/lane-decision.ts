@@ -366,7 +366,7 @@ function inSync(
   if (held)
     return {
       state: 'pending',
-      reason: `Its first number was seen at ${new Date(raiseAfter).toISOString()}: the channel’s orders up to then are being read before it is raised.`,
+      reason: `Seen at ${new Date(raiseAfter).toISOString()}: the channel’s orders up to then are being read before it is raised.`,
       readDue: readDue !== null && readDue > now ? 'keep' : now + heldLookMs,
     };
   if (unseen > 0)
