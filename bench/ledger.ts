@@ -136,7 +136,7 @@ async function measure(
   const bytes = ((await written()) - before) / one.commands;
   others.push(await pgbench());
   const other = (others[0] ?? 0) / 2 + (others[1] ?? 0) / 2;
-  const batched = { load: spent.get('ledger_load') ?? 0, write: spent.get('ledger_write') ?? 0, inside };
+  const batched = { load: spent.get('ledger_take') ?? 0, write: spent.get('ledger_book') ?? 0, inside };
   const singles = Array.from({ length: one.single }, () => order(world.variants, one.lines));
   const singleFrom = performance.now();
   for (const single of singles) await postAll([single]);

@@ -3,9 +3,9 @@
  *
  *   1. sequence key    advisory, transaction-scoped: (connection, kind, external id) of the inbox
  *   2. order           the order's row
- *   3. position        all positions of a variant at once, by (org, variant, location)      ledger_load
+ *   3. position        all positions of a variant at once, by (org, variant, location)      ledger_take
  *   4. claim           no lock of its own: a claim row is only written under its variant's positions
- *   5. dirty row       by (org, variant)                                                     ledger_write
+ *   5. dirty row       by (org, variant)                                                     ledger_book
  *
  * New positions are made after those that exist are locked, sorted in one statement: who makes one waits for no position afterwards.
  * One that is not locked then, because another transaction made it meanwhile, is locked without waiting, or the transaction is repeated. An effect key needs no lock: two transactions with the same key meet at its primary

@@ -21,6 +21,8 @@ export interface LoadedPosition extends PositionNumbers {
   locationId: LocationId;
   /** Rises with every write of the position. */
   version: number;
+  /** Where the store found it; handed back as it is. */
+  at?: string;
 }
 
 /** A stored claim row. `spent`: shipped, confirmed or filled units; `ended`: released or cancelled ones. */
@@ -61,6 +63,7 @@ export interface PositionState {
   readonly variantId: VariantId;
   readonly locationId: LocationId;
   readonly version: number;
+  readonly at: string | undefined;
   readonly servesOrders: boolean;
   /** As loaded; as it is now. */
   readonly stored: Readonly<PositionNumbers>;
@@ -106,11 +109,12 @@ export class Book {
     this.waitingVariants = new Set(loaded.waiting);
     const rank = new Map(this.order.map((place, index) => [place.id, index]));
     const serves = new Set(this.serving);
-    for (const { variantId, locationId, version, ...numbers } of loaded.positions) {
+    for (const { variantId, locationId, version, at, ...numbers } of loaded.positions) {
       const state = {
         variantId,
         locationId,
         version,
+        at,
         servesOrders: serves.has(locationId),
         stored: numbers,
         now: { ...numbers },

@@ -117,8 +117,13 @@ const tables: { [Name in keyof Rows]: TableSpec } = {
   claimEvents: {
     columns: `seq::float8 as seq, claim, claim_id as "claimId", variant_id as "variantId", location_id as "locationId", delta, event,
       effect_key as "effectKey", ${ms('business_at')} as "businessAt"`,
-    from: 'claim_events t where org_id = $1',
-    since: grows('t'),
+    // A commitment's first entry stands in its own row.
+    from: `(
+      select xmin as written, org_id, seq, claim, claim_id, variant_id, location_id, delta, event, effect_key, business_at from claim_changes
+      union all
+      select xmin, org_id, first_seq, 'commitment', line_id, variant_id, location_id, first_delta, first_event, effect_key, business_at
+      from commitments where first_delta is not null) t where org_id = $1`,
+    since: 't.written::text::bigint >= $2::bigint',
     key: ['seq'],
   },
   ledgerEffects: {

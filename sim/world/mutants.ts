@@ -105,8 +105,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       { file: 'core/stock/posting.ts', from: '    if (first) {\n', to: "    if (first && command.key === '') {\n" },
       {
-        file: 'store/migrations/0073_ledger_statements.sql',
-        function: 'ledger_write',
+        file: 'store/migrations/0103_ledger_lean.sql',
+        function: 'ledger_book',
         from: 'order by 1, k.effect_key collate "C";',
         to: 'order by 1, k.effect_key collate "C" on conflict do nothing;',
       },
@@ -270,8 +270,8 @@ function releaseOf(\n`,
     mistake: 'the database’s function leaves out the movement of a breakage',
     edits: [
       {
-        file: 'store/migrations/0073_ledger_statements.sql',
-        function: 'ledger_write',
+        file: 'store/migrations/0103_ledger_lean.sql',
+        function: 'ledger_book',
         from: 'as m (org, effect_key, actor, reference, at, id, variant, units, from_location, from_bucket, to_location, to_bucket, kind, reason);',
         to: "as m (org, effect_key, actor, reference, at, id, variant, units, from_location, from_bucket, to_location, to_bucket, kind, reason) where m.to_bucket is distinct from 'damaged';",
       },

@@ -1,7 +1,7 @@
 /**
  * Alerts: what a person must know. At most one is open per key (kind and what it is about): the same again raises its
  * count, and makes it unread when it now says something else. The ledger writes its own alerts by the same rule, in the
- * one statement that writes everything of a command (`ledger_write`).
+ * one statement that writes everything of a command (`ledger_book`).
  *
  * Exactly once under concurrency: `alerts_open` is unique, and rows are locked in the order of their keys.
  */

@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
+import type pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LineId, type LocationId, type VariantId } from '#core/ids.ts';
 import { type TestDatabase, testDatabase } from '../testing/database.ts';
@@ -109,26 +110,34 @@ test('a position that appears while a batch waits for its locks is locked withou
     command({ kind: 'receive' as const, variantId: v, locationId: world.east, units: 5 }),
     command({ kind: 'receive' as const, variantId: w, locationId: world.main, units: 5 }),
   ]);
-  const gate = await db.owner.connect();
+  const [maker, gate] = [await db.owner.connect(), await db.owner.connect()];
+  const hold = async (client: pg.PoolClient, variantId: VariantId) => {
+    await client.query('begin');
+    await client.query('select from positions where org_id = $1 and variant_id = $2 for update', [
+      world.orgId,
+      variantId,
+    ]);
+  };
   try {
-    await gate.query('begin');
-    await gate.query('select from positions where org_id = $1 and variant_id = $2 for update', [world.orgId, w]);
-    // Has v at EAST, waits for w.
+    await hold(maker, v);
+    await hold(gate, w);
     const both = run(writers, world, [sale(v), sale(w)]);
     await waiters(1);
-    await db.owner.query('insert into positions (org_id, variant_id, location_id) values ($1, $2, $3)', [
+    await maker.query('insert into positions (org_id, variant_id, location_id) values ($1, $2, $3)', [
       world.orgId,
       v,
       world.main,
     ]);
-    // Has v at MAIN, which sorts first, and waits for v at EAST.
+    await maker.query('commit');
+    // Has v at MAIN, which sorts first, and waits for v at EAST, which `both` has, or is the next to have.
     const second = run(writers, world, [sale(v)]);
     await waiters(2);
     await gate.query('commit');
     const answers = [...(await both), ...(await second)];
     expect(answers.map(({ kind }) => kind)).toEqual(['posted', 'posted', 'posted']);
   } finally {
-    gate.release();
+    maker.release(true);
+    gate.release(true);
   }
   expect(await numbers(db.owner, world, v)).toEqual({ EAST: [5, 2, 0] });
   await sound(world);
@@ -174,6 +183,49 @@ test.each(['commits', 'gives up'])(
   },
   30_000,
 );
+
+test('goods at a position that is made while a batch waits for those beside it are seen by that batch', async () => {
+  const world = await makeWorld(db.owner, 1);
+  const v = world.variants[0] as VariantId;
+  await run(store, world, [command({ kind: 'receive' as const, variantId: v, locationId: world.main, units: 1 })]);
+  const [posted, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const first = store.tenant(world.orgId, async (tx) => {
+    await post(
+      tx,
+      world.orgId,
+      [command({ kind: 'receive' as const, variantId: v, locationId: world.east, units: 2 })],
+      context,
+    );
+    posted.resolve();
+    await go.promise;
+  });
+  await posted.promise;
+  const second = run(store, world, [sale(v), sale(v), sale(v)]);
+  await waiters(1);
+  go.resolve();
+  await first;
+  expect((await second).map(({ kind }) => kind)).toEqual(['posted', 'posted', 'posted']);
+  expect(await numbers(db.owner, world, v)).toEqual({ MAIN: [1, 1, 0], EAST: [2, 2, 0] });
+  await sound(world);
+});
+
+test('a position beside one that another transaction has is not made: a lost race', async () => {
+  const world = await makeWorld(db.owner, 1);
+  const v = world.variants[0] as VariantId;
+  await run(store, world, [command({ kind: 'receive' as const, variantId: v, locationId: world.east, units: 1 })]);
+  await store.tenant(world.orgId, async (tx) => {
+    await post(tx, world.orgId, [sale(v)], context);
+    await expect(
+      db.owner.query('insert into positions (org_id, variant_id, location_id) values ($1, $2, $3)', [
+        world.orgId,
+        v,
+        world.main,
+      ]),
+    ).rejects.toMatchObject({ code: '55P03' });
+  });
+  expect(await numbers(db.owner, world, v)).toEqual({ EAST: [1, 1, 0] });
+  await sound(world);
+});
 
 test('a batch that waited decides by the numbers as they are now, of every position it waited for', async () => {
   const world = await makeWorld(db.owner, 2);

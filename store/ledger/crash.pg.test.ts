@@ -27,7 +27,7 @@ const order = (variantId: VariantId, units: number) =>
     lines: [{ lineId: LineId(randomUUID()), variantId, units, locationId: null }],
   });
 
-test.each(['ledger_load', 'ledger_load_claims', 'ledger_write', 'the end'])(
+test.each(['ledger_take', 'ledger_load_claims', 'ledger_skus', 'ledger_book', 'the end'])(
   'the connection dies right before %s: nothing is there, and once more has one effect',
   async (where) => {
     const world = await makeWorld(db.owner);

@@ -1,5 +1,5 @@
 /**
- * Load: what a batch of commands names, locked and read in one statement (ledger_load), as one book per organization.
+ * Load: what a batch of commands names, locked and read in one statement (ledger_take), as one book per organization.
  * Called by post.ts only. Lock order: store/locks.ts.
  */
 import { assert, StoreError } from '#core/errors.ts';
@@ -21,12 +21,14 @@ export interface Share {
 export interface LoadedShare extends Loaded {
   orgId: OrgId;
   places: Place[];
+  /** `at`: the row's place in its table, which it keeps while it is locked. */
   positions: LoadedPosition[];
   claims: LoadedClaim[];
   waiting: VariantId[];
   withShortfalls: Set<VariantId>;
   withClaims: Set<VariantId>;
-  skus: Map<VariantId, string>;
+  /** All whose positions are locked. */
+  variants: Set<VariantId>;
   /** Σ versions of a variant's positions: rises with every change of the variant. */
   versions: Map<VariantId, number>;
   /** First results of keys that are used up. */
@@ -50,126 +52,146 @@ type ClaimRow = [
 
 interface LoadRow {
   places: [number, LocationId, string, boolean, number, boolean][] | null;
-  variants: [number, number, VariantId, string, boolean][] | null;
-  positions: [number, LocationId, number, number, number, number, number, number, number, number][] | null;
+  positions: [number, LocationId, number, number, number, number, number, number, number, number, string][] | null;
+  /** Variants that only a claim knew of: organization's index and id; they follow the named ones. */
+  added: [number, VariantId][] | null;
+  waiting: [number, VariantId][] | null;
   claims: ClaimRow[] | null;
   effects: [number, StoredResult][] | null;
   seqs: number[] | null;
+  missing: number;
 }
 
-/** What a batch names: variants to lock, positions that must exist, claims to read. */
+/** What a batch names: variants to lock, positions that must exist, claims to read. Organizations and variants by index, from 1. */
 class Names {
-  readonly variants = new Map<string, [OrgId, VariantId]>();
+  readonly variants: { org: number; id: VariantId }[] = [];
   /** null: at the default location. */
-  readonly positions = new Map<string, [OrgId, VariantId, LocationId | null]>();
-  readonly claims = new Map<string, { orgId: OrgId; id: ClaimId; find: boolean }>();
+  readonly positions: { variant: number; locationId: LocationId | null }[] = [];
+  readonly claims: { org: number; id: ClaimId; find: boolean }[] = [];
+  readonly keys: { org: number; key: string }[] = [];
   /** How many claims may be new. */
   newClaims = 0;
+  private org = 0;
+  private variantIndexes = new Map<VariantId, number>();
+  private named = new Set<string>();
+  private claimIndexes = new Map<ClaimId, number>();
 
-  variant(orgId: OrgId, id: VariantId): void {
-    this.variants.set(orgId + id, [orgId, id]);
+  /** What follows is this organization's. */
+  begin(org: number): void {
+    this.org = org;
+    this.variantIndexes = new Map();
+    this.named = new Set();
+    this.claimIndexes = new Map();
   }
 
-  position(orgId: OrgId, variantId: VariantId, locationId: LocationId | null): void {
-    this.variant(orgId, variantId);
-    if (locationId !== null) this.positions.set(orgId + variantId + locationId, [orgId, variantId, locationId]);
+  private variant(id: VariantId): number {
+    const known = this.variantIndexes.get(id);
+    if (known !== undefined) return known;
+    this.variants.push({ org: this.org, id });
+    this.variantIndexes.set(id, this.variants.length);
+    return this.variants.length;
   }
 
-  claim(orgId: OrgId, id: ClaimId, find: boolean): void {
-    const known = this.claims.get(orgId + id);
+  private position(variantId: VariantId, locationId: LocationId | null): void {
+    const variant = this.variant(variantId);
+    if (locationId !== null) this.name(variant, locationId);
+  }
+
+  private name(variant: number, locationId: LocationId | null): void {
+    const name = `${variant} ${locationId}`;
+    if (this.named.has(name)) return;
+    this.named.add(name);
+    this.positions.push({ variant, locationId });
+  }
+
+  private claim(id: ClaimId, find: boolean): void {
+    const known = this.claims[(this.claimIndexes.get(id) ?? 0) - 1];
     if (known) known.find ||= find;
-    else this.claims.set(orgId + id, { orgId, id, find });
+    else this.claimIndexes.set(id, this.claims.push({ org: this.org, id, find }));
   }
 
-  add(orgId: OrgId, command: Command): void {
+  add(command: Command): void {
+    this.keys.push({ org: this.org, key: command.key });
     switch (command.kind) {
       case 'commit':
         for (const line of command.lines) {
-          this.position(orgId, line.variantId, line.locationId);
-          this.claim(orgId, line.lineId, false);
+          this.position(line.variantId, line.locationId);
+          this.claim(line.lineId, false);
         }
         this.newClaims += command.lines.length;
         return;
       case 'hold':
         // All its variants: one hold has one expiry. Twice its lines: it may lapse and be confirmed for another line in this very batch.
         for (const line of command.lines) {
-          this.position(orgId, line.variantId, line.locationId);
-          this.claim(orgId, line.holdId, true);
+          this.position(line.variantId, line.locationId);
+          this.claim(line.holdId, true);
         }
         this.newClaims += 2 * command.lines.length;
         return;
       case 'confirm':
-        this.claim(orgId, command.holdId, true);
-        if (command.lineId !== undefined) this.claim(orgId, command.lineId, false);
-        for (const line of command.lines ?? []) this.variant(orgId, line.variantId);
+        this.claim(command.holdId, true);
+        if (command.lineId !== undefined) this.claim(command.lineId, false);
+        for (const line of command.lines ?? []) this.variant(line.variantId);
         this.newClaims += command.lines?.length ?? 0;
         return;
       case 'expire':
-        this.claim(orgId, command.holdId, true);
+        this.claim(command.holdId, true);
         return;
       case 'release':
-        this.claim(orgId, command.claimId, true);
+        this.claim(command.claimId, true);
         return;
       case 'ship':
-        this.variant(orgId, command.variantId);
-        this.positions.set(orgId + command.variantId + command.locationId, [
-          orgId,
-          command.variantId,
-          command.locationId,
-        ]);
-        if (command.lineId !== undefined) this.claim(orgId, command.lineId, false);
+        this.name(this.variant(command.variantId), command.locationId);
+        if (command.lineId !== undefined) this.claim(command.lineId, false);
         this.newClaims += 1;
         return;
       case 'transfer':
-        this.position(orgId, command.variantId, command.fromLocationId);
-        this.position(orgId, command.variantId, command.toLocationId);
+        this.position(command.variantId, command.fromLocationId);
+        this.position(command.variantId, command.toLocationId);
         return;
       default:
-        this.position(orgId, command.variantId, command.locationId);
+        this.position(command.variantId, command.locationId);
     }
   }
 }
 
 const loadStatement = {
-  name: 'ledger_load',
-  text: `select places, variants, positions, claims, effects, seqs from ledger_load($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[],
-    $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[], $9::boolean[], $10::uuid[], $11::text[], $12::integer)`,
+  name: 'ledger_take',
+  text: `select places, positions, added, waiting, claims, effects, seqs, missing from ledger_take($1::uuid[], $2::integer[], $3::uuid[],
+    $4::integer[], $5::uuid[], $6::integer[], $7::uuid[], $8::integer[], $9::integer[], $10::text[], $11::integer)`,
 };
 
 /** Locks and loads. Throws store.conflict when a claim gained another variant meanwhile (repeat the transaction). */
 export async function load(tx: Tx, shares: readonly Share[]): Promise<LoadedShare[]> {
   const names = new Names();
-  for (const { orgId, commands } of shares) for (const command of commands) names.add(orgId, command);
-  const variants = [...names.variants.values()];
+  shares.forEach(({ commands }, i) => {
+    names.begin(i + 1);
+    for (const command of commands) names.add(command);
+  });
+  const { variants, positions, claims, keys } = names;
   // The database tells no capitals apart in ids: it would count such a variant's positions twice, and look for them for ever.
   assert(
-    new Set([...names.variants.keys()].map((name) => name.toLowerCase())).size === variants.length,
+    new Set(variants.map(({ org, id }) => org + id.toLowerCase())).size === variants.length,
     'a variant is named twice',
   );
-  const positions = [...names.positions.values()];
-  const claims = [...names.claims.values()];
-  const keys = shares.flatMap(({ orgId, commands }) => commands.map((command) => ({ orgId, key: command.key })));
   const { rows } = await tx.query<LoadRow>(loadStatement, [
     literal(shares.map((share) => share.orgId)),
-    literal(variants.map(([orgId]) => orgId)),
-    literal(variants.map(([, id]) => id)),
-    literal(positions.map(([orgId]) => orgId)),
-    literal(positions.map(([, id]) => id)),
-    literal(positions.map(([, , id]) => id)),
-    literal(claims.map((claim) => claim.orgId)),
-    literal(claims.map((claim) => claim.id)),
-    literal(claims.map((claim) => claim.find)),
-    literal(keys.map((key) => key.orgId)),
-    literal(keys.map((key) => quoted(key.key))),
+    literal(variants.map(({ org }) => org)),
+    literal(variants.map(({ id }) => id)),
+    literal(positions.map(({ variant }) => variant)),
+    literal(positions.map(({ locationId }) => locationId)),
+    literal(claims.map(({ org }) => org)),
+    literal(claims.map(({ id }) => id)),
+    literal(claims.flatMap(({ find }, i) => (find ? [i + 1] : []))),
+    literal(keys.map(({ org }) => org)),
+    literal(keys.map(({ key }) => quoted(key))),
     names.newClaims,
   ]);
   const row = rows[0];
-  assert(row, 'ledger_load answered nothing');
-  assert((row.variants?.length ?? 0) >= variants.length, 'a command names a variant that does not exist', {
-    variants: variants.length,
-  });
+  assert(row, 'ledger_take answered nothing');
+  assert(row.missing === 0, 'a command names a variant that does not exist', { variants: row.missing });
   const loaded = shares.map((share) => emptyShare(share.orgId, row.seqs ?? []));
-  fillShares(loaded, row, keys);
+  fillShares(loaded, row, names);
   addClaims(loaded, row.claims, new Set(claims.filter((claim) => claim.find).map((claim) => claim.id)));
   return loaded;
 }
@@ -184,23 +206,20 @@ function emptyShare(orgId: OrgId, seqs: readonly number[]): LoadedShare {
     withShortfalls: new Set(),
     withClaims: new Set(),
     seqs,
-    skus: new Map(),
+    variants: new Set(),
     versions: new Map(),
     firsts: new Map(),
   };
 }
 
-function fillShares(shares: LoadedShare[], row: LoadRow, keys: readonly { orgId: OrgId; key: string }[]): void {
+function fillShares(shares: LoadedShare[], row: LoadRow, { variants, keys }: Names): void {
   const at = (index: number) => shares[index - 1] as LoadedShare;
   for (const [o, id, code, isDefault, priority, servesOrders] of row.places ?? []) {
     at(o).places.push({ id, code, isDefault, priority, servesOrders });
   }
-  const variants = new Map<number, [LoadedShare, VariantId]>();
-  for (const [i, o, variantId, sku, waits] of row.variants ?? []) {
-    variants.set(i, [at(o), variantId]);
-    at(o).skus.set(variantId, sku);
-    if (waits) at(o).waiting.push(variantId);
-  }
+  for (const [org, id] of row.added ?? []) variants.push({ org, id });
+  for (const { org, id } of variants) at(org).variants.add(id);
+  for (const [o, id] of row.waiting ?? []) at(o).waiting.push(id);
   for (const [
     i,
     locationId,
@@ -212,8 +231,10 @@ function fillShares(shares: LoadedShare[], row: LoadRow, keys: readonly { orgId:
     committed,
     reserved,
     version,
+    place,
   ] of row.positions ?? []) {
-    const [share, variantId] = variants.get(i) as [LoadedShare, VariantId];
+    const { org, id: variantId } = variants[i - 1] as Names['variants'][number];
+    const share = at(org);
     share.positions.push({
       variantId,
       locationId,
@@ -225,13 +246,13 @@ function fillShares(shares: LoadedShare[], row: LoadRow, keys: readonly { orgId:
       committed,
       reserved,
       version,
+      at: place,
     });
     share.versions.set(variantId, (share.versions.get(variantId) ?? 0) + version);
   }
-  const byOrg = new Map(shares.map((share) => [share.orgId, share]));
   for (const [i, result] of row.effects ?? []) {
     const key = keys[i - 1];
-    if (key) byOrg.get(key.orgId)?.firsts.set(key.key, fromStored(result));
+    if (key) at(key.org).firsts.set(key.key, fromStored(result));
   }
 }
 
@@ -241,7 +262,7 @@ function addClaims(shares: LoadedShare[], rows: readonly ClaimRow[] | null, whol
     []) {
     const share = shares[o - 1] as LoadedShare;
     const shortfall = kind.endsWith(' shortfall');
-    if (!share.skus.has(variantId)) {
+    if (!share.variants.has(variantId)) {
       if (whole.has(claimId))
         throw new StoreError('store.conflict', 'A claim changed while its positions were being locked.', { claimId });
       continue;

@@ -38,7 +38,7 @@ async function rowsRead(world: World, commands: readonly Command[]): Promise<Rec
       const watched: Tx = {
         run: (query) => tx.run(query),
         async query(statement, values) {
-          if (typeof statement !== 'string' && statement.name === 'ledger_load') {
+          if (typeof statement !== 'string' && statement.name === 'ledger_take') {
             const plan = await tx.query<{ 'QUERY PLAN': string }>(
               `explain (analyze, buffers, timing off) ${statement.text}`,
               values,

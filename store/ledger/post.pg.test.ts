@@ -42,8 +42,11 @@ describe('posting', () => {
       world.orgId,
     ]);
     expect(dirty.rows).toEqual([{ variant_id: v, version: 1, hint: 5 }]);
-    const events = await db.owner.query('select type, key, version::int from events where org_id = $1', [world.orgId]);
-    expect(events.rows).toEqual([{ type: 'stock', key: 'SKU-1', version: 1 }]);
+    const events = await db.owner.query(
+      'select type, key, version::int, variants, versions::int[] from events where org_id = $1',
+      [world.orgId],
+    );
+    expect(events.rows).toEqual([{ type: 'stock', key: '', version: 0, variants: [v], versions: [1] }]);
   });
 
   test('two orders want the last unit: one commits, the other is insufficient and writes nothing', async () => {

@@ -353,10 +353,13 @@ describe('what the database refuses (P2)', () => {
     const asApp = (sql: string) => store.tenant(world.orgId, (tx) => tx.query(sql));
     await expect(asApp('update positions set sellable = -5')).rejects.toMatchObject({ code: '23514' });
     await expect(asApp('update positions set committed = 6')).rejects.toMatchObject({ code: '23514' });
-    for (const table of ['movements', 'claim_events', 'ledger_effects']) {
+    for (const table of ['movements', 'claim_changes', 'ledger_effects']) {
       await expect(asApp(`update ${table} set org_id = org_id`)).rejects.toMatchObject({ code: '42501' });
       await expect(asApp(`delete from ${table}`)).rejects.toMatchObject({ code: '42501' });
     }
+    for (const column of ['first_delta = 1', 'business_at = now()', 'effect_key = effect_key', 'seq = 1'])
+      await expect(asApp(`update commitments set ${column}`)).rejects.toMatchObject({ code: '42501' });
+    await expect(asApp('delete from commitments')).rejects.toMatchObject({ code: '42501' });
     await expect(asApp('delete from positions')).rejects.toMatchObject({ code: '42501' });
     expect(await numbers(db.owner, world, v)).toEqual({ MAIN: [5, 3, 0] });
   });

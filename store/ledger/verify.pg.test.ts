@@ -118,7 +118,7 @@ describe('verify', () => {
     ],
     [
       'a lost line of the claim log',
-      `delete from claim_events where org_id = $1 and variant_id = $2 and claim = 'hold' and $3::uuid is not null`,
+      `delete from claim_changes where org_id = $1 and variant_id = $2 and claim = 'hold' and $3::uuid is not null`,
       [{ kind: 'claim_log', what: expect.stringMatching(/^hold /), expected: 0, found: 2 }],
     ],
   ];
@@ -172,8 +172,13 @@ describe('verify', () => {
       ['claim_log SKU-1 MAIN commitment * 3 4', 'committed SKU-1 MAIN committed 4 3'],
     ],
     [
+      'a first entry of the log that was changed in its row',
+      `update commitments set first_delta = first_delta + 1 where org_id = $1 and variant_id = $2 and location_id = $3`,
+      ['claim_log SKU-1 MAIN commitment * 4 3'],
+    ],
+    [
       'a log of a claim that has no row',
-      `insert into claim_events (org_id, claim, claim_id, variant_id, location_id, delta, event, actor, effect_key, business_at)
+      `insert into claim_changes (org_id, claim, claim_id, variant_id, location_id, delta, event, actor, effect_key, business_at)
        values ($1, 'commitment', ${strange}, $2, $3, 1, 'commit', 'test', 'planted', now())`,
       [`claim_log SKU-1 MAIN commitment ${strange} 1 0`],
     ],

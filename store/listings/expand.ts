@@ -25,7 +25,14 @@ const causesSql = `
         -- Looked at by place first: a pattern with a count costs as much as all the rest.
         select u.effect_key, max(u.recorded_at) as at, case when u.effect_key like 'order:%' and substr(u.effect_key, 43, 2) = ':r'
             and pg_input_is_valid(substr(u.effect_key, 7, 36), 'uuid') then substr(u.effect_key, 7, 36)::uuid end as order_id from (
-          (select e.effect_key, e.recorded_at from claim_events e where e.org_id = $1 and e.variant_id = m.variant_id
+          (select c.effect_key, c.created_at as recorded_at from commitments c
+           where c.org_id = $1 and c.variant_id = m.variant_id and c.open > 0 and c.effect_key is not null order by c.seq desc limit ${mostCauses})
+          union all
+          (select c.effect_key, c.created_at from commitments c
+           where c.org_id = $1 and c.variant_id = m.variant_id and c.open = 0 and c.effect_key is not null
+           order by c.seq desc limit ${mostCauses})
+          union all
+          (select e.effect_key, e.recorded_at from claim_changes e where e.org_id = $1 and e.variant_id = m.variant_id
            order by e.business_at desc, e.seq desc limit ${mostCauses})
           union all
           (select v.effect_key, v.recorded_at from movements v where v.org_id = $1 and v.variant_id = m.variant_id

@@ -60,7 +60,7 @@ select f.connection_id as "connectionId", f.field, f.value, f.id as "listingId",
     select jsonb_agg(jsonb_build_object('variantId', b.component_id, 'units', b.units) order by b.component_id)
     from bundle_components b where b.org_id = f.org_id and b.variant_id = f.variant_id and b.valid_to is null) end as components
 from found f left join lateral (
-  -- The first at or after the id: only the primary key has that order (as in ledger_load).
+  -- The first at or after the id: only the primary key has that order (as in ledger_skus).
   select x.id, x.is_bundle from variants x where x.org_id = f.org_id and x.id >= f.variant_id order by x.id limit 1) v on v.id = f.variant_id
 order by f.id`,
 };

@@ -64,9 +64,17 @@ export async function readFeed(store: Store, orgIds: readonly string[], after: F
     const { rows } = await tx.query<Row>(
       {
         name: 'read_feed',
-        text: `select org_id, tx::text, seq, type, key, version, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at from events
-               where org_id = any ($1::uuid[]) and (tx, seq) > ($2::xid8, $3::bigint) and tx < pg_snapshot_xmin(pg_current_snapshot())
-               order by events.tx, events.seq limit 1000`,
+        // Of a row that tells several variants each is an event: its place in the row is the last part of the number.
+        text: `select e.org_id, e.tx::text, e.seq * 1024 + x.i as seq, e.type, x.key, x.version,
+                 to_char(e.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at
+               from events e cross join lateral (
+                 select 0 as i, e.key, e.version where e.variants is null
+                 union all
+                 select u.i, v.sku, u.version from unnest(e.variants, e.versions) with ordinality as u (variant_id, version, i)
+                 join variants v on v.org_id = e.org_id and v.id = u.variant_id) x
+               where e.org_id = any ($1::uuid[]) and (e.tx, e.seq) >= ($2::xid8, $3::bigint / 1024) and e.tx < pg_snapshot_xmin(pg_current_snapshot())
+                 and (e.tx, e.seq * 1024 + x.i) > ($2::xid8, $3::bigint)
+               order by e.tx, e.seq, x.i limit 1000`,
       },
       [orgIds, after.tx, after.seq],
     );
