@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type ImportFormat, openImport } from '#server/files.ts';
+import { retryDeadLetter } from '#store/attention/letters.ts';
 import { context, makeWorld, testIds, testStore, type World } from '#store/ledger/ledger.testing.ts';
 import { cancelRun, createRun, keepRunFile, releaseRun, takeRun } from '#store/runs/runs.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
@@ -9,7 +10,7 @@ import type { Store, Tx } from '#store/tx.ts';
 import { type RunView, readRun } from '#store/views/runs.ts';
 import { type ImportFileOptions, importFile } from './run-kinds/import-file.ts';
 import { undoImport } from './run-kinds/undo-import.ts';
-import { createRunner, type Runner } from './runs.ts';
+import { createRunner, type RunContext, type Runner } from './runs.ts';
 
 let database: TestDatabase;
 let store: Store;
@@ -273,6 +274,46 @@ test('a dry run whose steps build on each other, killed at any of its transactio
     [world.orgId],
   );
   expect(left.rows).toEqual([{ n: 0 }]);
+}, 120_000);
+
+test('a run that failed at any of its transactions and is tried again does what is left, once', async () => {
+  await products(110);
+  const csv = stockCsv(110, 4);
+  const kind = smallKinds['import-stock'];
+  let count = 0;
+  const failing = (at: number): Runner => {
+    count = 0;
+    const counting: Store = {
+      ...bound(store),
+      tenant(...args) {
+        count += 1;
+        return count === at ? Promise.reject(new Error('a mistake of ours')) : store.tenant(...args);
+      },
+    };
+    const execute = (held: RunContext) => kind.execute({ ...held, store: counting });
+    return runner(null, store, undefined, { ...smallKinds, 'import-stock': { ...kind, execute } });
+  };
+  await failing(0).execute(world.orgId, await make('import-stock', csv, { mode: 'add' }));
+  const last = count;
+  let booked = 4;
+  let failures = 0;
+  for (let at = 1; at <= last; at += 1) {
+    const id = await make('import-stock', csv, { mode: 'add' });
+    await failing(at).execute(world.orgId, id);
+    // What a file's reader asks for behind the last failed row is not needed.
+    if ((await view(id)).state === 'failed') {
+      failures += 1;
+      expect(await view(id)).toMatchObject({ message: 'a mistake of ours' });
+      const by = { actor: 'test', now, ids: testIds };
+      expect(await store.tenant(world.orgId, (tx) => retryDeadLetter(tx, world.orgId, `run:${id}`, by))).toBe(true);
+      await failing(0).execute(world.orgId, id);
+    }
+    const { state, total, succeeded, failed, unchanged } = await view(id);
+    expect([at, state, total, succeeded, failed, unchanged]).toEqual([at, 'done', 110, 107, 3, 0]);
+    booked += 4;
+    expect(new Set(Object.values(await sellable()))).toEqual(new Set([booked]));
+  }
+  expect(failures).toBeGreaterThan(12);
 }, 120_000);
 
 test('a run that the release before began goes on: what it did counts once, and only the other rows are done', async () => {

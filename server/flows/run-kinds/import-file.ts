@@ -2,7 +2,7 @@
  * An import of a file as a run. The file was stored in parts before the run was released, and is never in memory as a whole:
  *
  *   read    part by part; its rows, checked, go into the database (store/runs/rows.ts). What a run that died had read of it is
- *           read anew. Nothing is booked before the last row: a file that cannot be read ends the run as it was.
+ *           read anew, and so is the file of a run that had ended and is tried again. Nothing is booked before the last row: a file that cannot be read ends the run as it was.
  *   steps   what each is follows from the rows that are stored; `mark.done` holds those that are done. Steps that touch
  *           different SKUs are done a few at once.
  *   errors  the file is read once more beside the failed items, and its failed rows are written as they came
@@ -23,6 +23,7 @@ import { keepImportFile, keepImportFilePart } from '#store/catalog/import-files.
 import {
   beginReading,
   beginSteps,
+  countRows,
   findLastRows,
   forgetRows,
   holdForStep,
@@ -68,6 +69,10 @@ interface FileRun extends RunContext {
 interface Mark {
   /** Of ours, those that the file has, in its order. */
   columns: string[];
+  /** How many were stored. */
+  rows: number;
+  /** By which its steps are cut; they stay the same in a release that cuts others. */
+  sizes: readonly number[];
   done: number[];
 }
 
@@ -83,8 +88,12 @@ export function importFile(kind: ImportKind, options: ImportFileOptions): RunKin
         rowsPerReading,
         open: () => options.openFile(() => partsOf(context), kind, format),
       };
-      const mark = isMark(run.mark) ? run.mark : await read(file);
-      const steps = await store.tenant(run.orgId, (tx) => readSteps(tx, run, options.rowsPerStep ?? rowsPerStep[kind]));
+      const before = isMark(run.mark) ? run.mark : null;
+      const isThere = before !== null && (await store.tenant(run.orgId, (tx) => countRows(tx, run))) === before.rows;
+      const mark = isThere
+        ? before
+        : await read(file, before ?? { sizes: options.rowsPerStep ?? rowsPerStep[kind], done: [] });
+      const steps = await store.tenant(run.orgId, (tx) => readSteps(tx, run, mark.sizes));
       const mode = modeOf(run.params);
       const step = {
         orgId: run.orgId,
@@ -127,8 +136,8 @@ async function* partsOf({ run, store }: RunContext): AsyncGenerator<Uint8Array> 
   }
 }
 
-/** Stores the file's rows while the next ones are read. */
-async function read(file: FileRun): Promise<Mark> {
+/** Stores the file's rows while the next ones are read. @param known of steps, when the run had ended before */
+async function read(file: FileRun, { sizes, done }: Pick<Mark, 'sizes' | 'done'>): Promise<Mark> {
   const { run, store, kind, signal } = file;
   const columns = new Set<string>();
   let rows: WaitingRow[] = [];
@@ -151,7 +160,8 @@ async function read(file: FileRun): Promise<Mark> {
   }
   await keep();
   await kept;
-  const mark: Mark = { columns: [...columns], done: [] };
+  const stored = await store.tenant(run.orgId, (tx) => countRows(tx, run));
+  const mark: Mark = { columns: [...columns], rows: stored, sizes, done };
   await store.tenant(run.orgId, (tx) => beginSteps(tx, run, mark), { idempotent: true });
   return mark;
 }
