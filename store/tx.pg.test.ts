@@ -102,6 +102,37 @@ describe('scopes', () => {
   });
 });
 
+describe('plans that are kept', () => {
+  const pid = async (tx: Tx) => (await tx.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]?.pid;
+  const many = <T>(work: () => Promise<T>) => Promise.all(Array.from({ length: 12 }, work));
+
+  test('stay on a quarter of the connections, which nothing else uses, and all together are no more than allowed', () =>
+    withStore(
+      db.appUrl,
+      async (store) => {
+        const [kept, others] = await Promise.all([
+          many(() => store.tenant(orgId, pid, { keepPlans: true })),
+          many(() => store.tenant(orgId, pid)),
+        ]);
+        expect(new Set(kept).size).toBe(2);
+        expect(new Set(others).size).toBe(6);
+        expect(new Set([...kept, ...others]).size).toBe(8);
+        expect(store.metrics()).toMatchObject({ connections: 8, idle: 8, waiting: 0, committed: 24 });
+      },
+      8,
+    ));
+
+  test('share the connections of all others where there are few', () =>
+    withStore(
+      db.appUrl,
+      async (store) => {
+        await many(() => store.tenant(orgId, pid, { keepPlans: true }));
+        expect(store.metrics()).toMatchObject({ connections: 7, idle: 7, committed: 12 });
+      },
+      7,
+    ));
+});
+
 describe('an ordinary failure', () => {
   test('rolls back, passes the error unchanged, runs once and leaves the connection usable', () =>
     withStore(db.appUrl, async (store) => {

@@ -57,7 +57,8 @@ export interface TxOptions {
   statementTimeoutMs?: number;
   /**
    * Named statements keep the plan that was made without their values. For large ones whose plan does not depend on them
-   * (LATERAL from the keys on): planned anew each time they cost more than they take.
+   * (LATERAL from the keys on): planned anew each time they cost more than they take. A plan belongs to one connection and goes
+   * when one of its tables is analyzed, so these transactions have a few connections of their own.
    */
   keepPlans?: boolean;
 }
@@ -104,6 +105,10 @@ export interface StoreOptions {
 
 export const scopes = ['tenant', 'batch', 'system', 'readOnly'] as const;
 export type Scope = (typeof scopes)[number];
+
+/** From so many connections on, a part of them keeps the plans of `keepPlans`. */
+const sharedBelow = 8;
+const keepingPart = 4;
 
 /** Never its parameters: they hold names and addresses. */
 export interface SlowStatement {
@@ -252,8 +257,31 @@ class OpenTx implements Tx {
   }
 }
 
+function openPool(appUrl: string, max: number, options: StoreOptions): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: appUrl,
+    max,
+    application_name: 'syncstate',
+    connectionTimeoutMillis: 10_000,
+    idleTimeoutMillis: 30_000,
+    // BEGIN is sent without waiting for its answer.
+    pipeline: true,
+    statement_timeout: options.statementTimeoutMs ?? defaultStatementTimeoutMs,
+    lock_timeout: lockTimeoutMs,
+    idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
+    types,
+  });
+  // An idle connection that breaks is dropped by the pool; whoever needs one gets a new one or the error.
+  pool.on('error', () => undefined);
+  // The pool listens only while a connection is idle; one that breaks between two of its hands would end the process.
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  return pool;
+}
+
 class PoolStore implements Store {
   readonly #pool: pg.Pool;
+  /** For transactions that keep their plans; with few connections the same. */
+  readonly #planned: pg.Pool;
   readonly #clock: Clock;
   readonly #random: Random;
   #committed = 0;
@@ -267,23 +295,10 @@ class PoolStore implements Store {
     this.#options = options;
     this.#clock = options.clock;
     this.#random = options.random;
-    this.#pool = new pg.Pool({
-      connectionString: appUrl,
-      max: options.max ?? 10,
-      application_name: 'syncstate',
-      connectionTimeoutMillis: 10_000,
-      idleTimeoutMillis: 30_000,
-      // BEGIN is sent without waiting for its answer.
-      pipeline: true,
-      statement_timeout: options.statementTimeoutMs ?? defaultStatementTimeoutMs,
-      lock_timeout: lockTimeoutMs,
-      idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
-      types,
-    });
-    // An idle connection that breaks is dropped by the pool; whoever needs one gets a new one or the error.
-    this.#pool.on('error', () => undefined);
-    // The pool listens only while a connection is idle; one that breaks between two of its hands would end the process.
-    this.#pool.on('connect', (client) => client.on('error', () => undefined));
+    const { max = 10 } = options;
+    const keeping = max < sharedBelow ? 0 : Math.floor(max / keepingPart);
+    this.#pool = openPool(appUrl, max - keeping, options);
+    this.#planned = keeping === 0 ? this.#pool : openPool(appUrl, keeping, options);
   }
 
   tenant<T>(orgId: string, fn: (tx: Tx) => Promise<T>, options: TxOptions = {}): Promise<T> {
@@ -305,10 +320,12 @@ class PoolStore implements Store {
   }
 
   metrics(): StoreMetrics {
+    const pools = [...new Set([this.#pool, this.#planned])];
+    const sum = (pick: (pool: pg.Pool) => number) => pools.reduce((total, pool) => total + pick(pool), 0);
     return {
-      connections: this.#pool.totalCount,
-      idle: this.#pool.idleCount,
-      waiting: this.#pool.waitingCount,
+      connections: sum((pool) => pool.totalCount),
+      idle: sum((pool) => pool.idleCount),
+      waiting: sum((pool) => pool.waitingCount),
       committed: this.#committed,
       retried: this.#retried,
       failed: this.#failed,
@@ -317,8 +334,8 @@ class PoolStore implements Store {
     };
   }
 
-  end(): Promise<void> {
-    return this.#pool.end();
+  async end(): Promise<void> {
+    await Promise.all([...new Set([this.#pool, this.#planned])].map((pool) => pool.end()));
   }
 
   #watch(scope: Scope, orgs: number): Watch | null {
@@ -354,7 +371,7 @@ class PoolStore implements Store {
     const started = this.#clock.monotonicMs();
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const result = await this.#once(begin, fn, watch);
+        const result = await this.#once(options.keepPlans ? this.#planned : this.#pool, begin, fn, watch);
         this.#committed += 1;
         return result;
       } catch (error) {
@@ -372,8 +389,8 @@ class PoolStore implements Store {
     }
   }
 
-  async #once<T>(begin: string, fn: (tx: Tx) => Promise<T>, watch: Watch | null): Promise<T> {
-    const client = await this.#pool.connect();
+  async #once<T>(pool: pg.Pool, begin: string, fn: (tx: Tx) => Promise<T>, watch: Watch | null): Promise<T> {
+    const client = await pool.connect();
     const tx = new OpenTx(client, watch);
     let broken: Error | undefined;
     const remember = (error: Error) => (broken = error);
