@@ -9,7 +9,10 @@
  *           that is only too late (a process was frozen between computing and recording it) is put right, and gives nothing back
  *
  * A number somebody raised by hand hides as many sales from everyone: those are allowed until we have written again with
- * nothing left unknown. The limit is the highest by the rows of this look and of those of the moments before, because a write is
+ * nothing left unknown. So does a write without compare-and-set that comes into force minutes after the reading it rests on: it
+ * overwrites what was sold in between, which the promise leaves open (“only units sold after our last settled read can be”), and no
+ * later reading shows those units; a later write is not to blame for them. What was taken back counts against what our book still
+ * owes for it. The limit is the highest by the rows of this look and of those of the moments before, because a write is
  * computed a moment before it is recorded; so look after every commit that records an attempt, and after every act.
  */
 import type { Finding } from './audit-finding.ts';
@@ -25,6 +28,10 @@ interface Watched {
   unbooked: number;
   /** Raised by hand since the number was last certain. */
   hidden: number;
+  /** Without compare-and-set: units whose sale a write of ours came into force over, while the book did not know it. */
+  overwritten: number;
+  /** When a write of ours last came into force. */
+  writtenAt: number;
   /** Without compare-and-set: when we last read it while no write of ours was on its way. */
   readAt: number | null;
   onItsWay: number[];
@@ -47,6 +54,8 @@ export function auditWrites(): WritesAudit {
   const limits = new Map<string, { units: number; unbooked: number }>();
   /** What the rows were at the looks of the last moments, and at the one before those. */
   let before: { index: Index; book: Book; now: number }[] = [];
+  /** Lines of orders that took units from a number once, whatever became of them. */
+  const took = new Set<string>();
   /** How many units each line wanted, since when by the channel's clock. */
   const wanted = new Map<string, { at: number; units: number }[]>();
 
@@ -54,6 +63,8 @@ export function auditWrites(): WritesAudit {
     const found = watched.get(targetId) ?? {
       unbooked: 0,
       hidden: 0,
+      overwritten: 0,
+      writtenAt: Number.NEGATIVE_INFINITY,
       readAt: null,
       onItsWay: [],
       lastLease: null,
@@ -77,7 +88,7 @@ export function auditWrites(): WritesAudit {
       for (const event of inOrder(channel)) {
         const target = targets.get(key(event.stockKey, event.location ?? ''));
         if (target === undefined) continue;
-        if ('cause' in event) judgeChange(evidence, channel, index, target, event, findings);
+        if ('cause' in event) judgeChange(evidence, channel, index, book, target, event, findings);
         else if (event.kind === 'write' && event.applied) judgeWrite(evidence, channel, index, target, event, findings);
       }
     }
@@ -95,6 +106,7 @@ export function auditWrites(): WritesAudit {
         const units = line.open + line.shipped;
         if (past.at(-1)?.units !== units) past.push({ at: channel.now, units });
         wanted.set(at, past);
+        for (const [place, taken] of Object.entries(line.taken)) if (taken > 0) took.add(key(at, place));
       }
   }
 
@@ -145,9 +157,11 @@ export function auditWrites(): WritesAudit {
     for (const order of channel.orders) {
       const [ours] = book.orders.get(orderKey(channel.connectionId, order.id)) ?? [];
       for (const line of order.lines) {
-        const taken = line.taken[`${target.stockKey}@${target.channelLocation}`] ?? 0;
-        if (taken === 0) continue;
-        const past = wanted.get(lineKey(orderKey(channel.connectionId, order.id), line.id)) ?? [];
+        const place = `${target.stockKey}@${target.channelLocation}`;
+        const taken = line.taken[place] ?? 0;
+        const at = lineKey(orderKey(channel.connectionId, order.id), line.id);
+        if (!took.has(key(at, place))) continue;
+        const past = wanted.get(at) ?? [];
         const then = past.findLast(({ at }) => at < asOf)?.units ?? 0;
         const known = ours === undefined ? 0 : unitsKnown(book, book.lines.get(lineKey(ours.id, line.id)));
         units += Math.min(taken, then - known);
@@ -184,6 +198,7 @@ export function auditWrites(): WritesAudit {
     evidence: Evidence,
     channel: ChannelEvidence,
     index: Index,
+    book: Book,
     target: TargetRow,
     change: ChannelChange,
     findings: Finding[],
@@ -193,7 +208,18 @@ export function auditWrites(): WritesAudit {
     if (change.cause !== 'ours') return;
     one.onItsWay = [];
     if (channel.compareAndSet) judge(evidence, channel, index, target, change.after, change.before, findings);
+    else noteOverwritten(channel, book, target, change.at);
     if (one.unbooked <= 0) one.hidden = 0;
+  }
+
+  /** Sold since the reading the write rests on, or since the one before it came into force, and not in the book. */
+  function noteOverwritten(channel: ChannelEvidence, book: Book, target: TargetRow, at: number): void {
+    const one = watch(target.id);
+    const unknown = (asOf: number) => unbookedUnits(channel, target, book, asOf);
+    if (unknown(Number.POSITIVE_INFINITY) <= 0) one.overwritten = 0;
+    const since = Math.max(one.writtenAt, one.readAt ?? Number.NEGATIVE_INFINITY);
+    one.overwritten += Math.max(0, unknown(at) - unknown(since));
+    one.writtenAt = at;
   }
 
   function judgeWrite(
@@ -247,7 +273,7 @@ export function auditWrites(): WritesAudit {
       );
     else one.lastLease = { generation: attempt.generation, step };
     const limit = limits.get(attempt.id) ?? { units: 0, unbooked: 0 };
-    const allowed = limit.units + one.hidden;
+    const allowed = limit.units + one.hidden + Math.min(one.overwritten, Math.max(0, limit.unbooked));
     if (limit.unbooked > 0 && value > allowed)
       find({
         promise: 'P6',
