@@ -118,3 +118,13 @@ test("Amazon's all-listings report in Windows-1252 brings products, the stock we
   expect(wrong.exit).toBe(1);
   expect(wrong.stderr).toContain("not Amazon's all-listings report");
 });
+
+test('a run that failed as a whole says why in words and as a code, over HTTP and by the command line', async () => {
+  const run = await upload('stock', 'name,count\nCANDLE,3\n');
+  const words = 'The header must name the column sku and quantity. Found: name, count';
+  expect(run).toMatchObject({ state: 'failed', errorCode: 'import.unreadable', message: words });
+  const shown = await syncstate('--org', 'demo', 'run', 'show', run.id);
+  expect([shown.exit, shown.stdout.split('\n').includes(`${words} (import.unreadable)`)]).toEqual([0, true]);
+  const json = await syncstate('--org', 'demo', '--json', 'run', 'show', run.id);
+  expect(JSON.parse(json.stdout)).toMatchObject({ state: 'failed', errorCode: 'import.unreadable', message: words });
+});

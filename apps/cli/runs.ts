@@ -177,7 +177,7 @@ const countsOf = (run: RunView): string =>
 function tell(run: RunView, print: (line: string) => void): void {
   print(`${run.kind} "${run.title}", by ${run.actor}: ${stateOf(run)}`);
   print(`${countsOf(run)}: ${run.succeeded} changed something, ${run.unchanged} as it was, ${run.failed} failed.`);
-  if (run.message !== null) print(run.message);
+  if (run.message !== null) print(run.errorCode === null ? run.message : `${run.message} (${run.errorCode})`);
   if (run.state === 'stuck') print('Its worker does not answer any more; the next one goes on with it.');
   if (run.undoneBy !== null) print(`Taken back by run ${run.undoneBy}.`);
   if (run.errorFile !== null) print(`The failed rows: ${run.errorFile}`);

@@ -21,6 +21,7 @@ interface Run {
   succeeded: number;
   failed: number;
   unchanged: number;
+  errorCode: string | null;
   message: string | null;
   errorFile: string | null;
   inverseOf: string | null;
@@ -194,7 +195,7 @@ test.each<[string, string, Buffer | string, RegExp]>([
 ])('%s ends the run with words, and nothing is booked', async (_, query, body, words) => {
   const before = await sellable('F-1');
   const run = await imported(query, body);
-  expect(run).toMatchObject({ state: 'failed', done: 0, succeeded: 0 });
+  expect(run).toMatchObject({ state: 'failed', errorCode: 'import.unreadable', done: 0, succeeded: 0 });
   expect(run.message).toMatch(words);
   expect(await sellable('F-1')).toBe(before);
 });
@@ -207,6 +208,7 @@ test('a workbook that unpacks to far more than it is, is refused before it fills
   expect(bomb.length).toBeLessThan(1_048_576);
   expect(await imported('kind=stock', bomb)).toMatchObject({
     state: 'failed',
+    errorCode: 'api.too_large',
     message: 'The workbook is too large when unpacked.',
   });
 });

@@ -7,5 +7,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof ConnectorError) return { code: error.code, message, retryAfterMs: error.retryAfterMs };
   if (error instanceof CodedError) return { code: error.code, message };
   const { code } = error as { code?: unknown };
-  return { code: typeof code === 'string' ? `database.${code}` : 'assertion', message };
+  if (typeof code !== 'string') return { code: 'assertion', message };
+  // A refusal's code is one of ours (server/api/problem.ts); others are the database's.
+  return { code: code.includes('.') ? code : `database.${code}`, message };
 }

@@ -1,6 +1,8 @@
 /** The runner with kinds made for the purpose: long ones, failing ones, ones that end their process (P10). */
+import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { CodedError } from '#core/errors.ts';
 import { context, makeWorld, testIds, testStore, type World } from '#store/ledger/ledger.testing.ts';
 import { cancelRun, createRun, takeRun } from '#store/runs/runs.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
@@ -145,7 +147,11 @@ test('a run whose channel never answers says so while it waits, and can be cance
 test('a reason that no database can hold ends the run all the same', async () => {
   const id = await make(a, 'odd');
   await runner({ odd: failing('import.unreadable', 'Found: s\0ku \uD800') }).drain();
-  expect(await view(a, id)).toMatchObject({ state: 'failed', message: 'Found: sku \uFFFD' });
+  expect(await view(a, id)).toMatchObject({
+    state: 'failed',
+    errorCode: 'import.unreadable',
+    message: 'Found: sku \uFFFD',
+  });
 });
 
 test('what the database refuses is said in words before its own', async () => {
@@ -157,6 +163,7 @@ test('what the database refuses is said in words before its own', async () => {
   await runner({ odd: { ...atOnce, execute } }).drain();
   expect(await view(a, id)).toMatchObject({
     state: 'failed',
+    errorCode: 'database.22P02',
     message:
       'Its data breaks a rule that we hold for every order. (invalid input syntax for type integer: "x"; database.22P02)',
   });
@@ -176,6 +183,7 @@ test('a run that ends its process five times in a row at the same place is given
   await running.drain();
   expect(await view(a, deadly)).toMatchObject({
     state: 'failed',
+    errorCode: 'run.given_up',
     message: 'Its worker died five times at the same place; it was given up. What was done until then stays done.',
   });
 });
@@ -199,4 +207,23 @@ test('an upload that is slow, but alive, is not given up', async () => {
     [run.id],
   );
   expect(rows[0]?.text).toBe(Array.from({ length: 30 }, (_, n) => `row ${n}\n`).join(''));
+});
+
+test('every code with which a run can fail is listed in docs/errors.md, and none stands beside a run that did not', async () => {
+  const codes = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
+  const unknown = await make(a, 'odd');
+  const one = await runner({}).execute(a.orgId, unknown);
+  expect([one, await view(a, unknown)]).toMatchObject([true, { state: 'failed', errorCode: 'run.unknown_kind' }]);
+  const thrown = { refused: new CodedError('run.not_connected', 'gone'), plain: new Error('ours') };
+  for (const [kind, error] of Object.entries(thrown)) {
+    const id = await make(a, kind);
+    const execute = () => Promise.reject(error);
+    await runner({ [kind]: { execute } }).execute(a.orgId, id);
+    const { errorCode } = await view(a, id);
+    expect(errorCode).toBe(kind === 'refused' ? 'run.not_connected' : 'assertion');
+    expect(codes).toContain(`\`${errorCode}\``);
+  }
+  const done = await make(a, 'fine');
+  await runner({ fine: atOnce }).execute(a.orgId, done);
+  expect(await view(a, done)).toMatchObject({ state: 'done', errorCode: null });
 });

@@ -303,13 +303,13 @@ test('a run that failed at any of its transactions and is tried again does what 
     // What a file's reader asks for behind the last failed row is not needed.
     if ((await view(id)).state === 'failed') {
       failures += 1;
-      expect(await view(id)).toMatchObject({ message: 'a mistake of ours' });
+      expect(await view(id)).toMatchObject({ errorCode: 'assertion', message: 'a mistake of ours' });
       const by = { actor: 'test', now, ids: testIds };
       expect(await store.tenant(world.orgId, (tx) => retryDeadLetter(tx, world.orgId, `run:${id}`, by))).toBe(true);
       await failing(0).execute(world.orgId, id);
     }
-    const { state, total, succeeded, failed, unchanged } = await view(id);
-    expect([at, state, total, succeeded, failed, unchanged]).toEqual([at, 'done', 110, 107, 3, 0]);
+    const { state, errorCode, total, succeeded, failed, unchanged } = await view(id);
+    expect([at, state, errorCode, total, succeeded, failed, unchanged]).toEqual([at, 'done', null, 110, 107, 3, 0]);
     booked += 4;
     expect(new Set(Object.values(await sellable()))).toEqual(new Set([booked]));
   }
@@ -566,6 +566,7 @@ test('a file that cannot be read ends the run with the reason, and an unknown ki
   await runner().execute(world.orgId, id);
   expect(await view(id)).toMatchObject({
     state: 'failed',
+    errorCode: 'import.unreadable',
     message: 'The header must name the column sku and quantity. Found: name, count',
     done: 0,
   });
@@ -602,6 +603,7 @@ test('an upload that died with its process ends as failed after a minute, and it
   await runner().drain();
   expect(await view(dead)).toMatchObject({
     state: 'failed',
+    errorCode: 'run.upload_lost',
     message: 'The upload broke off; nothing was booked. Send the file again.',
   });
   // The upload was only slow after all: what comes later is refused, not half kept.

@@ -141,7 +141,7 @@ export function createRunner(options: RunnerOptions): Runner {
     const outcome = run.cancelRequested
       ? ended('cancelled', cancelledWords)
       : run.deaths >= deathsAtMost
-        ? ended('failed', deathWords)
+        ? failed('run.given_up', deathWords)
         : await held(run);
     if (outcome === 'lost') return true;
     if ('leave' in outcome) {
@@ -193,7 +193,7 @@ export function createRunner(options: RunnerOptions): Runner {
 
   async function work(run: HeldRun, signal: AbortSignal, cancelled: () => boolean): Promise<Outcome> {
     const kind = kinds[run.kind];
-    if (!kind) return ended('failed', `This release does not know runs of the kind "${run.kind}".`);
+    if (!kind) return failed('run.unknown_kind', `This release does not know runs of the kind "${run.kind}".`);
     try {
       const { message, errorFile } = await kind.execute({
         run,
@@ -219,7 +219,7 @@ export function createRunner(options: RunnerOptions): Runner {
       const words = inWords(error);
       if (typeof code === 'string' && passing.has(code))
         return { leave: { until: clock.now() + Math.min(leaseMs, longestPauseMs), why: `Waits: ${words}` } };
-      return ended('failed', words);
+      return failed(failureOf(error).code, words);
     }
   }
 
@@ -282,8 +282,11 @@ export function createRunner(options: RunnerOptions): Runner {
   };
 }
 
-const ended = (state: End['state'], message: string | null, errorFile: string | null = null): Outcome => ({
-  end: { state, message, errorFile },
+const ended = (state: 'done' | 'cancelled', message: string | null, errorFile: string | null = null): Outcome => ({
+  end: { state, code: null, message, errorFile },
+});
+const failed = (code: string, message: string): Outcome => ({
+  end: { state: 'failed', code, message, errorFile: null },
 });
 
 /** As the database can hold it and a page can show it. The database's own words come after what they mean. */

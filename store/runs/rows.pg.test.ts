@@ -99,7 +99,7 @@ test('rows stored twice are there once; who lost the run stores nothing; what is
   expect(await tenant((tx) => beginReading(tx, run))).toBe(false);
   expect(await kept(run)).toEqual([]);
   await tenant((tx) => keepRows(tx, run, rows));
-  await tenant((tx) => finishRun(tx, run, { state: 'cancelled', message: null, errorFile: null, now }));
+  await tenant((tx) => finishRun(tx, run, { state: 'cancelled', code: null, message: null, errorFile: null, now }));
   await expect(tenant((tx) => keepRows(tx, run, [said(5, 0, 'C', 0)]))).rejects.toMatchObject({
     code: 'store.mismatch',
   });

@@ -254,12 +254,19 @@ export async function leaveRun(tx: Tx, run: HeldRun, wait: { until: number; why:
 export async function finishRun(
   tx: Tx,
   run: HeldRun,
-  end: { state: 'done' | 'failed' | 'cancelled'; message: string | null; errorFile: string | null; now: number },
+  end: {
+    state: 'done' | 'failed' | 'cancelled';
+    /** Why it failed: a code of docs/errors.md. */
+    code: string | null;
+    message: string | null;
+    errorFile: string | null;
+    now: number;
+  },
 ): Promise<boolean> {
   const { rows } = await tx.query(
-    `update runs set state = $4, message = $5, error_file = coalesce($6, error_file), finished_at = $7, lease_until = null, version = version + 1
+    `update runs set state = $4, message = $5, error_file = coalesce($6, error_file), finished_at = $7, error_code = $8, lease_until = null, version = version + 1
      where org_id = $1 and id = $2 and holder = $3 and state = 'running' returning 1`,
-    [run.orgId, run.id, run.holder, end.state, end.message, end.errorFile, new Date(end.now)],
+    [run.orgId, run.id, run.holder, end.state, end.message, end.errorFile, new Date(end.now), end.code],
   );
   if (rows.length === 0) return false;
   if (end.state === 'done' && run.inverseOf !== null) {
@@ -348,7 +355,8 @@ export async function giveUpUpload(tx: Tx, orgId: string, id: string, now: numbe
     [orgId, id, new Date(now)],
   );
   if (rows.length === 0) return false;
-  await refuseRun(tx, orgId, id, 'The upload broke off; nothing was booked. Send the file again.', now);
+  const why = { code: 'run.upload_lost', message: 'The upload broke off; nothing was booked. Send the file again.' };
+  await refuseRun(tx, orgId, id, why, now);
   return true;
 }
 
@@ -404,11 +412,17 @@ export async function countDone(tx: Tx, orgId: string, runId: string): Promise<{
 }
 
 /** A run whose file never came whole; its key is free again. */
-export async function refuseRun(tx: Tx, orgId: string, id: string, message: string, now: number): Promise<void> {
+export async function refuseRun(
+  tx: Tx,
+  orgId: string,
+  id: string,
+  why: { code: string; message: string },
+  now: number,
+): Promise<void> {
   await tx.query(
-    `update runs set state = 'failed', message = $3, finished_at = $4, key = null, lease_until = null, version = version + 1
+    `update runs set state = 'failed', message = $3, error_code = $5, finished_at = $4, key = null, lease_until = null, version = version + 1
      where org_id = $1 and id = $2 and state = 'receiving'`,
-    [orgId, id, message, new Date(now)],
+    [orgId, id, why.message, new Date(now), why.code],
   );
   await tx.query('delete from run_files where org_id = $1 and run_id = $2', [orgId, id]);
   await announceRun(tx, orgId, id);

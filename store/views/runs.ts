@@ -15,6 +15,8 @@ export interface RunView {
   succeeded: number;
   failed: number;
   unchanged: number;
+  /** Why it failed as a whole (docs/errors.md); null: it did not. */
+  errorCode: string | null;
   message: string | null;
   actor: string;
   /** Times it was taken up: more than once after a kill. */
@@ -42,7 +44,8 @@ const stamp = (column: string) => `to_char(${column} at time zone 'utc', 'YYYY-M
 
 const columns = `r.id, r.kind, r.title, r.connection_id as "connectionId", r.dry_run as "dryRun",
   case when r.state in ('running', 'receiving') and r.lease_until < $2 then 'stuck' else r.state end as state,
-  r.total, r.succeeded + r.failed + r.unchanged as done, r.succeeded, r.failed, r.unchanged, r.message, r.actor, r.taken,
+  r.total, r.succeeded + r.failed + r.unchanged as done, r.succeeded, r.failed, r.unchanged,
+  case when r.state = 'failed' then r.error_code end as "errorCode", r.message, r.actor, r.taken,
   r.cancel_requested_at is not null as "cancelRequested", r.inverse_of as "inverseOf",
   (select u.id from runs u where u.org_id = r.org_id and u.inverse_of = r.id and u.state not in ('failed', 'cancelled')) as "undoneBy",
   '/api/imports/files/' || r.error_file as "errorFile", r.params,

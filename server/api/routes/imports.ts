@@ -125,8 +125,11 @@ export async function receive(
     if (waitingBytes > 0) await keep();
     await deps.store.tenant(orgId, (tx) => releaseRun(tx, orgId, runId));
   } catch (error) {
-    const message = error instanceof Problem ? error.message : 'The upload broke off; nothing was booked.';
-    await deps.store.tenant(orgId, (tx) => refuseRun(tx, orgId, runId, message, deps.clock.now()));
+    const why =
+      error instanceof Problem
+        ? error
+        : { code: 'run.upload_lost', message: 'The upload broke off; nothing was booked.' };
+    await deps.store.tenant(orgId, (tx) => refuseRun(tx, orgId, runId, why, deps.clock.now()));
     throw error;
   }
 }

@@ -23,6 +23,7 @@ export const runView = z.object({
   succeeded: z.number().int(),
   failed: z.number().int(),
   unchanged: z.number().int(),
+  errorCode: z.string().nullable().describe('Why it failed as a whole: a code of docs/errors.md'),
   message: z.string().nullable(),
   actor: z.string(),
   taken: z.number().int().describe('How often it was taken up'),

@@ -4,6 +4,7 @@
  * behind the last page. A channel that limits or fails leaves the run to its next taker; one that refuses us ends it with
  * its words, and importing again adds nothing twice.
  */
+import { CodedError } from '#core/errors.ts';
 import { refusedItems } from '#store/catalog/channel-import.ts';
 import { type CatalogImportOptions, continueCatalogImport } from '../import-catalog.ts';
 import type { ConnectionRef, OpenedConnection } from '../publisher-types.ts';
@@ -46,7 +47,8 @@ export const catalogImport = (options: CatalogKindOptions): RunKind => ({
       run.id,
     );
     if (outcome.kind === 'stopped') throw new Error('The import was stopped between two pages.');
-    if (outcome.kind === 'unavailable') throw new Error('The connection cannot be opened: is it still linked?');
+    if (outcome.kind === 'unavailable')
+      throw new CodedError('run.not_connected', 'The connection cannot be opened: is it still linked?');
     const { processed, mapped, alreadyMapped, unmapped, created } = outcome.report;
     return {
       message: `${processed} items: ${mapped + alreadyMapped} mapped, ${unmapped} unmapped; ${created} new products.`,

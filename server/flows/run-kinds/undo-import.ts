@@ -8,6 +8,7 @@
  *
  * An undoing that was cancelled may be asked for again: what it took back stays so, once (the effect keys are of the import's).
  */
+import { CodedError } from '#core/errors.ts';
 import { OrgId } from '#core/ids.ts';
 import type { Command } from '#core/stock/movement.ts';
 import { currentMapping } from '#store/catalog/mapping-rows.ts';
@@ -43,7 +44,11 @@ export function undoImport(options: { compareAndSetOf(platform: string): boolean
       const of = run.inverseOf ?? '';
       const kind = String(run.params.kind ?? '');
       const { items: total, pruned } = await store.tenant(run.orgId, (tx) => countDone(tx, run.orgId, of));
-      if (pruned) throw new Error('What it did to each item is kept for 90 days; it cannot be taken back any more.');
+      if (pruned)
+        throw new CodedError(
+          'run.not_kept',
+          'What it did to each item is kept for 90 days; it cannot be taken back any more.',
+        );
       for (let before = typeof run.mark === 'number' ? run.mark : null; ; ) {
         const next = await store.tenant(
           run.orgId,
