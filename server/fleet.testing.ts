@@ -6,7 +6,7 @@
  *   await fleet.stop();
  *
  * In this process, and never hurt: the simulated channels, a front that shares calls out to the servers that are up, and
- * whoever starts PostgreSQL again (store/embedded). A vendor's patience is a second here, so that leases end within the
+ * whoever starts PostgreSQL again (store/embedded). A vendor's patience is a second or two here, so that leases end within the
  * time of a test: by `requestTimeoutMs` in the connections' own settings.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -50,15 +50,19 @@ export interface Fleet extends Product {
   killDatabase(): Promise<void>;
   /** What `disaster` chooses from. */
   disasters: readonly Disaster[];
+  /** How long a lane's lease lasts: twice the patience and a second (lane.ts). Who takes over a dead one waits as long, and the patience. */
+  leaseMs: number;
   stop(): Promise<void>;
 }
 
-/** A lease lasts 2 × this and a second (lane.ts); who takes over a dead one waits as long, and this once more. */
-export const requestTimeoutMs = 1_000;
-export const leaseMs = 2 * requestTimeoutMs + 1_000;
-
-export async function startFleet(options: { dataDir: string; servers: number; workers: number }): Promise<Fleet> {
-  const { dataDir } = options;
+export async function startFleet(options: {
+  dataDir: string;
+  servers: number;
+  workers: number;
+  /** How long a call is waited for. */
+  patienceMs?: number;
+}): Promise<Fleet> {
+  const { dataDir, patienceMs = 1_000 } = options;
   const postgres = await startEmbedded({ dataDir, log: () => undefined });
   const undo: (() => Promise<unknown>)[] = [() => postgres.stop()];
   const stop = async (): Promise<void> => {
@@ -72,8 +76,8 @@ export async function startFleet(options: { dataDir: string; servers: number; wo
     ];
     const front = await openFront(() => members.flatMap(({ up, port }) => (up && port !== null ? [port] : [])));
     undo.push(() => front.close());
-    const demo = await openChannels(postgres.url, dataDir, front.url, undo);
-    const fleet = new RealFleet({ dataDir, postgres, members, demo, stop });
+    const demo = await openChannels(postgres.url, dataDir, { front: front.url, patienceMs }, undo);
+    const fleet = new RealFleet({ dataDir, postgres, members, demo, stop, leaseMs: 2 * patienceMs + 1_000 });
     undo.push(() => fleet.stopMembers());
     await Promise.all(members.map((one) => fleet.start(one)));
     await compared(fleet);
@@ -87,7 +91,7 @@ export async function startFleet(options: { dataDir: string; servers: number; wo
 /** As a product that says ready: every number was read once, so that whatever is sold from now on is missed against it. */
 async function compared(fleet: Fleet): Promise<void> {
   const open = `select 1 from targets where state not in ('in_sync', 'read_only', 'unmapped') limit 1`;
-  for (const until = performance.now() + 60_000; (await fleet.query(open)).length > 0; await rest(50))
+  for (const until = performance.now() + 180_000; (await fleet.query(open)).length > 0; await rest(50))
     if (performance.now() > until) throw new Error(`the numbers were not compared; see ${fleet.dataDir}.log`);
 }
 
@@ -100,7 +104,12 @@ const member = (name: string, role: Member['role']): Member => ({
 });
 
 /** The demo organization with its simulated channels, as `syncstate start` has it, but not in a process of the fleet. */
-async function openChannels(url: string, dataDir: string, front: string, undo: (() => Promise<unknown>)[]) {
+async function openChannels(
+  url: string,
+  dataDir: string,
+  { front, patienceMs }: { front: string; patienceMs: number },
+  undo: (() => Promise<unknown>)[],
+) {
   const config = readConfig({
     DATABASE_URL: url,
     SYNCSTATE_DATA_DIR: dataDir,
@@ -111,7 +120,7 @@ async function openChannels(url: string, dataDir: string, front: string, undo: (
   undo.push(() => deps.end());
   const demo = await openDemo(deps, dataDir, front);
   undo.push(() => demo.close());
-  await ask(url, `update connections set settings = settings || $1`, [{ requestTimeoutMs }]);
+  await ask(url, `update connections set settings = settings || $1`, [{ requestTimeoutMs: patienceMs }]);
   return demo.describe();
 }
 
@@ -169,15 +178,17 @@ class RealFleet implements Fleet {
   readonly alive = true;
   starts = 0;
   disasters = everyDisaster;
+  readonly leaseMs: number;
   #stopping = false;
 
-  constructor(parts: Pick<Fleet, 'dataDir' | 'postgres' | 'members' | 'demo' | 'stop'>) {
+  constructor(parts: Pick<Fleet, 'dataDir' | 'postgres' | 'members' | 'demo' | 'stop' | 'leaseMs'>) {
     ({
       dataDir: this.dataDir,
       postgres: this.postgres,
       members: this.members,
       demo: this.demo,
       stop: this.stop,
+      leaseMs: this.leaseMs,
     } = parts);
   }
 
@@ -270,7 +281,7 @@ class RealFleet implements Fleet {
       await this.start(one);
     } else {
       one.child.kill('SIGSTOP');
-      await rest(leaseMs + random.below(2_000));
+      await rest(this.leaseMs + random.below(2_000));
       one.child.kill('SIGCONT');
     }
     return `${one.name} ${how}`;
