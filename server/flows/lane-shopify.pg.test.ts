@@ -193,6 +193,12 @@ test('race 5: with compare-and-set the late write of a frozen lane answers stale
   await second.drain();
   expect(await numberAt(shop)).toBe(2);
   expect(await cup(shop)).toMatchObject({ expected: 2, unseen: 0, state: 'in_sync' });
+  // What the successor has proven of the frozen lane's write stays proven.
+  const sent = (await stage.attempts(shop)).map(({ value, outcome }) => [value, outcome]);
+  expect(sent).toEqual([
+    [5, 'proven_not_applied'],
+    [2, 'applied'],
+  ]);
 });
 
 test('race 14: a late webhook that equals expected confirms nothing', async () => {

@@ -245,7 +245,8 @@ async function saveOutcomes(
     n as (select to_timestamp($2::float8 / 1000.0) as at),
     finished as (
       update attempts a set outcome = r.outcome, finished_at = n.at, error_code = r.error_code, error = r.reason
-      from r, n where a.org_id = r.org_id and a.id = r.attempt_id)
+      -- Whoever took the lease over may have read back what became of it: that stays.
+      from r, n where a.org_id = r.org_id and a.id = r.attempt_id and ($3 or a.outcome is null))
     update targets t set ${shownSets},
       state = case when r.state = 'in_sync' and t.dirty_version > r.decided_at then 'pending' else r.state end,
       state_at = n.at, reason = r.reason,
