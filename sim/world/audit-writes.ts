@@ -8,11 +8,11 @@
  *   broken  a write that took effect, of more than its limit when it was recorded, while such units were unknown; a number
  *           that is only too late (a process was frozen between computing and recording it) is put right, and gives nothing back
  *
- * A number somebody raised by hand hides as many sales from everyone: those are allowed until we have written again with
- * nothing left unknown. So does a write without compare-and-set that comes into force minutes after the reading it rests on: it
- * overwrites what was sold in between, which the promise leaves open (“only units sold after our last settled read can be”), and no
- * later reading shows those units; a later write is not to blame for them. What was taken back counts against what our book still
- * owes for it. The limit is the highest by the rows of this look and of those of the moments before, because a write is
+ * A number somebody raised by hand, or by putting a returned unit back, hides as many sales from everyone: those are allowed until
+ * we have written again with nothing left unknown. So does a write without compare-and-set that comes into force minutes after the
+ * reading it rests on: it overwrites what was sold in between, which the promise leaves open (“only units sold after our last settled
+ * read can be”), and no later reading shows those units; a later write is not to blame for them. What buyers want no longer counts
+ * against what our book still keeps for them, where it is kept. The limit is the highest by the rows of this look and of those of the moments before, because a write is
  * computed a moment before it is recorded; so look after every commit that records an attempt, and after every act.
  */
 import type { Finding } from './audit-finding.ts';
@@ -26,12 +26,14 @@ type Attempt = Rows['attempts'][number];
 interface Watched {
   /** Units of orders that the book did not know, at the last look. */
   unbooked: number;
-  /** Raised by hand since the number was last certain. */
+  /** Raised by hand or by returns since the number was last certain. */
   hidden: number;
   /** Without compare-and-set: units whose sale a write of ours came into force over, while the book did not know it. */
   overwritten: number;
   /** When a write of ours last came into force. */
   writtenAt: number;
+  /** Units of its orders that the channel has taken from it, at the last look. */
+  taken: number;
   /** Without compare-and-set: when we last read it while no write of ours was on its way. */
   readAt: number | null;
   onItsWay: number[];
@@ -54,8 +56,6 @@ export function auditWrites(): WritesAudit {
   const limits = new Map<string, { units: number; unbooked: number }>();
   /** What the rows were at the looks of the last moments, and at the one before those. */
   let before: { index: Index; book: Book; now: number }[] = [];
-  /** Lines of orders that took units from a number once, whatever became of them. */
-  const took = new Set<string>();
   /** How many units each line wanted, since when by the channel's clock. */
   const wanted = new Map<string, { at: number; units: number }[]>();
 
@@ -65,6 +65,7 @@ export function auditWrites(): WritesAudit {
       hidden: 0,
       overwritten: 0,
       writtenAt: Number.NEGATIVE_INFINITY,
+      taken: 0,
       readAt: null,
       onItsWay: [],
       lastLease: null,
@@ -84,7 +85,7 @@ export function auditWrites(): WritesAudit {
       );
       for (const call of channel.calls) if (call.kind === 'read' && call.applied) noteRead(channel, call, targets);
       setLimits(evidence, channel, index, book, [...targets.values()]);
-      judgeAttempts(evidence, channel, index, findings);
+      for (const target of targets.values()) noteReturns(channel, target);
       for (const event of inOrder(channel)) {
         const target = targets.get(key(event.stockKey, event.location ?? ''));
         if (target === undefined) continue;
@@ -106,7 +107,6 @@ export function auditWrites(): WritesAudit {
         const units = line.open + line.shipped;
         if (past.at(-1)?.units !== units) past.push({ at: channel.now, units });
         wanted.set(at, past);
-        for (const [place, taken] of Object.entries(line.taken)) if (taken > 0) took.add(key(at, place));
       }
   }
 
@@ -116,6 +116,19 @@ export function auditWrites(): WritesAudit {
       const one = watch(target.id);
       if (channel.compareAndSet || one.onItsWay.length === 0) one.readAt = call.at;
     }
+  }
+
+  /** What orders raised, beyond what they gave back of what they had taken: units that came back after they had been shipped. */
+  function noteReturns(channel: ChannelEvidence, { id, stockKey, channelLocation }: TargetRow): void {
+    const one = watch(id);
+    const at = `${stockKey}@${channelLocation}`;
+    const lines = channel.orders.flatMap((order) => order.lines);
+    const taken = lines.reduce((sum, line) => sum + (line.taken[at] ?? 0), 0);
+    const raised = channel.changes
+      .filter((one) => one.cause === 'order' && `${one.stockKey}@${one.location}` === at)
+      .reduce((sum, { before, after }) => sum + Math.max(0, after - before), 0);
+    one.hidden += Math.max(0, raised - Math.max(0, one.taken - taken));
+    one.taken = taken;
   }
 
   function setLimits(
@@ -142,7 +155,7 @@ export function auditWrites(): WritesAudit {
     for (const target of targets) {
       const { readAt } = watch(target.id);
       const asOf = channel.compareAndSet ? Number.POSITIVE_INFINITY : (readAt ?? Number.NEGATIVE_INFINITY);
-      unbooked.set(target.id, unbookedUnits(channel, target, book, asOf));
+      unbooked.set(target.id, unbookedUnits(index.rows, channel, target, book, asOf));
     }
     const numbers = new Map<string, number>();
     for (const variantId of new Set(targets.flatMap((target) => target.variantId ?? [])))
@@ -151,47 +164,27 @@ export function auditWrites(): WritesAudit {
     return { unbooked, numbers };
   }
 
-  /** Units sold here before `asOf` that our book does not know; less than 0 when it still owes what was taken back. */
-  function unbookedUnits(channel: ChannelEvidence, target: TargetRow, book: Book, asOf: number): number {
+  /**
+   * Units sold here before `asOf` that our book does not know, less those it still keeps here for buyers who want them no longer
+   * (its claims may lie elsewhere than where the channel sold; those give nothing free here).
+   */
+  function unbookedUnits(rows: Rows, channel: ChannelEvidence, target: TargetRow, book: Book, asOf: number): number {
     let units = 0;
     for (const order of channel.orders) {
       const [ours] = book.orders.get(orderKey(channel.connectionId, order.id)) ?? [];
       for (const line of order.lines) {
-        const place = `${target.stockKey}@${target.channelLocation}`;
-        const taken = line.taken[place] ?? 0;
-        const at = lineKey(orderKey(channel.connectionId, order.id), line.id);
-        if (!took.has(key(at, place))) continue;
-        const past = wanted.get(at) ?? [];
+        const taken = line.taken[`${target.stockKey}@${target.channelLocation}`] ?? 0;
+        const own = ours && book.lines.get(lineKey(ours.id, line.id));
+        const known = unitsKnown(book, own);
+        const past = wanted.get(lineKey(orderKey(channel.connectionId, order.id), line.id)) ?? [];
         const then = past.findLast(({ at }) => at < asOf)?.units ?? 0;
-        const known = ours === undefined ? 0 : unitsKnown(book, book.lines.get(lineKey(ours.id, line.id)));
-        units += Math.min(taken, then - known);
+        units += Math.min(taken, Math.max(0, then - known));
+        const unwanted = known - (line.open + line.shipped);
+        if (own?.variantId === target.variantId && unwanted > 0)
+          units -= Math.min(unwanted, unitsKept(rows, target, own));
       }
     }
     return units;
-  }
-
-  function judgeAttempts(
-    { fresh, rows, step }: Evidence,
-    channel: ChannelEvidence,
-    index: Index,
-    findings: Finding[],
-  ): void {
-    for (const attempt of fresh.attempts) {
-      if (attempt.connectionId !== channel.connectionId || !isOpen(attempt)) continue;
-      const others = rows.attempts.filter((one) => one.targetId === attempt.targetId && isOpen(one));
-      const newest = others.reduce((a, b) => (b.sentAt > a.sentAt || (b.sentAt === a.sentAt && b.id > a.id) ? b : a));
-      if (others.length < 2 || newest !== attempt) continue;
-      const target = rows.targets.find(({ id }) => id === attempt.targetId);
-      findings.push({
-        promise: 'P10',
-        sku: index.sku(target?.variantId ?? null),
-        channel: channel.name,
-        expected: 'one open attempt',
-        found: others.map(({ value }) => `${value}`).join(' and '),
-        words: 'a write was recorded while the outcome of another was unknown',
-        steps: [step],
-      });
-    }
   }
 
   function judgeChange(
@@ -208,14 +201,14 @@ export function auditWrites(): WritesAudit {
     if (change.cause !== 'ours') return;
     one.onItsWay = [];
     if (channel.compareAndSet) judge(evidence, channel, index, target, change.after, change.before, findings);
-    else noteOverwritten(channel, book, target, change.at);
+    else noteOverwritten(evidence.rows, channel, book, target, change.at);
     if (one.unbooked <= 0) one.hidden = 0;
   }
 
   /** Sold since the reading the write rests on, or since the one before it came into force, and not in the book. */
-  function noteOverwritten(channel: ChannelEvidence, book: Book, target: TargetRow, at: number): void {
+  function noteOverwritten(rows: Rows, channel: ChannelEvidence, book: Book, target: TargetRow, at: number): void {
     const one = watch(target.id);
-    const unknown = (asOf: number) => unbookedUnits(channel, target, book, asOf);
+    const unknown = (asOf: number) => unbookedUnits(rows, channel, target, book, asOf);
     if (unknown(Number.POSITIVE_INFINITY) <= 0) one.overwritten = 0;
     const since = Math.max(one.writtenAt, one.readAt ?? Number.NEGATIVE_INFINITY);
     one.overwritten += Math.max(0, unknown(at) - unknown(since));
@@ -286,7 +279,21 @@ export function auditWrites(): WritesAudit {
   return { look };
 }
 
-const isOpen = ({ outcome }: Attempt): boolean => outcome === null || outcome === 'unknown';
+/** Units of the line that are claimed in the locations behind the target: in units of what was sold, also for bundles. */
+function unitsKept(rows: Rows, { connectionId, channelLocation }: TargetRow, line: Rows['lines'][number]): number {
+  const [part] = line.explosion ?? [];
+  if (part === undefined) return 0;
+  const behind = rows.mappings.filter(
+    (one) => one.connectionId === connectionId && one.channelLocation === channelLocation,
+  );
+  const isHere = (one: { variantId: string; locationId: string }) =>
+    one.variantId === part.variantId && behind.some(({ locationId }) => locationId === one.locationId);
+  const claims = [
+    ...rows.commitments.filter(({ lineId }) => lineId === line.id),
+    ...rows.holds.filter(({ holdId }) => holdId === line.id),
+  ];
+  return Math.floor(claims.filter(isHere).reduce((sum, { open }) => sum + open, 0) / part.units);
+}
 
 /** Calls and changes as they happened; a write stands before the change it makes. */
 function inOrder({ calls, changes }: ChannelEvidence): (ChannelCall | ChannelChange)[] {

@@ -1,44 +1,19 @@
 /** The auditor is judged by evidence written by hand: of each rule one case that is right and one that is wrong. */
 import { describe, expect, test } from 'vitest';
-import type { Finding } from './audit-finding.ts';
-import { createAuditor, inWords } from './auditor.ts';
+import { atQuiet, first, later, looks, rows } from './auditing.testing.ts';
+import { inWords } from './auditor.ts';
 import {
   attempt,
   booked,
   channel,
   claimEvent,
-  emptyRows,
   evidence,
   movement,
   order,
   position,
-  rightRows,
   target,
 } from './evidence.testing.ts';
-import type { Act, ChannelCall, ChannelChange, Evidence, Rows } from './evidence.ts';
-
-const rows = (more: Partial<Rows> = {}): Rows => ({ ...rightRows(), ...more });
-/** Looks at one after the other. @returns what the last one shows */
-function looks(...all: Evidence[]): string[] {
-  const auditor = createAuditor();
-  return (
-    all
-      .map((one, n) => auditor.step({ ...one, step: n + 1 }))
-      .at(-1)
-      ?.map(inWords) ?? []
-  );
-}
-function atQuiet(...all: Evidence[]): string[] {
-  const auditor = createAuditor();
-  let found: Finding[] = [];
-  for (const [n, one] of all.entries()) found = auditor.step({ ...one, step: n + 1 });
-  const last = all.at(-1) as Evidence;
-  return [...found, ...auditor.quiet({ ...last, step: all.length })].map(inWords);
-}
-const first = evidence(rows());
-/** Nothing new but what is said. */
-const then = (more: Partial<Rows>, fresh: Partial<Rows> = {}, rest: Partial<Evidence> = {}): Evidence =>
-  evidence(rows(more), { fresh: { ...emptyRows(), ...fresh }, ...rest });
+import type { Act, Rows } from './evidence.ts';
 
 test('where everything is as it should be there is nothing to say', () => {
   expect(atQuiet(first)).toEqual([]);
@@ -71,7 +46,7 @@ describe('P1: the ledger adds up', () => {
 
   test('a movement that was changed after it was written', () => {
     const changed = movement({ reason: 'found' });
-    expect(looks(first, then({ movements: [changed] }, { movements: [changed] }))[0]).toMatch(
+    expect(looks(first, later({ movements: [changed] }, { movements: [changed] }))[0]).toMatch(
       /^P1 · CUP · a movement was changed: expected \{.*"received".*\}, found \{.*"found".*\} \(step 2\)$/,
     );
   });
@@ -150,20 +125,20 @@ describe('P2: never negative, never silent', () => {
   const after = { positions: [position({ sellable: 4 })], movements: [movement(), counted] };
 
   test('a count is booked as it was told, and never refused', () => {
-    expect(looks(first, then(after, { movements: [counted] }, { acts: [count('done')] }))).toEqual([]);
-    expect(looks(first, then({}, {}, { acts: [count('refused', null)] }))).toEqual([
+    expect(looks(first, later(after, { movements: [counted] }, { acts: [count('done')] }))).toEqual([]);
+    expect(looks(first, later({}, {}, { acts: [count('refused', null)] }))).toEqual([
       'P2 · CUP · a count of 4 is a fact: expected booked, found refused (step 2)',
     ]);
-    expect(looks(first, then({}, {}, { acts: [count('done')] }))).toEqual([
+    expect(looks(first, later({}, {}, { acts: [count('done')] }))).toEqual([
       'P2 · CUP · units of count that happened are not booked: expected -6, found 0 (step 2)',
     ]);
-    expect(looks(first, then(after, { movements: [counted] }, { acts: [count('done', 5)] }))[0]).toBe(
+    expect(looks(first, later(after, { movements: [counted] }, { acts: [count('done', 5)] }))[0]).toBe(
       'P2 · CUP · counted in MAIN: expected 4, found 5 (step 2)',
     );
   });
 
   test('an answer that never came may mean either', () => {
-    expect(looks(first, then({}, {}, { acts: [count('unknown', null)] }))).toEqual([]);
+    expect(looks(first, later({}, {}, { acts: [count('unknown', null)] }))).toEqual([]);
   });
 
   test('the clock does not release what a channel holds, nor what is held for a while too early', () => {
@@ -171,7 +146,7 @@ describe('P2: never negative, never silent', () => {
     const event = claimEvent({ claim: 'hold', claimId: 'h1', delta: -2, event: 'expire', seq: 2 });
     const held = claimEvent({ claim: 'hold', claimId: 'h1', delta: 2, event: 'hold' });
     const released = (origin: string, expiresAt: number | null) =>
-      then({ holds: [{ ...hold, origin, expiresAt }] }, { claimEvents: [held, event] });
+      later({ holds: [{ ...hold, origin, expiresAt }] }, { claimEvents: [held, event] });
     expect(looks(first, released('own', 1_000))).toEqual([]);
     expect(looks(first, released('own', 1_001))).toEqual([
       'P2 · CUP · hold h1: expected held until its time, found released (step 2)',
@@ -254,10 +229,10 @@ describe('P3: once', () => {
       positions: [position({ sellable })],
     });
     const channels = both(3, 0).map((one) => (one.name === 'shop' ? { ...one, orders: [shipped] } : one));
-    expect(atQuiet(first, then(state([movement(), gone], 7), { movements: [gone] }, { channels }))).toEqual([]);
+    expect(atQuiet(first, later(state([movement(), gone], 7), { movements: [gone] }, { channels }))).toEqual([]);
     const again = { ...gone, id: 'm3' };
     expect(
-      atQuiet(first, then(state([movement(), gone, again], 4), { movements: [gone, again] }, { channels })),
+      atQuiet(first, later(state([movement(), gone, again], 4), { movements: [gone, again] }, { channels })),
     ).toContain(
       'P3 · CUP · units that left by the channels’ orders, and by our movements: expected 3, found 6 (step 2)',
     );
@@ -280,9 +255,9 @@ describe('P3: once', () => {
       positions: [position({ damaged })],
       movements: [movement(), ...movements],
     });
-    expect(atQuiet(first, then(state(2, [back]), { movements: [back] }, { acts: [act, act] }))).toEqual([]);
+    expect(atQuiet(first, later(state(2, [back]), { movements: [back] }, { acts: [act, act] }))).toEqual([]);
     const again = { ...back, id: 'm3' };
-    expect(atQuiet(first, then(state(4, [back, again]), { movements: [back, again] }, { acts: [act, act] }))).toEqual([
+    expect(atQuiet(first, later(state(4, [back, again]), { movements: [back, again] }, { acts: [act, act] }))).toEqual([
       'P3 · CUP · units of return were booked more often than they happened: expected at most 2, found 4 (step 2)',
     ]);
   });
@@ -446,149 +421,8 @@ test('P5: waiting work is bounded by variants and targets', () => {
   ]);
 });
 
-describe('P6: no write gives back what a channel sold', () => {
-  const change = (before: number, after: number, more: Partial<ChannelChange> = {}): ChannelChange => ({
-    stockKey: 'CUP',
-    location: 'MAIN',
-    before,
-    after,
-    at: 1_000,
-    cause: 'ours',
-    ...more,
-  });
-  const sold = [channel('shop', { orders: [order(3)] }), channel('amazon')];
-  const writes = (value: number, from: number, changes = [change(from, value)]) => {
-    const attempts = [attempt({ value, from })];
-    return then(
-      { attempts },
-      { attempts },
-      { channels: [channel('shop', { orders: [order(3)], changes }), channel('amazon')] },
-    );
-  };
-
-  test('with compare-and-set: everything sold there counts, whether we know of it or not', () => {
-    const known = evidence(rows(), { channels: sold, fresh: emptyRows() });
-    expect(looks(first, known, writes(6, 7))).toEqual([]);
-    expect(looks(first, known, writes(8, 7))).toEqual([
-      'P6 · CUP at shop · a write gives back units that were sold there (3 of them not yet in the book): expected at most 7, found 8 (was 7) (step 3)',
-    ]);
-  });
-
-  test('a sale that is in the book is in the number', () => {
-    const known = evidence(rows(booked(3)), {
-      channels: sold,
-      fresh: { ...emptyRows(), claimEvents: booked(3).claimEvents },
-    });
-    const attempts = [attempt({ value: 7, from: 5 })];
-    const write = evidence(rows({ ...booked(3), attempts }), {
-      fresh: { ...emptyRows(), attempts },
-      channels: [channel('shop', { orders: [order(3)], changes: [change(5, 7)] }), channel('amazon')],
-    });
-    expect(looks(first, known, write)).toEqual([]);
-  });
-
-  test('what somebody raised by hand hides as many sales', () => {
-    const known = evidence(rows(), { channels: sold, fresh: emptyRows() });
-    const raised = [change(7, 10, { cause: 'staff' }), change(10, 9)];
-    expect(looks(first, known, writes(9, 10, raised))).toEqual([]);
-  });
-
-  const call = (kind: 'read' | 'write', at: number, n: number, value: number | null = null): ChannelCall => ({
-    n,
-    at,
-    kind,
-    stockKey: 'CUP',
-    location: 'DEFAULT',
-    value,
-    from: null,
-    applied: true,
-  });
-  const buyer = order(3, { at: 'CUP@DEFAULT' });
-  const amazon = (calls: ChannelCall[], orders = [buyer]) => [
-    channel('shop'),
-    channel('amazon', { calls, orders, now: 1_000 }),
-  ];
-  const write = (value: number, calls: ChannelCall[]) => {
-    const attempts = [attempt({ value, targetId: 'amazon cup', connectionId: 'amazon' })];
-    return then({ attempts }, { attempts }, { channels: amazon(calls) });
-  };
-
-  test('without: what was sold before our last settled read counts, what was sold after it cannot', () => {
-    const sale = evidence(rows(), { channels: amazon([]), fresh: emptyRows() });
-    expect(looks(first, sale, write(8, [call('read', 900, 1), call('write', 1_100, 2, 8)]))).toEqual([]);
-    expect(looks(first, sale, write(8, [call('read', 1_050, 1), call('write', 1_100, 2, 8)]))).toEqual([
-      'P6 · CUP at amazon · a write gives back units that were sold there (3 of them not yet in the book): expected at most 7, found 8 (step 3)',
-    ]);
-  });
-
-  test('without: a read while a write of ours was on its way proves nothing', () => {
-    const before = then(
-      { attempts: [attempt({ value: 9, targetId: 'amazon cup', connectionId: 'amazon' })] },
-      { attempts: [attempt({ value: 9, targetId: 'amazon cup', connectionId: 'amazon' })] },
-      { channels: amazon([call('write', 990, 1, 9)], []) },
-    );
-    const sale = then(
-      { attempts: [attempt({ value: 9, targetId: 'amazon cup', connectionId: 'amazon' })] },
-      {},
-      { channels: amazon([]) },
-    );
-    const attempts = [
-      attempt({ value: 9, targetId: 'amazon cup', connectionId: 'amazon' }),
-      attempt({ id: 'a2', value: 8, targetId: 'amazon cup', connectionId: 'amazon' }),
-    ];
-    const next = then(
-      { attempts },
-      { attempts: attempts.slice(1) },
-      { channels: amazon([call('read', 1_050, 2), call('write', 1_100, 3, 8)]) },
-    );
-    expect(looks(first, before, sale, next)).toEqual([]);
-  });
-});
-
-describe('P10: every write was recorded before it was sent, under the lease that counts', () => {
-  const change = (after: number): ChannelChange => ({
-    stockKey: 'CUP',
-    location: 'MAIN',
-    before: 10,
-    after,
-    at: 1_000,
-    cause: 'ours',
-  });
-  const wrote = (value: number, attempts: Rows['attempts']) =>
-    then({ attempts }, { attempts }, { channels: [channel('shop', { changes: [change(value)] }), channel('amazon')] });
-
-  test('a write without a record', () => {
-    expect(looks(first, wrote(4, [attempt({ value: 4 })]))).toEqual([]);
-    expect(looks(first, wrote(4, []))).toEqual([
-      'P10 · CUP at shop · 4 was written without a record of it: expected an attempt, found none (step 2)',
-    ]);
-  });
-
-  test('a write of a lost lease after its successor’s', () => {
-    const [old, next] = [
-      attempt({ id: 'a1', value: 5, generation: 1 }),
-      attempt({ id: 'a2', value: 2, generation: 2 }),
-    ];
-    expect(looks(first, wrote(5, [old]), wrote(2, [old, next]))).toEqual([]);
-    expect(looks(first, wrote(2, [old, next]), wrote(5, [old, next]))).toEqual([
-      'P10 · CUP at shop · 5 was sent under a lost lease, after its successor had written: expected lease 2, found lease 1 (step 2, 3)',
-    ]);
-  });
-
-  test('a write is recorded while the outcome of another is unknown', () => {
-    const [open, other] = [
-      attempt({ value: 5, outcome: 'unknown' }),
-      attempt({ id: 'a2', value: 2, outcome: null, sentAt: 2_000 }),
-    ];
-    expect(looks(first, then({ attempts: [open] }, { attempts: [open] }))).toEqual([]);
-    expect(looks(first, then({ attempts: [open, other] }, { attempts: [other] }))).toEqual([
-      'P10 · CUP at shop · a write was recorded while the outcome of another was unknown: expected one open attempt, found 5 and 2 (step 2)',
-    ]);
-  });
-});
-
 test('every twentieth look judges everything anew, also what no longer changes', () => {
-  const wrong = then({ positions: [position({ sellable: 8 })], movements: [movement({ units: 8 })] });
+  const wrong = later({ positions: [position({ sellable: 8 })], movements: [movement({ units: 8 })] });
   const all = Array.from({ length: 19 }, () => wrong);
   expect(looks(first, ...all.slice(0, 18))).toEqual([
     'P1 · CUP · sellable in MAIN is not the sum of its movements: expected 10, found 8 (step 19)',

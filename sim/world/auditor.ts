@@ -7,8 +7,10 @@
  *
  * Never throws: what it cannot explain is a finding. Called by the world's run; tested with evidence written by hand.
  */
+import { auditAttempts } from './audit-attempts.ts';
 import type { Finding } from './audit-finding.ts';
 import { auditLedger } from './audit-ledger.ts';
+import { auditMarks } from './audit-marks.ts';
 import { indexed } from './audit-numbers.ts';
 import { auditOrders, bookOf } from './audit-orders.ts';
 import { auditBacklog, auditQuiet } from './audit-quiet.ts';
@@ -27,7 +29,7 @@ export interface Auditor {
 const fullEvery = 20;
 
 export function createAuditor(): Auditor {
-  const [ledger, orders, writes] = [auditLedger(), auditOrders(), auditWrites()];
+  const [ledger, orders, writes, attempts] = [auditLedger(), auditOrders(), auditWrites(), auditAttempts()];
   let looks = 0;
   return {
     step(evidence) {
@@ -37,7 +39,9 @@ export function createAuditor(): Auditor {
         ...ledger.look(evidence, index, looks % fullEvery === 0),
         ...orders.look(evidence, index, book),
         ...writes.look(evidence, index, book),
+        ...attempts.look(evidence, index),
         ...auditBacklog(evidence),
+        ...auditMarks(evidence, index),
       ];
     },
     quiet(evidence) {

@@ -9,6 +9,7 @@
  * the vendor had promised to do by then (Amazon's accepted writes) is let happen first, by looking at its state.
  * Watch a simulator before anything happens to it. Called by collect.ts.
  */
+import type { Deed } from '#sim/amazon/agenda.ts';
 import type { OrderRow as AmazonOrder, Offer } from '#sim/amazon/rows.ts';
 import type { Simulator } from '#sim/kit/simulator.ts';
 import type { LevelRow, OrderRow as ShopifyOrder, VariantRow } from '#sim/shopify/rows.ts';
@@ -36,6 +37,7 @@ interface VendorReader {
   items(): Item[];
   orders(): ChannelOrder[];
   calls(call: RawCall): Omit<ChannelCall, 'n' | 'at'>[];
+  onItsWay(): ChannelEvidence['onItsWay'];
 }
 
 interface RawCall {
@@ -107,6 +109,7 @@ export function watchChannel(channel: WatchedChannel): ChannelWitness {
         orders: reader.orders(),
         changes,
         calls,
+        onItsWay: reader.onItsWay(),
       };
       changes = [];
       return evidence;
@@ -168,6 +171,7 @@ function shopifyReader({ core }: Simulator): VendorReader {
 
   return {
     compareAndSet: true,
+    onItsWay: () => [],
     items() {
       const skus = new Map([...variants.all()].map(({ itemId, sku }) => [itemId, sku]));
       return [...levels.all()].flatMap((level): Item[] => {
@@ -215,7 +219,7 @@ function added(entries: [string, number][]): Record<string, number> {
 /* ------------------------------------------------------------------ Amazon */
 
 interface Patches {
-  patches?: { path?: string; value?: { quantity?: number }[] }[];
+  patches?: { path?: string; value?: { quantity?: number }[] | undefined }[];
 }
 interface FeedDocument {
   messages?: ({ sku: string } & Patches)[];
@@ -228,6 +232,7 @@ const lastPart = (path: string): string => decodeURIComponent(path.split('/').at
 function amazonReader({ core }: Simulator): VendorReader {
   const offers = core.tables.table<Offer>('amazon.offers');
   const orders = core.tables.table<AmazonOrder>('amazon.orders');
+  const agenda = core.tables.table<{ deed: Deed }>('amazon.agenda');
   const documents = new Map<string, FeedDocument>();
   const merchantOf = (offer: Offer) => offer.channels.find(({ code }) => code === 'DEFAULT') ?? null;
 
@@ -253,6 +258,11 @@ function amazonReader({ core }: Simulator): VendorReader {
 
   return {
     compareAndSet: false,
+    onItsWay: () =>
+      [...agenda.all()].flatMap(({ deed }) => {
+        const value = deed.kind === 'patch' ? quantityIn(deed) : null;
+        return deed.kind !== 'patch' || value === null ? [] : [{ stockKey: deed.sku, location: 'DEFAULT', value }];
+      }),
     items: () =>
       [...offers.all()].map((offer) => {
         const merchant = merchantOf(offer);

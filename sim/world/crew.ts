@@ -5,6 +5,7 @@
  */
 import type { Store } from '#store/tx.ts';
 import { Dice, stream } from './chance.ts';
+import type { Leaning } from './leaning.ts';
 import { createProcess, type SimProcess } from './process.ts';
 import type { Owner, Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
@@ -26,6 +27,7 @@ export interface Crew {
 
 export interface CrewOptions {
   seed: number;
+  leaning: Leaning;
   scheduler: Scheduler;
   store: Store;
   trace: Trace;
@@ -34,9 +36,10 @@ export interface CrewOptions {
 
 const names = ['one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten'];
 
-export function createCrew({ seed, scheduler, store, trace, wire }: CrewOptions): Crew {
+export function createCrew({ seed, leaning, scheduler, store, trace, wire }: CrewOptions): Crew {
   const dice = new Dice(stream(seed, 'crew'));
-  const size = dice.chance(0.3) ? 2 : 1;
+  const chosen = dice.chance(0.3) ? 2 : 1;
+  const size = leaning.crewSize ?? chosen;
   const world: Owner = { name: 'crew', alive: true };
   const clock = scheduler.clock(world);
   const errors: string[] = [];

@@ -1,4 +1,5 @@
 /** Evidence written by hand: a shop with compare-and-set and an Amazon without, one SKU `CUP` of 10, a bundle `SET` of 2 cups. */
+import { indexed, numbersOf } from './audit-numbers.ts';
 import type { ChannelEvidence, ChannelOrder, Evidence, PositionRow, Rows, TargetRow } from './evidence.ts';
 
 export const emptyRows = (): Rows => ({
@@ -65,7 +66,7 @@ export const target = (more: Partial<TargetRow> = {}): TargetRow => ({
   stockKey: 'CUP',
   channelLocation: 'MAIN',
   variantId: 'cup',
-  desired: 10,
+  desired: null,
   expected: 10,
   observed: 10,
   unseen: 0,
@@ -140,6 +141,7 @@ export const channel = (id: 'shop' | 'amazon', more: Partial<ChannelEvidence> = 
   orders: [],
   changes: [],
   calls: [],
+  onItsWay: [],
   ...more,
 });
 
@@ -203,13 +205,23 @@ export const claimEvent = (more: Partial<Rows['claimEvents'][number]> = {}): Row
   ...more,
 });
 
+/** Targets whose `desired` a test leaves open were computed from the stock and settings of now. */
+function computed(rows: Rows): Rows {
+  const index = indexed(rows);
+  const targets = rows.targets.map((one) => ({
+    ...one,
+    desired: one.desired ?? numbersOf(index, one.connectionId, one.variantId ?? '').get(one.id) ?? 0,
+  }));
+  return { ...rows, targets };
+}
+
 /** @param rows the whole state; all of it is fresh unless told otherwise */
 export const evidence = (rows: Rows, more: Partial<Evidence> = {}): Evidence => ({
   step: 1,
   now: 1_000,
   channels: [channel('shop'), channel('amazon')],
   acts: [],
-  rows,
+  rows: computed(rows),
   fresh: rows,
   ...more,
 });

@@ -38,6 +38,8 @@ export interface ChannelEvidence {
   /** New ones, in order. */
   changes: ChannelChange[];
   calls: ChannelCall[];
+  /** Writes it has taken and not carried out yet. */
+  onItsWay: { stockKey: string; location: string; value: number }[];
 }
 
 export interface ChannelItem {

@@ -15,6 +15,7 @@ import { Tally } from './tally.ts';
 export interface ExploreOptions {
   from: number;
   steps: number;
+  lean: string | undefined;
   workers: number;
   shrinkRuns: number;
   dataDir: string;
@@ -60,7 +61,7 @@ export async function explore(options: ExploreOptions): Promise<Explored> {
     while (options.more(begun)) {
       const seed = options.from + begun;
       begun += 1;
-      take(await ask(child, gone, { seed, steps: options.steps, shrinkRuns: options.shrinkRuns }));
+      take(await ask(child, gone, { seed, steps: options.steps, lean: options.lean, shrinkRuns: options.shrinkRuns }));
     }
     if (child.connected) child.disconnect();
     await gone;
@@ -79,10 +80,13 @@ async function ask(child: ChildProcess, gone: Promise<unknown>, task: Task): Pro
   return report;
 }
 
-function write({ dataDir, steps }: ExploreOptions, { seed, hash, broken, shrunk }: Report): void {
+/** How it is told again which leaning a seed was given. */
+export const leanOption = (lean: string | undefined): string => (lean === undefined ? '' : ` --lean ${lean}`);
+
+function write({ dataDir, steps, lean }: ExploreOptions, { seed, hash, broken, shrunk }: Report): void {
   const folder = join(dataDir, 'world');
   mkdirSync(folder, { recursive: true });
-  const again = `npm run world -- --seed ${seed} --steps ${steps}`;
+  const again = `npm run world -- --seed ${seed} --steps ${steps}${leanOption(lean)}`;
   const lines = [
     `seed=${seed} steps=${steps} hash=${hash} FAILED ${broken?.promise}`,
     `After act ${broken?.step}: ${broken?.words}`,

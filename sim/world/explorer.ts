@@ -9,6 +9,7 @@ import { type Broken, runWorld } from './world.ts';
 export interface Task {
   seed: number;
   steps: number;
+  lean: string | undefined;
   /** Runs that shrinking may take; 0: as it happened. */
   shrinkRuns: number;
 }
@@ -32,11 +33,11 @@ await withDatabases(async (databases) => {
   // Ctrl-C reaches the whole group; the parent decides.
   process.on('SIGINT', () => undefined);
 
-  async function run({ seed, steps, shrinkRuns }: Task): Promise<Report> {
-    const { hash, broken, figures } = await runWorld({ seed, steps, databases });
+  async function run({ seed, steps, lean, shrinkRuns }: Task): Promise<Report> {
+    const { hash, broken, figures } = await runWorld({ seed, steps, lean, databases });
     const { happened } = figures;
     if (broken === null) return { seed, hash, broken, happened, shrunk: null };
-    const again = (skip: ReadonlySet<number>) => runWorld({ seed, steps, databases, skip, keepTrace: true });
+    const again = (skip: ReadonlySet<number>) => runWorld({ seed, steps, lean, databases, skip, keepTrace: true });
     const { result, skip } = await shrink(await again(new Set()), again, shrinkRuns);
     const without = [...skip].sort((a, b) => a - b);
     return {

@@ -95,6 +95,11 @@ export const faults: readonly Act[] = [
     owner.mishap = { kind, after };
     return `its ${after + 1}. from now: ${kind === 'commit_lost' ? 'done' : 'not done'}`;
   }),
+  atProcess('freezes right after a commit', 2, ({ dice }, { owner }) => {
+    const [after, forMs] = [dice.whole(0, 8), dice.whole(1_000, 90_000)];
+    owner.mishap = { kind: 'frozen_after', after, forMs };
+    return `its ${after + 1}. from now, for ${forMs} ms`;
+  }),
   atProcess('freezes', 2, ({ dice, scheduler }, { owner }) => {
     const ms = dice.whole(1_000, 90_000);
     owner.frozenUntil = scheduler.now + ms;

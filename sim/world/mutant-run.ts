@@ -1,6 +1,6 @@
 /**
- * One mutant in a process of its own: runs seed after seed until its fault is seen. Last line: JSON
- * `{ mutant, seed, promise, words }`, with seed null when no seed showed it.
+ * One mutant in a process of its own: runs seed after seed until a promise is found broken. Last line: JSON `Seen`, with seed null
+ * when no seed showed it.
  *
  *   --database URL   of an empty database that is used up; without it, on a PostgreSQL of its own
  */
@@ -11,12 +11,21 @@ import { mutantNamed, mutated } from './mutants.ts';
 import { withDatabases } from './scratch.ts';
 import { runWorld } from './world.ts';
 
+/** What a mutant's run came to. */
+export interface Seen {
+  mutant: string;
+  seed: number | null;
+  promise: string | null;
+  words: string | null;
+}
+
 const { values } = parseArgs({
   options: {
     mutant: { type: 'string', default: '' },
     seeds: { type: 'string', default: '10' },
-    steps: { type: 'string', default: '100' },
+    steps: { type: 'string', default: '80' },
     first: { type: 'string', default: '1' },
+    lean: { type: 'string' },
     database: { type: 'string' },
   },
 });
@@ -47,7 +56,12 @@ function withMutant(databases: WorldDatabases): WorldDatabases {
 async function seen(databases: WorldDatabases) {
   for (let n = 0; n < Number(values.seeds); n += 1) {
     const seed = Number(values.first) + n;
-    const { broken } = await runWorld({ seed, steps: Number(values.steps), databases: withMutant(databases) });
+    const { broken } = await runWorld({
+      seed,
+      steps: Number(values.steps),
+      lean: values.lean,
+      databases: withMutant(databases),
+    });
     if (broken) return { seed, ...broken };
   }
   return null;
@@ -55,7 +69,7 @@ async function seen(databases: WorldDatabases) {
 
 const found =
   values.database === undefined ? await withDatabases(seen) : await seen(await openWorldDatabases(values.database));
-const told = {
+const told: Seen = {
   mutant: mutant.name,
   seed: found?.seed ?? null,
   promise: found?.promise ?? null,

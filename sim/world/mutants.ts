@@ -22,6 +22,8 @@ export interface Mutant {
   edits: readonly Edit[];
   /** Promises of which at least one must be found broken. */
   breaks: readonly string[];
+  /** Within so many seeds of 80 acts. */
+  within: number;
 }
 
 export const mutants: readonly Mutant[] = [
@@ -36,6 +38,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     breaks: ['P6'],
+    within: 12,
   },
   {
     name: 'stale-retried',
@@ -44,6 +47,7 @@ export const mutants: readonly Mutant[] = [
       { file: 'core/stock/observe.ts', from: 'const gap = Math.max(0, range.low - value);', to: 'const gap = 0;' },
     ],
     breaks: ['P6'],
+    within: 12,
   },
   {
     name: 'unseen-forgotten',
@@ -56,6 +60,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     breaks: ['P6'],
+    within: 12,
   },
   {
     name: 'lost-lease-sends',
@@ -73,6 +78,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     breaks: ['P10', 'P6', 'P4'],
+    within: 12,
   },
   {
     name: 'no-attempt-row',
@@ -90,6 +96,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     breaks: ['P10'],
+    within: 12,
   },
   {
     name: 'open-attempt-ignored',
@@ -98,6 +105,7 @@ export const mutants: readonly Mutant[] = [
       { file: 'core/stock/next-write.ts', from: 'if (input.openAttempt) {', to: 'if (input.openAttempt === null) {' },
     ],
     breaks: ['P10', 'P6'],
+    within: 12,
   },
   {
     name: 'effect-key-dropped',
@@ -112,6 +120,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     breaks: ['P3'],
+    within: 12,
   },
   {
     name: 'mark-cleared-too-soon',
@@ -119,11 +128,17 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'store/listings/attempts.ts',
-        from: 'greatest(t.handled_version, r."dirtyVersion") else',
+        from: 'greatest(t.handled_version, r.decided_at) else',
         to: 'greatest(t.handled_version, t.dirty_version) else',
+      },
+      {
+        file: 'store/listings/attempts.ts',
+        from: "state = case when r.state = 'in_sync' and t.dirty_version > r.decided_at then 'pending' else r.state end",
+        to: 'state = r.state',
       },
     ],
     breaks: ['P4'],
+    within: 12,
   },
   {
     name: 'mark-lost',
@@ -136,6 +151,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     breaks: ['P4'],
+    within: 12,
   },
   {
     name: 'double-release',
@@ -148,6 +164,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     breaks: ['P3'],
+    within: 12,
   },
   {
     name: 'restock-counted-twice',
@@ -173,6 +190,7 @@ function releaseOf(\n`,
       },
     ],
     breaks: ['P3', 'P2'],
+    within: 12,
   },
   {
     name: 'pending-expires',
@@ -182,6 +200,7 @@ function releaseOf(\n`,
       { file: 'core/order/booking.ts', from: '    expiresAt: null,\n', to: '    expiresAt: businessAt + 600_000,\n' },
     ],
     breaks: ['P2'],
+    within: 12,
   },
   {
     name: 'bundle-rounded-up',
@@ -194,12 +213,14 @@ function releaseOf(\n`,
       },
     ],
     breaks: ['P4', 'P6'],
+    within: 12,
   },
   {
     name: 'buffer-per-location',
     mistake: 'the buffer is held back at every location of a channel instead of once',
     edits: [{ file: 'core/stock/publishable.ts', from: '    if (own === null) left -= taken;\n', to: '' }],
     breaks: ['P4'],
+    within: 12,
   },
   {
     name: 'settle-time-ignored',
@@ -217,6 +238,7 @@ function releaseOf(\n`,
       },
     ],
     breaks: ['P4', 'P6', 'P10'],
+    within: 12,
   },
   {
     name: 'rows-instead-of-keys',
@@ -234,6 +256,7 @@ function releaseOf(\n`,
       },
     ],
     breaks: ['P3'],
+    within: 12,
   },
   {
     name: 'fact-refused',
@@ -246,6 +269,7 @@ function releaseOf(\n`,
       },
     ],
     breaks: ['P2'],
+    within: 12,
   },
   {
     name: 'shortfall-silent',
@@ -258,12 +282,14 @@ function releaseOf(\n`,
       },
     ],
     breaks: ['P2'],
+    within: 12,
   },
   {
     name: 'shortfall-not-filled',
     mistake: 'goods that come in are sold again before those who wait get theirs',
     edits: [{ file: 'core/stock/posting.ts', from: 'if (settle(desk.book, touched)) {', to: 'if (settle === null) {' }],
     breaks: ['P2'],
+    within: 12,
   },
   {
     name: 'movement-lost',
@@ -277,6 +303,7 @@ function releaseOf(\n`,
       },
     ],
     breaks: ['P1'],
+    within: 12,
   },
 ];
 

@@ -5,6 +5,7 @@ import { operator } from './actors/operator.ts';
 import { warehouse } from './actors/warehouse.ts';
 import { Dice, stream } from './chance.ts';
 import { faults } from './faults.ts';
+import type { Leaning } from './leaning.ts';
 
 export interface PlannedAct {
   n: number;
@@ -24,11 +25,12 @@ const gaps: readonly (readonly [weight: number, range: readonly [number, number]
   [2, [60_000, 1_800_000]],
 ];
 
-export function planOf(seed: number, steps: number): PlannedAct[] {
+export function planOf(seed: number, steps: number, leaning: Leaning): PlannedAct[] {
   const dice = new Dice(stream(seed, 'plan'));
+  const weighed = acts.map((act) => [act.weight * (leaning.acts[act.name] ?? 1), act] as const);
   return Array.from({ length: steps }, (_, index) => {
-    const [least, most] = dice.weighted(gaps);
-    return { n: index + 1, gapMs: dice.whole(least, most), act: dice.weighted(acts.map((act) => [act.weight, act])) };
+    const [least, most] = dice.weighted(leaning.gaps ?? gaps);
+    return { n: index + 1, gapMs: dice.whole(least, most), act: dice.weighted(weighed) };
   });
 }
 

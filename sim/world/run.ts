@@ -4,6 +4,7 @@
  *   --seed N --steps M   one seed (defaults 1 and 200); its last line is `seed=N steps=M hash=H ok`, or `… FAILED <promise>`,
  *                        and nothing in it differs between runs. A failure is told with the promise in words and the
  *                        shortest trace it can be shrunk to (`--no-shrink`: as it happened).
+ *   --lean NAME          what it has more of than others (leaning.ts); default: as the seed says
  *   --trace              every step as it happens
  *   --without 3,7        acts left out: how a shrunk failure is run again
  *   --count K            K seeds from N on
@@ -16,7 +17,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SingleBar } from 'cli-progress';
 import type { WorldDatabases } from './database.ts';
-import { explore } from './explore.ts';
+import { explore, leanOption } from './explore.ts';
 import { withDatabases } from './scratch.ts';
 import { shrink } from './shrink.ts';
 import { runWorld, type WorldResult } from './world.ts';
@@ -26,6 +27,7 @@ const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: '1' },
     steps: { type: 'string', default: '200' },
+    lean: { type: 'string' },
     trace: { type: 'boolean', default: false },
     shrink: { type: 'boolean', default: true },
     without: { type: 'string', default: '' },
@@ -37,7 +39,7 @@ const { values } = parseArgs({
 });
 
 const steps = Number(values.steps);
-const dataDir = values['data-dir'];
+const { lean, 'data-dir': dataDir } = values;
 const mostShrinkRuns = 80;
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
@@ -57,7 +59,7 @@ async function one(databases: WorldDatabases): Promise<boolean> {
   const seed = Number(values.seed);
   const without = new Set(values.without.split(',').filter(Boolean).map(Number));
   const run = (skip: ReadonlySet<number>, keepTrace: boolean) =>
-    runWorld({ seed, steps, databases, skip, keepTrace, ...(values.trace && { told: say }) });
+    runWorld({ seed, steps, lean, databases, skip, keepTrace, ...(values.trace && { told: say }) });
   const result = await run(without, true);
   if (result.broken) {
     tell(result);
@@ -68,7 +70,7 @@ async function one(databases: WorldDatabases): Promise<boolean> {
     if (shrunk) {
       const skip = [...new Set([...without, ...shrunk.skip])].sort((a, b) => a - b);
       tell(shrunk.result);
-      say(`Again: npm run world -- --seed ${seed} --steps ${steps} --without ${skip.join(',')}`);
+      say(`Again: npm run world -- --seed ${seed} --steps ${steps}${leanOption(lean)} --without ${skip.join(',')}`);
     }
   }
   if (values.trace) tellCounts(result.figures.happened);
@@ -106,6 +108,7 @@ async function many(): Promise<boolean> {
   const { done, next, failed, happened } = await explore({
     from,
     steps,
+    lean,
     workers: Number(values.workers),
     shrinkRuns: values.shrink ? mostShrinkRuns : 0,
     dataDir,

@@ -37,11 +37,14 @@ export interface Owner {
  * killed_after  its n-th writing transaction from now commits, and nobody learns of it
  * commit_lost   the connection breaks at COMMIT of its n-th writing transaction: done, and the answer is lost
  * commit_undone the same, and it was not done
+ * frozen_after  its n-th commit from now that is more than housekeeping; it learns of it when it wakes
  */
 export interface Mishap {
-  kind: 'killed' | 'killed_after' | 'commit_lost' | 'commit_undone';
+  kind: 'killed' | 'killed_after' | 'commit_lost' | 'commit_undone' | 'frozen_after';
   /** Steps or writing transactions before it. */
   after: number;
+  /** How long it is frozen. */
+  forMs?: number;
 }
 
 /** One fewer to go. @returns whether it happens now */

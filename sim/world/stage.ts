@@ -23,6 +23,7 @@ import { post } from '#store/ledger/post.ts';
 import { upsertListings } from '#store/listings/listings.ts';
 import type { Store } from '#store/tx.ts';
 import { Dice, stream } from './chance.ts';
+import type { Leaning } from './leaning.ts';
 import { connectors, vault } from './process.ts';
 import type { Owner, Scheduler } from './scheduler.ts';
 import { origin, type Wire } from './wire.ts';
@@ -79,6 +80,7 @@ const marketplaceId = 'ATVPDKIKX0DER';
 
 export interface StageOptions {
   seed: number;
+  leaning: Leaning;
   store: Store;
   scheduler: Scheduler;
   wire: Wire;
@@ -322,8 +324,9 @@ function shopifyManner(dice: Dice): Manner {
 }
 
 /** Also: many numbers in one document, from few changes on. */
-function amazonManner(dice: Dice): Manner {
-  const profile = dice.chance(0.7) ? 'open' : 'vendor';
+function amazonManner(dice: Dice, { slowAmazon = false }: Leaning): Manner {
+  const chosen = dice.chance(0.7) ? 'open' : 'vendor';
+  const profile = slowAmazon ? 'vendor' : chosen;
   const feeds = {
     bulkRowsMin: dice.whole(2, 4),
     bulkLeastUnits: dice.whole(0, 3),
@@ -334,7 +337,7 @@ function amazonManner(dice: Dice): Manner {
     profile,
     settings: {
       ...(profile === 'open' ? { settleMs: 0, orderLagMs: 0 } : { settleMs: 150_000 }),
-      ...(dice.chance(0.4) ? feeds : { bulk: false }),
+      ...(dice.chance(0.4) && !slowAmazon ? feeds : { bulk: false }),
     },
   };
 }
@@ -366,7 +369,7 @@ async function makeShopify(options: ChannelOptions): Promise<MadeVendor> {
 }
 
 async function makeAmazon(options: ChannelOptions): Promise<MadeVendor> {
-  const manner = amazonManner(options.dice);
+  const manner = amazonManner(options.dice, options.leaning);
   const simulator = await createAmazonSimulator({
     ...common(options),
     profile: manner.profile,

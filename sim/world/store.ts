@@ -73,7 +73,7 @@ export function steppedStore(inner: Store, scheduler: Scheduler, owner: Owner, t
     fn: (tx: Tx) => Promise<T>,
     go: (fn: (tx: Tx) => Promise<T>) => Promise<T>,
   ): Promise<{ result: T } | 'lost'> {
-    return scheduler.step(owner, 'transaction', scope, async () => {
+    const done = await scheduler.step(owner, 'transaction', scope, async () => {
       const written = new Map<string, number>();
       let lost = false;
       let result: T | undefined;
@@ -90,20 +90,28 @@ export function steppedStore(inner: Store, scheduler: Scheduler, owner: Owner, t
         trace.note('NOT COMMITTED: the connection broke');
         return 'lost' as const;
       }
+      const frozenMs = owner.mishap?.forMs ?? 0;
       const changes = [...written].map(([table, rows]) => `${table}:${rows}`);
       if (changes.length > 0) {
         trace.note(changes.join(' '));
         scheduler.spend();
       }
       if (written.has('attempts')) scheduler.show();
-      if ([...written.keys()].some((table) => !housekeeping.has(table))) scheduler.stir();
+      const isMore = [...written.keys()].some((table) => !housekeeping.has(table));
+      if (isMore) scheduler.stir();
       if (lost) trace.note('COMMITTED, the answer is lost');
       if (written.size > 0 && strikes(owner, ['killed_after'])) {
         trace.note('COMMITTED, then killed');
         scheduler.kill(owner);
       }
+      if (isMore && strikes(owner, ['frozen_after'])) {
+        trace.note(`COMMITTED, then frozen for ${frozenMs} ms`);
+        owner.frozenUntil = scheduler.now + frozenMs;
+      }
       return lost ? ('lost' as const) : { result: result as T };
     });
+    if ((owner.frozenUntil ?? 0) > scheduler.now) await scheduler.step(owner, 'call', 'learns of its commit', () => {});
+    return done;
   }
 
   async function transaction<T>(

@@ -14,6 +14,7 @@ import { type Crew, createCrew } from './crew.ts';
 import type { WorldDatabases } from './database.ts';
 import { mendAll } from './faults.ts';
 import { createJudge, type Judge } from './judge.ts';
+import { leaningOf } from './leaning.ts';
 import { createPeople } from './people.ts';
 import { planOf } from './plan.ts';
 import { finalRows, waitingFor, whatCameOfIt } from './rest.ts';
@@ -29,6 +30,8 @@ export interface WorldOptions {
   seed: number;
   steps: number;
   databases: WorldDatabases;
+  /** Default: the seed's own. */
+  lean?: string | undefined;
   /** Acts left out, by number: to find the shortest way to a failure. */
   skip?: ReadonlySet<number>;
   /** Given every line as it happens. */
@@ -93,16 +96,17 @@ interface Life extends WorldOptions {
 
 async function live(life: Life): Promise<Broken | null> {
   const { seed, steps, trace, scheduler, owner, store, tally } = life;
+  const leaning = leaningOf(seed, life.lean);
   const wire = new Wire(scheduler, trace);
-  const crew = createCrew({ seed, scheduler, store, trace, wire });
-  const stage = await buildStage({ seed, store, scheduler, wire, post: delivery(scheduler, crew) });
+  const crew = createCrew({ seed, leaning, scheduler, store, trace, wire });
+  const stage = await buildStage({ seed, leaning, store, scheduler, wire, post: delivery(scheduler, crew) });
   const judge = createJudge({ owner, stage, now: () => scheduler.now });
   await judge.look();
   scheduler.onShow = judge.look;
   const people = createPeople({ seed, stage, scheduler, trace, crew, tally, over: judge.tell });
   crew.mend();
   await pass(scheduler, linkMs);
-  for (const planned of planOf(seed, steps)) {
+  for (const planned of planOf(seed, steps, leaning)) {
     await pass(scheduler, planned.gapMs);
     if (!life.skip?.has(planned.n)) await people.act(planned);
     scheduler.show();
