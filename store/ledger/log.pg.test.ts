@@ -111,7 +111,8 @@ test('claims made before a commitment carried its first entry keep their log', a
   const empty = await emptyDatabase();
   const folder = scratchFolder('syncstate-migrations-');
   const owner = new pg.Pool({ connectionString: empty.ownerUrl, max: 1 });
-  // A connection that the database's end cuts before it has closed.
+  // A connection that the database's end cuts before it has closed, in the pool's hands or between them.
+  owner.on('error', () => undefined);
   owner.on('connect', (client) => client.on('error', () => undefined));
   try {
     const whole = join(import.meta.dirname, '..', 'migrations');
