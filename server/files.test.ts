@@ -1,5 +1,6 @@
 /** Reading files: hostile ones cost little, and every record has the number that its owner sees. */
 import { expect, test } from 'vitest';
+import { ErrorTable } from '#core/catalog/error-file.ts';
 import { errorCsv } from './flows/import-rows.ts';
 import { readImport } from './testing/read-file.ts';
 import { workbook, zip } from './testing/workbook.ts';
@@ -119,6 +120,19 @@ test('a file of failed rows comes back with every SKU as it was, also those that
   // Nobody else's apostrophes are touched.
   const other = await readImport(Buffer.from(`sku,quantity\n'=1,2\n`), 'stock');
   expect(other.rows).toEqual([{ row: 2, values: { sku: "'=1", quantity: '2' } }]);
+});
+
+test('failed rows of a report that parts its cells by tabs come back as CSV, mended, and are read as the report was', async () => {
+  const titles = ['item-name', 'seller-sku', 'quantity', 'asin1', 'fulfillment-channel'];
+  const table = new ErrorTable(titles);
+  const error = { row: 3, field: 'seller-sku', value: '', reason: 'is missing' };
+  const sent = table.header() + table.row(['Ruler 12" and, more', 'RULER', '7', 'B000000001', 'DEFAULT'], error);
+  for (const format of ['auto', 'amazon-listings'] as const)
+    expect(await readImport(Buffer.from(sent), 'stock', format)).toEqual({
+      format: 'amazon-listings',
+      rows: [{ row: 2, values: { sku: 'RULER', quantity: '7' } }],
+      errors: [],
+    });
 });
 
 test('a workbook with a password says so', async () => {

@@ -218,7 +218,9 @@ export async function openImport(
   }
   const named = format === 'auto' || format === 'csv' ? null : formatNamed(format);
   const vendor = named ?? (format === 'auto' ? recogniseFormat(headerOf(look.head)) : null);
-  const records = vendor?.dialect === 'tab' ? tabRecords(bytes, look) : csvRecords(bytes, look);
+  // A report's failed rows come back as CSV.
+  const isTabbed = vendor?.dialect === 'tab' && firstLineOf(look.head).includes('\t');
+  const records = isTabbed ? tabRecords(bytes, look) : csvRecords(bytes, look);
   return openTable(records, most, (header) => ruleOf(vendor, header, kind));
 }
 
@@ -226,9 +228,11 @@ async function* ownRecords(rows: AsyncIterable<RawRow>): AsyncGenerator<ReadReco
   for await (const row of rows) yield { row: row.row, rows: [row], errors: [], cells: null };
 }
 
+const firstLineOf = (head: string): string => head.split(/\r\n|\n|\r/, 1)[0] ?? '';
+
 /** The first line's cells, near enough to recognise whose they are. */
 const headerOf = (head: string): string[] => {
-  const line = head.split(/\r\n|\n|\r/, 1)[0] ?? '';
+  const line = firstLineOf(head);
   return line.split(line.includes('\t') ? '\t' : ',').map((title) => title.trim().replace(/^"(.*)"$/, '$1'));
 };
 

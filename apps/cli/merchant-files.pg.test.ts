@@ -1,5 +1,5 @@
 /** A merchant's first hour with the files there are: exports as the vendors make them, over HTTP and by the command line. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -113,6 +113,12 @@ test("Amazon's all-listings report in Windows-1252 brings products, the stock we
   const { asin } = await demo.ok<{ asin: string }>('/api/mapping/DEMO-001');
   const known = [header, row('Known', 'DEMO-001', '1', asin, 'DEFAULT'), ''].join('\n');
   expect(await upload('mapping', known)).toMatchObject({ state: 'done', succeeded: 0, failed: 0, unchanged: 1 });
+  writeFileSync(file, [header, row('Nameless', '', '3', 'B0NEW000001', 'DEFAULT'), ''].join('\n'));
+  expect((await run('products')).exit).toBe(1);
+  const errors = join(folder, 'report-errors.csv');
+  writeFileSync(errors, readFileSync(errors, 'utf8').replace('"1126A",""', '"1126A","NAMED"'));
+  expect((await syncstate('--org', 'demo', 'import', 'products', errors)).exit).toBe(0);
+  expect(await stock('NAMED')).toMatchObject({ title: 'Nameless', onHand: 0 });
   writeFileSync(file, 'sku,title\nA,B\n');
   const wrong = await run('products', '--format', 'amazon-listings');
   expect(wrong.exit).toBe(1);

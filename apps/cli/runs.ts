@@ -4,7 +4,7 @@ import { undoKindOf } from '#server/flows/runs.ts';
 import { cancelRun, createUndo } from '#store/runs/runs.ts';
 import { type RunView, readRun, readRunItems, readRuns } from '#store/views/runs.ts';
 import { type Cli, examples } from './cli.ts';
-import { CommandError, count, type Exit, type Output, table, unknown } from './output.ts';
+import { CommandError, count, type Exit, type Output, table, unknown, visible } from './output.ts';
 import { actor, type Session } from './session.ts';
 import { isUuid, wholeNumber } from './values.ts';
 
@@ -160,9 +160,15 @@ function progress(output: Output): { at(run: RunView): void; end(): void } {
   let isStarted = false;
   return {
     at(run) {
-      if (run.total === null) return;
+      if (run.total === null) {
+        if (run.message !== null) process.stderr.write(`\r\u001b[2K${visible(`${run.title}: ${run.message}`)}`);
+        return;
+      }
       const shown = { title: run.title, failed: run.failed };
-      if (!isStarted) bar.start(run.total, run.done, shown);
+      if (!isStarted) {
+        process.stderr.write('\r\u001b[2K');
+        bar.start(run.total, run.done, shown);
+      }
       isStarted = true;
       bar.update(run.done, shown);
     },
@@ -178,6 +184,7 @@ function tell(run: RunView, print: (line: string) => void): void {
   print(`${run.kind} "${run.title}", by ${run.actor}: ${stateOf(run)}`);
   print(`${countsOf(run)}: ${run.succeeded} changed something, ${run.unchanged} as it was, ${run.failed} failed.`);
   if (run.message !== null) print(run.errorCode === null ? run.message : `${run.message} (${run.errorCode})`);
+  if (run.state === 'running' && run.cancelRequested) print('It is to stop: it ends at its next step.');
   if (run.state === 'stuck') print('Its worker does not answer any more; the next one goes on with it.');
   if (run.undoneBy !== null) print(`Taken back by run ${run.undoneBy}.`);
   if (run.errorFile !== null) print(`The failed rows: ${run.errorFile}`);

@@ -5,6 +5,7 @@ import { stepsInMemory, type WaitingRow } from '#core/catalog/import-steps.ts';
 import { context, makeWorld, testIds, testStore, type World } from '../ledger/ledger.testing.ts';
 import { type TestDatabase, testDatabase } from '../testing/database.ts';
 import type { Store } from '../tx.ts';
+import { readRun } from '../views/runs.ts';
 import { beginReading, findLastRows, forgetRows, keepRows, readStepRows, readSteps } from './rows.ts';
 import { createRun, finishRun, type HeldRun, takeRun } from './runs.ts';
 
@@ -65,7 +66,7 @@ test('steps follow from the file alone: in the database as in memory, in whateve
         const run = await held();
         const inDatabase = await store.tenant(world.orgId, async (tx) => {
           for (let from = 0; from < rows.length; from += portion)
-            await keepRows(tx, run, rows.slice(from, from + portion));
+            await keepRows(tx, run, rows.slice(from, from + portion), from + portion);
           const steps: WaitingRow[][] = [];
           for (const range of await readSteps(tx, run, sizes)) steps.push(await readStepRows(tx, run, range));
           const last = await findLastRows(tx, run, ['A', "c'ä", 'Z']);
@@ -89,18 +90,23 @@ test('rows stored twice are there once; who lost the run stores nothing; what is
   const other = await held();
   const rows = [said(2, 0, 'A', 0), said(3, 0, 'B', 0), said(4, 0, null, 0)];
   const tenant = <T>(fn: Parameters<typeof store.tenant<T>>[1]) => store.tenant(world.orgId, fn);
-  await tenant((tx) => keepRows(tx, other, rows));
-  for (const _ of [1, 2]) await tenant((tx) => keepRows(tx, run, rows));
+  await tenant((tx) => keepRows(tx, other, rows, 3));
+  for (const _ of [1, 2]) await tenant((tx) => keepRows(tx, run, rows, 3));
   const kept = async (of: HeldRun) =>
     (await tenant((tx) => readSteps(tx, of, [10]))).length === 0
       ? []
       : tenant((tx) => readStepRows(tx, of, { phase: 0, from: 2, to: 9 }));
   expect(await kept(run)).toEqual(rows);
+  expect(await tenant((tx) => readRun(tx, world.orgId, run.id, now))).toMatchObject({
+    state: 'running',
+    total: null,
+    message: 'Its file is being read: 3 rows so far; nothing is booked yet.',
+  });
   expect(await tenant((tx) => beginReading(tx, run))).toBe(false);
   expect(await kept(run)).toEqual([]);
-  await tenant((tx) => keepRows(tx, run, rows));
+  await tenant((tx) => keepRows(tx, run, rows, 3));
   await tenant((tx) => finishRun(tx, run, { state: 'cancelled', code: null, message: null, errorFile: null, now }));
-  await expect(tenant((tx) => keepRows(tx, run, [said(5, 0, 'C', 0)]))).rejects.toMatchObject({
+  await expect(tenant((tx) => keepRows(tx, run, [said(5, 0, 'C', 0)], 4))).rejects.toMatchObject({
     code: 'store.mismatch',
   });
   expect(await kept(run)).toEqual(rows);

@@ -57,9 +57,15 @@ export async function beginReading(tx: Tx, run: HeldRun): Promise<boolean> {
   return forgetRows(tx, run);
 }
 
-/** Stores the next rows of the file. The same rows again change nothing. */
-export async function keepRows(tx: Tx, run: HeldRun, rows: readonly WaitingRow[]): Promise<void> {
+/** Stores the next rows of the file. The same rows again change nothing. @param read how many that makes: people see it */
+export async function keepRows(tx: Tx, run: HeldRun, rows: readonly WaitingRow[], read: number): Promise<void> {
   await holdForStep(tx, run);
+  await tx.query(`update runs set message = $3, version = version + 1 where org_id = $1 and id = $2`, [
+    run.orgId,
+    run.id,
+    `Its file is being read: ${read} rows so far; nothing is booked yet.`,
+  ]);
+  await announceRun(tx, run.orgId, run.id);
   await tx.query(
     `insert into run_rows (org_id, run_id, phase, place, item, turn, sku, key, says, refused)
      select $1, $2, greatest(told.latest, before.phase), coalesce(before.place, told.first), told.row, told.turn, told.sku, told.key, told.says, told.refused

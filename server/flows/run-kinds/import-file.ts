@@ -141,13 +141,16 @@ async function read(file: FileRun, { sizes, done }: Pick<Mark, 'sizes' | 'done'>
   const { run, store, kind, signal } = file;
   const columns = new Set<string>();
   let rows: WaitingRow[] = [];
+  let total = 0;
   let kept: Promise<void> = Promise.resolve();
   const keep = async () => {
     await kept;
     signal.throwIfAborted();
     const some = rows;
     rows = [];
-    kept = store.tenant(run.orgId, (tx) => keepRows(tx, run, some), { idempotent: true });
+    total += some.length;
+    const soFar = total;
+    kept = store.tenant(run.orgId, (tx) => keepRows(tx, run, some, soFar), { idempotent: true });
     // Whoever waits for it hears of it.
     kept.catch(() => undefined);
   };
