@@ -282,6 +282,7 @@ function rowOf(sku: number, shows: number, at: number): Row {
     unseenReleased: false,
     unbooked: 0,
     raiseAfter: null,
+    raiseOpen: false,
     pendingValue: null,
     openAttempt: false,
     settlesAt: null,

@@ -41,7 +41,7 @@ export interface ExplainedTarget {
     unseen: number;
     /** Sold there by orders we have, whose lines wait for this SKU: not offered again, and taken off when they are booked. */
     unbooked: number;
-    /** The time of its first number: it is not raised before the channel's orders are known past it; null: they are. */
+    /** It is not raised before the channel's orders are known past this: what it showed then may lack sales; null: it may be. */
     raiseAfter: string | null;
     accepted: number | null;
     state: string;

@@ -351,12 +351,14 @@ function outdatedState(target: WorkTarget, work: Work): { state?: string; reason
 
 /** A number that is held for its orders is looked at again by then, whatever was lost; an order sweep sets it free long before. */
 const heldLookMs = 6 * 3_600_000;
+/** How soon a number is compared again that waits for another one of its stock key. */
+const openMs = 1_000;
 /** How soon a number is compared again that waits for lines to be booked; their booking marks it at once. */
 const bookedMs = 5_000;
 
 /** The number shows what it should for now; when that is not what is desired, why not. */
 function inSync(
-  { expected, unseen, unbooked, raiseAfter, readDue }: WorkTarget,
+  { expected, unseen, unbooked, raiseAfter, raiseOpen, readDue }: WorkTarget,
   desired: number,
   { now }: DecisionContext,
 ): { state: string; reason: string | null; nextTryAt?: number; readDue?: Finding['readDue'] } {
@@ -367,7 +369,10 @@ function inSync(
     return {
       state: 'pending',
       reason: `Seen at ${new Date(raiseAfter).toISOString()}: the channel’s orders up to then are being read before it is raised.`,
-      readDue: readDue !== null && readDue > now ? 'keep' : now + heldLookMs,
+      // Another number of its stock key may settle it, and nothing marks this one then.
+      ...(raiseOpen
+        ? { nextTryAt: now + openMs }
+        : { readDue: readDue !== null && readDue > now ? 'keep' : now + heldLookMs }),
     };
   if (unseen > 0)
     return {

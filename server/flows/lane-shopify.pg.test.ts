@@ -168,6 +168,53 @@ describe('race 3c: an order does not say which location it took from', () => {
     const { rows } = await db.owner.query(`select * from unplaced_effects where org_id = $1`, [stage.orgId]);
     expect(rows).toEqual([]);
   });
+
+  test('units of unknown place that may be another number’s explain no sale there: nothing is raised before it is known whose it was', async () => {
+    const { shop, publisher } = await inStep(5, 5);
+    const soldAt = stage.clock.now();
+    // One is sold at MAIN and nobody tells us; two at EAST, whose order does not say where.
+    await shop.order('CUP', 1, { location: 'MAIN' });
+    await shop.order('CUP', 2, { location: 'EAST' });
+    await stage.importSale(shop, 'CUP', 2, soldAt, null);
+    stage.clock.advance(2_000);
+    // MAIN's own number comes first: one of the two could be its.
+    await stage.webhook(shop, 'CUP', shop.main, 4, stage.clock.now());
+    expect(await cup(shop)).toMatchObject({ expected: 4, unseen: 0 });
+    await stage.stock('CUP', 12);
+    const before = await writes(shop);
+    await publisher.drain();
+    stage.clock.advance(2_000);
+    await publisher.drain();
+    expect([await numberAt(shop), await numberAt(shop, 'CUP', shop.east)]).toEqual([4, 3]);
+    expect(await writes(shop)).toBe(before);
+    expect(await cup(shop)).toMatchObject({ desired: 10, expected: 4, unseen: 0, state: 'pending', dirty: false });
+    expect(await cup(shop, shop.east)).toMatchObject({ desired: 5, expected: 3, unseen: 1, state: 'pending' });
+
+    await stage.importSale(shop, 'CUP', 1, soldAt, null);
+    await stage.readOrdersTo(shop, stage.clock.now() + 2_000);
+    stage.clock.advance(3_000);
+    await publisher.drain();
+    stage.clock.advance(3_000);
+    await publisher.drain();
+    expect([await numberAt(shop), await numberAt(shop, 'CUP', shop.east)]).toEqual([9, 5]);
+    expect(await cup(shop)).toMatchObject({ desired: 9, unseen: 0, state: 'in_sync' });
+    expect(await cup(shop, shop.east)).toMatchObject({ desired: 5, unseen: 0, state: 'in_sync' });
+  });
+
+  test('a number that is not read yet holds its neighbours only until it is', async () => {
+    const { shop, publisher } = await inStep(5, 5);
+    const soldAt = stage.clock.now();
+    await shop.order('CUP', 2, { location: 'EAST' });
+    await stage.importSale(shop, 'CUP', 2, soldAt, null);
+    await stage.stock('CUP', 12);
+    await publisher.drain();
+    stage.clock.advance(2_000);
+    await publisher.drain();
+    // Nothing is known of this connection's orders: what was lacking is explained to the unit.
+    expect([await numberAt(shop), await numberAt(shop, 'CUP', shop.east)]).toEqual([10, 5]);
+    const { rows } = await db.owner.query(`select * from unplaced_effects where org_id = $1`, [stage.orgId]);
+    expect(rows).toEqual([]);
+  });
 });
 
 test('race 5: with compare-and-set the late write of a frozen lane answers stale and changes nothing', async () => {

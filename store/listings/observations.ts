@@ -168,6 +168,15 @@ function endOfWaiting(
 /** A vendor said to apply at once is still given this long before it is asked again. */
 const quickestSettleMs = 200;
 
+/** Units of unknown place among a stock key's numbers, and what this transaction makes of them. */
+interface Unplaced {
+  units: number;
+  at: number;
+  used: number;
+  /** A number was lower than they explain. */
+  unexplainedAt: number | null;
+}
+
 /** One transaction's judging of locked targets: keeps the unplaced units, the rows to write and the attempts proven. */
 class Judgement {
   readonly proven = new Map<string, 'proven_applied' | 'proven_not_applied'>();
@@ -175,7 +184,7 @@ class Judgement {
   readonly #orgId: string;
   readonly #connectionId: string;
   readonly #context: { ids: Ids; now: number };
-  readonly #unplaced: Map<string, { units: number; at: number; used: number }>;
+  readonly #unplaced: Map<string, Unplaced>;
   readonly #kept: Record<string, unknown>[] = [];
   readonly #drifts: DriftDraft[] = [];
   readonly #touched = new Set<ShownRow>();
@@ -187,7 +196,7 @@ class Judgement {
     orgId: string,
     connectionId: string,
     context: { ids: Ids; now: number },
-    unplaced: Map<string, { units: number; at: number; used: number }>,
+    unplaced: Map<string, Unplaced>,
   ) {
     this.#tx = tx;
     this.#orgId = orgId;
@@ -212,7 +221,10 @@ class Judgement {
       [orgId, connectionId, [...new Set(rows.map(({ stockKey }) => stockKey))]],
     );
     const byKey = new Map(
-      unplaced.map((row) => [row.stock_key, { units: row.units, at: row.last_at.getTime(), used: 0 }]),
+      unplaced.map((row) => [
+        row.stock_key,
+        { units: row.units, at: row.last_at.getTime(), used: 0, unexplainedAt: null },
+      ]),
     );
     return new Judgement(tx, orgId, connectionId, context, byKey);
   }
@@ -239,7 +251,10 @@ class Judgement {
         at: observation.at,
         cause: 'unknown',
       });
-    if (unplaced) unplaced.used += seen.unplacedUsed;
+    if (unplaced) {
+      unplaced.used += seen.unplacedUsed;
+      if (seen.gap > 0) unplaced.unexplainedAt = Math.max(unplaced.unexplainedAt ?? 0, observation.at);
+    }
     if (seen.counted || seen.verdict === 'settling' || seen.verdict === 'as_expected') row.observedSource = source;
     if (seen.verdict === 'same_instant') row.lookNow = true;
     // An effect later than this reading still waits for its own look.
@@ -326,20 +341,34 @@ class Judgement {
     );
   }
 
-  /** Units of unknown place that showed are gone; the rest too, once every level was read: what shows later is a gap. */
+  /**
+   * Units of unknown place that showed are gone; the rest too, once every level was read: what shows later is a gap. The row stands
+   * until then, and where a level lacked more than they explain, until orders are known past that: whose sale it was is open.
+   */
   async #settleUnplaced(): Promise<void> {
     if (this.#unplaced.size === 0) return;
     const entries = [...this.#unplaced].sort(([a], [b]) => (a < b ? -1 : 1));
     await this.#tx.query(
-      `update unplaced_effects u set units = u.units - r.used
-       from unnest($3::text[], $4::int[]) as r(stock_key, used)
-       where u.org_id = $1 and u.connection_id = $2 and u.stock_key = r.stock_key and r.used > 0`,
-      [this.#orgId, this.#connectionId, entries.map(([key]) => key), entries.map(([, { used }]) => used)],
+      `update unplaced_effects u set units = case when o.open then u.units - r.used else 0 end,
+         unexplained_at = greatest(u.unexplained_at, to_timestamp(r.unexplained_at / 1000.0))
+       from unnest($3::text[], $4::int[], $5::float8[]) as r(stock_key, used, unexplained_at)
+       cross join lateral (select exists (select from targets t where t.org_id = $1 and t.connection_id = $2
+         and t.stock_key = r.stock_key and (t.unknown or t.base_at is null)) as open) o
+       where u.org_id = $1 and u.connection_id = $2 and u.stock_key = r.stock_key
+         and (r.used > 0 or r.unexplained_at is not null or not o.open)`,
+      [
+        this.#orgId,
+        this.#connectionId,
+        entries.map(([key]) => key),
+        entries.map(([, { used }]) => used),
+        entries.map(([, { unexplainedAt }]) => unexplainedAt),
+      ],
     );
     await this.#tx.query(
-      `delete from unplaced_effects u where u.org_id = $1 and u.connection_id = $2 and u.stock_key = any($3)
-         and (u.units <= 0 or not exists (select from targets t where t.org_id = u.org_id and t.connection_id = u.connection_id
-           and t.stock_key = u.stock_key and (t.unknown or t.base_at is null)))`,
+      `delete from unplaced_effects u using connections c where u.org_id = $1 and u.connection_id = $2 and u.stock_key = any($3)
+         and c.org_id = $1 and c.id = $2 and (u.unexplained_at is null or date_trunc('second', c.orders_read_to) > u.unexplained_at)
+         and not exists (select from targets t where t.org_id = u.org_id and t.connection_id = u.connection_id
+           and t.stock_key = u.stock_key and (t.unknown or t.base_at is null))`,
       [this.#orgId, this.#connectionId, entries.map(([key]) => key)],
     );
   }

@@ -45,8 +45,12 @@ export interface WorkTarget {
   unseenReleased: boolean;
   /** Units of its channel's own orders that no booking knows yet: their lines wait for the SKU that this number now has. */
   unbooked: number;
-  /** Vendor time of its first number, while orders are not known past it; null = it may be raised. */
+  /**
+   * It is not raised before orders are known past this vendor time; null = it may be. `raiseOpen`: that of another number of its
+   * stock key, which may settle the matter sooner.
+   */
   raiseAfter: number | null;
+  raiseOpen: boolean;
   pendingValue: number | null;
   /** The outcome of its last write, or of one before, is not known. */
   openAttempt: boolean;
@@ -254,6 +258,23 @@ const unbookedSql = `
     where o.connection_id = $2 and o.unmapped and o.fulfilled_by = 'us'
     group by w.stock_key, w.channel_location)`;
 
+/**
+ * Until when orders must be known before a number is raised (core/stock/observe.ts): its first one, and units of unknown place, as long as
+ * another number of the stock key may show them, or where one lacked more than they explain.
+ */
+const heldSql = `
+  held as materialized (
+    select e.* from (
+      select t.id, t.raise_after as at, false as open from ts t where t.raise_after is not null
+      union all
+      select t.id, case when u.unexplained_at is null or other.open then greatest(u.last_at, u.unexplained_at) else u.unexplained_at end, true
+      from ts t cross join lateral (select x.last_at, x.unexplained_at from unplaced_effects x
+        where x.org_id = $1 and x.connection_id = $2 and x.stock_key = t.stock_key offset 0) u
+      cross join lateral (select exists (select from ts o where o.stock_key = t.stock_key and o.id <> t.id and o.unknown and o.base is not null
+        and o.state <> 'rejected' and not o.read_only) as open) other
+      where other.open or u.unexplained_at is not null) e
+    where not coalesce(date_trunc('second', (select orders_read_to from c)) > e.at, false))`;
+
 /** json, not jsonb: it is only read by us, and sorting its keys took more than half of the time. */
 const loadSql = `
   with ${given},
@@ -270,6 +291,7 @@ const loadSql = `
   ls as materialized (select l.* from k
     cross join lateral (select x.* from listings x where x.org_id = $1 and x.connection_id = $2 and x.stock_key = k.stock_key offset 0) l),
   ${unbookedSql},
+  ${heldSql},
   vs as materialized (select v.id, v.sku, v.is_bundle from (select distinct variant_id as id from ts) w
     cross join lateral (select x.id, x.sku, x.is_bundle from variants x where x.org_id = $1 and x.id = w.id offset 0) v)
   select
@@ -282,7 +304,7 @@ const loadSql = `
       'variantId', t.variant_id, 'expected', t.expected, 'expectedHigh', t.expected_high, 'unknown', t.unknown, 'base', t.base, 'unseen', t.unseen,
       'unseenReleased', t.unseen > 0 and coalesce(date_trunc('second', (select orders_read_to from c)) > t.unseen_at, false),
       'unbooked', coalesce((select sum(u.units) from unbooked u where u.stock_key = t.stock_key and coalesce(u.channel_location, t.channel_location) = t.channel_location), 0),
-      'raiseAfter', case when date_trunc('second', (select orders_read_to from c)) > t.raise_after then null else round(extract(epoch from t.raise_after) * 1000) end,
+      'raiseAfter', (select round(extract(epoch from max(h.at)) * 1000) from held h where h.id = t.id), 'raiseOpen', exists (select from held h where h.id = t.id and h.open),
       'pendingValue', t.pending_value,
       'openAttempt', t.pending_value is not null and exists (select from attempts a where a.org_id = $1 and a.connection_id = $2 and a.target_id = t.id
         and (a.outcome is null or a.outcome = 'unknown')),
