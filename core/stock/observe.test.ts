@@ -357,6 +357,16 @@ describe('race 14: which observations count', () => {
     expect(observe(showing(7, 0), read(4, 9), plain).shown.raiseAfter).toBeNull();
   });
 
+  test('a cut without an answer that a look finds done may be a sale instead: raises wait for orders past that look', () => {
+    const cut = beginWrite(showing(5, 0), { value: 3, from: 5, seq: 0 });
+    const seen = observe(cut, read(3, 9), cas);
+    expect(seen).toMatchObject({ verdict: 'as_expected', gap: 0, write: 'applied' });
+    expect(seen.shown.raiseAfter).toBe(s(9));
+    expect(writeApplied(cut, { value: 3, seq: 0, at: s(9) }).raiseAfter).toBeNull();
+    const raise = beginWrite(showing(5, 0), { value: 8, from: 5, seq: 0 });
+    expect(observe(raise, read(8, 9), cas).shown.raiseAfter).toBeNull();
+  });
+
   test('what was written over a number that was never read is its first number', () => {
     const blind = beginWrite(nothingShown, { value: 0, from: null, seq: 0 });
     expect(writeApplied(blind, { value: 0, seq: 0, at: s(5) }).raiseAfter).toBe(s(5));

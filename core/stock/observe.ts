@@ -377,7 +377,12 @@ function judgePending(
   const high = pending.from === null ? expectedHighOf({ ...shown, pending: null }) : pending.from;
   const untouched = high === null ? null : rangeOf(high, mine, at);
   const within = (range: Range) => value <= shownAs(range.high) && value >= shownAs(range.low);
-  if (within(applied)) return judgeRange(shown, observation, at, applied, context, 'applied');
+  if (within(applied)) {
+    const seen = judgeRange(shown, observation, at, applied, context, 'applied');
+    // A cut without an answer, and just the number it was to leave: taken, or it never arrived and as many were sold.
+    const ambiguous = context.compareAndSet && pending.value < shownAs(high ?? 0);
+    return ambiguous ? { ...seen, shown: { ...seen.shown, raiseAfter: at } } : seen;
+  }
   if (untouched === null) return judgeRange(shown, observation, at, applied, context, null);
   const raised = pending.value > (high ?? 0);
   // A raise without an answer, and the old number: taken and sold again, or never arrived. Nothing tells; only the first
