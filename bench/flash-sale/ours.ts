@@ -44,6 +44,7 @@ export function oursPolicy(market: Market, lastUnits: number): Policy {
       settings: {},
       priority: channel,
       askOrders: false,
+      gapsAfter: null,
       raisesAfter: null,
     },
     targets: [...targets],

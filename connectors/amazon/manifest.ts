@@ -179,6 +179,8 @@ export const manifest: Manifest = {
     overlapMs: 600_000,
     /** 0.0056/s is one call per 179 s: documented [§6.1]. */
     sweepEveryMs: 180_000,
+    /** The burst of 20 (documented [§6.1]) then lasts for more than one interval of the sweep. */
+    askEveryMs: 10_000,
     /**
      * The sweep itself spends a call every 180 s of one per 179 s, so that a day leaves about four, and a burst of 20: yesterday
      * is counted once a day by reading its ids, at most ten pages (1,000 orders). Days beyond that are unknown, and said to be.

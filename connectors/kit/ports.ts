@@ -106,6 +106,8 @@ export interface OrdersCapability {
   overlapMs: number;
   /** How often the order sweep runs when nothing else asks for it. */
   sweepEveryMs: number;
+  /** A search for orders is dear: numbers that wait for them ask this often at most, and only when one can reach past them. */
+  askEveryMs?: number;
   /** Daily counts as proof of the sweeps, as the vendor's budget allows. Absent: they are not counted. */
   counts?: {
     everyMs: number;

@@ -215,3 +215,25 @@ test('what Amazon may have given back of a cancelled order hides no sale: the nu
   expect(await writes(shop)).toBe(0);
   expect(await alerts()).toEqual([]);
 });
+
+test('a gap at Amazon asks for its orders as soon as a search can reach past it, and not before: searches are rare there', async () => {
+  const shelf = await shelves.amazon(6);
+  const { shop } = shelf;
+  const asked: number[] = [];
+  const publisher = stage.publisher([shop], { requestOrderSweep: () => void asked.push(stage.clock.now()) });
+  await publisher.drain();
+  await stage.readOrdersTo(shop, wholeSecond(stage.clock.now()) + 1_000);
+  stage.clock.advance(5_000);
+  await shop.order('MUG', 2);
+  await stage.stock('MUG', 5);
+  const before = stage.clock.now();
+  await publisher.drain();
+  expect(await target(shelf)).toMatchObject({ unseen: 2 });
+  const { lagMs } = shop.opened.manifest.orders;
+  for (let passed = 0; passed < lagMs + 10_000; passed += 10_000) {
+    stage.clock.advance(10_000);
+    await publisher.drain();
+  }
+  expect(asked.length).toBeGreaterThan(0);
+  expect(asked.filter((at) => at < wholeSecond(before) + lagMs)).toEqual([]);
+});

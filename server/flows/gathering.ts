@@ -12,7 +12,7 @@ const plentyMs = 2_000;
 export const plentyUnits = 50;
 /** Looks at such numbers may be late by so much: what they are to confirm is told by notices that are coming in, behind the orders. */
 const lateLookMs = 10_000;
-/** Orders of a connection with presumed sales are asked for this often. */
+/** Orders of a connection with presumed sales are asked for this often, where a search for them is not dear. */
 const askMs = 1_000;
 /** In a burst its orders are coming in, and reading them all beside that would only keep them waiting: so long they may take. */
 const burstAskMs = 30_000;
@@ -57,12 +57,14 @@ export class Gathering {
 export class Asking {
   readonly #clock: MonotonicClock;
   readonly #pressure: Pressure | undefined;
+  readonly #everyMs: number;
   #askedAt = Number.NEGATIVE_INFINITY;
   #calmAt = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: MonotonicClock, pressure: Pressure | undefined) {
+  constructor(clock: MonotonicClock, pressure: Pressure | undefined, everyMs = askMs) {
     this.#clock = clock;
     this.#pressure = pressure;
+    this.#everyMs = everyMs;
   }
 
   /** Told of every look, whether orders are wanted. @returns whether to ask for them now */
@@ -71,7 +73,7 @@ export class Asking {
     const burst = this.#pressure?.isBurst() ?? false;
     if (!burst) this.#calmAt = mono;
     const since = burst ? Math.max(this.#calmAt, this.#askedAt) : this.#askedAt;
-    if (!wanted || mono - since < (burst ? burstAskMs : askMs)) return false;
+    if (!wanted || mono - since < (burst ? burstAskMs : this.#everyMs)) return false;
     this.#askedAt = mono;
     return true;
   }

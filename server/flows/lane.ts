@@ -93,7 +93,7 @@ class ConnectionLane implements Lane {
     const { store, clock, connection, soleProcess = false } = options;
     const { requestTimeoutMs } = manifest;
     this.#gathering = new Gathering(clock, options.pressure);
-    this.#asking = new Asking(clock, options.pressure);
+    this.#asking = new Asking(clock, options.pressure, options.opened.manifest.orders.askEveryMs);
     this.#booking = new Asking(clock, undefined);
     this.#leaseMs = options.leaseMs ?? 2 * requestTimeoutMs + 1_000;
     this.#lease = new LaneLease({
@@ -281,8 +281,10 @@ class ConnectionLane implements Lane {
   /** What these numbers wait for: sales that are presumed, and lines that wait to be booked. */
   #askForOrders(work: Work): void {
     const { requestOrderSweep, completeUnmapped } = this.#options;
-    const { askOrders = false, raisesAfter = null } = work.connection ?? {};
-    if (this.#asking.now(askOrders || this.#raisesWait(raisesAfter))) {
+    const { askOrders = false, gapsAfter = null, raisesAfter = null } = work.connection ?? {};
+    const dear = this.#options.opened.manifest.orders.askEveryMs !== undefined;
+    const gapsWait = askOrders && (!dear || this.#reachesPast(gapsAfter));
+    if (this.#asking.now(gapsWait || this.#raisesWait(raisesAfter))) {
       this.#askedAt = this.#options.clock.monotonicMs();
       requestOrderSweep?.(this.connection);
     }
@@ -290,12 +292,16 @@ class ConnectionLane implements Lane {
     if (this.#booking.now(waits)) completeUnmapped?.(this.connection);
   }
 
-  /** Numbers are held for their orders, and a sweep that begins now would reach past the first of them. One per lag: it is the channel's pace. */
+  /** Numbers are held for their orders, and a sweep would reach past the first of them. One per lag: it is the channel's pace. */
   #raisesWait(after: number | null): boolean {
     const { clock, opened } = this.#options;
-    const { lagMs } = opened.manifest.orders;
-    const reachesPast = after !== null && clock.now() >= after + lagMs + instantMs;
-    return reachesPast && clock.monotonicMs() - this.#askedAt >= lagMs;
+    return this.#reachesPast(after) && clock.monotonicMs() - this.#askedAt >= opened.manifest.orders.lagMs;
+  }
+
+  /** A sweep that begins now would know the orders past then. */
+  #reachesPast(after: number | null): boolean {
+    const { clock, opened } = this.#options;
+    return after !== null && clock.now() >= after + opened.manifest.orders.lagMs + instantMs;
   }
 
   #tx<T>(work: (tx: Tx) => Promise<T>): Promise<T> {

@@ -134,6 +134,8 @@ export interface Work {
      * orders come in by themselves just now, or a gap stands for longer than they would take.
      */
     askOrders: boolean;
+    /** The first of the times of its gaps; null = there is none. */
+    gapsAfter: number | null;
     /** The first of the times that orders must be known past before something may be raised; null = nothing is held for it. */
     raisesAfter: number | null;
   } | null;
@@ -298,6 +300,7 @@ const loadSql = `
     (select json_build_object('id', c.id, 'state', c.state, 'paused', c.halted is not null, 'shadow', c.shadow_at is not null, 'settings', c.settings, 'priority', c.priority,
       'askOrders', exists (select from targets t where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0
         and (t.unseen_at <= (select at from n) - interval '${lateOrderMs} ms' or (select not flowing from orders_flow))),
+      'gapsAfter', (select round(extract(epoch from min(t.unseen_at)) * 1000) from targets t where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0),
       'raisesAfter', (select round(extract(epoch from t.raise_after) * 1000) from targets t where t.org_id = $1 and t.connection_id = $2 and t.state = 'pending'
         and t.raise_after is not null and t.raise_after >= coalesce(date_trunc('second', c.orders_read_to), '-infinity') order by t.raise_after limit 1)) from c) as connection,
     coalesce((select json_agg(json_build_object('id', t.id, 'picked', t.picked, 'stockKey', t.stock_key, 'channelLocation', t.channel_location,
