@@ -128,6 +128,8 @@ export interface PublisherOptions {
   /** Every target is read this often; 0 = never. Default 6 hours. */
   stockSweepMs?: number;
   leaseMs?: number;
+  /** Targets that a lane claims in one look; default: as many as its channel's calls can carry. */
+  slice?: number;
   /** Says when a burst comes in: looks are rarer then. */
   pressure?: Pressure;
   /** This process holds the data folder's lock, so that nobody else is at work: dead predecessors' leases are taken at once. */

@@ -197,6 +197,7 @@ class LanePublisher implements Publisher {
       hooks,
       metrics,
       leaseMs,
+      slice,
       soleProcess,
       pressure,
     } = this.#options;
@@ -215,6 +216,7 @@ class LanePublisher implements Publisher {
       ...(hooks && { hooks }),
       ...(metrics && { metrics }),
       ...(leaseMs !== undefined && { leaseMs }),
+      ...(slice !== undefined && { slice }),
       ...(soleProcess !== undefined && { soleProcess }),
       ...(pressure && { pressure }),
     });

@@ -95,6 +95,29 @@ test('a location of ours stands behind one place of a connection: mapping it aga
   expect(rows).toEqual([{ channel_location: 'there' }]);
 });
 
+test('a location mapped anew has the numbers of its connection made anew, once there are any', async () => {
+  const [{ id }, other] = [await connect(), await connect()];
+  const location = uuid();
+  await db.owner.query(`insert into locations (org_id, id, code, name) values ($1, $2, 'M', 'M')`, [orgId, location]);
+  const map = (place: string) => db.store.tenant(orgId, (tx) => mapLocation(tx, orgId, id, place, location));
+  const marked = async () =>
+    (
+      await db.owner.query(
+        'select scope, scope_id, version from dirty_policies where org_id = $1 and scope_id = any ($2)',
+        [orgId, [id, other.id]],
+      )
+    ).rows;
+  await map('here');
+  expect(await marked()).toEqual([]);
+  await db.owner.query(
+    `insert into targets (org_id, id, connection_id, stock_key, channel_location, compare_and_set) values ($1, $2, $3, 'k', 'here', true)`,
+    [orgId, uuid(), id],
+  );
+  await map('there');
+  await map('here');
+  expect(await marked()).toEqual([{ scope: 'connection', scope_id: id, version: '2' }]);
+});
+
 test('a sweep has one holder at a time; its mark moves forward only', async () => {
   const { id } = await connect();
   const now = realClock.now();

@@ -152,7 +152,8 @@ export async function deleteConnection(tx: Tx, orgId: string, id: string, now: n
   return rowCount === 1;
 }
 
-/** Our location stands behind this place of the channel from now on (and behind no other of this connection). */
+/** Our location stands behind this place of the channel from now on (and behind no other of this connection);
+ * numbers it has already are made anew. */
 export async function mapLocation(
   tx: Tx,
   orgId: string,
@@ -168,5 +169,11 @@ export async function mapLocation(
   await tx.query(
     'insert into connection_locations (org_id, connection_id, channel_location, location_id) values ($1, $2, $3, $4)',
     [orgId, connectionId, channelLocation, locationId],
+  );
+  await tx.query(
+    `insert into dirty_policies as d (org_id, scope, scope_id) select $1, 'connection', $2
+     where exists (select from targets where org_id = $1 and connection_id = $2)
+     on conflict (org_id, scope, scope_id) do update set version = d.version + 1`,
+    [orgId, connectionId],
   );
 }
