@@ -5,6 +5,7 @@
  * Sums are kept from the movements and claim events as they come, and made anew from all rows when looked at fully.
  */
 import type { Finding } from './audit-finding.ts';
+import { auditImports } from './audit-imports.ts';
 import type { Index } from './audit-numbers.ts';
 import type { Act, Evidence, MovementRow, PositionRow } from './evidence.ts';
 
@@ -32,6 +33,7 @@ export function auditLedger(): LedgerAudit {
   /** Returns of which one telling got no answer: which of their tellings was booked is not known. */
   const vague = new Set<string>();
   const toldAt = new Map<string, number[]>();
+  const imports = auditImports();
   let first = true;
 
   function takeMovements(movements: readonly MovementRow[], into: Sums): void {
@@ -79,6 +81,7 @@ export function auditLedger(): LedgerAudit {
     judgeClaims(positions);
     judgeShortfalls();
     judgeActs();
+    findings.push(...imports.look(evidence));
     first = false;
     return findings;
 
@@ -231,7 +234,7 @@ export function auditLedger(): LedgerAudit {
   const unsure = (at: string): boolean => (perhaps.get(at) ?? 0) === Number.POSITIVE_INFINITY;
 
   function atQuiet({ step }: Evidence, index: Index): Finding[] {
-    return [...booked].flatMap(([at, units]): Finding[] => {
+    const booking = [...booked].flatMap(([at, units]): Finding[] => {
       const [kind = '', variantId = ''] = at.split('|');
       const most = (told.get(at) ?? 0) + (perhaps.get(at) ?? 0);
       if (units <= most || unsure(at)) return [];
@@ -247,6 +250,7 @@ export function auditLedger(): LedgerAudit {
         },
       ];
     });
+    return [...booking, ...imports.atQuiet(step)];
   }
 
   return { look, atQuiet };

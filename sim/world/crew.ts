@@ -8,6 +8,7 @@ import { Dice, stream } from './chance.ts';
 import type { Leaning } from './leaning.ts';
 import { createProcess, type SimProcess } from './process.ts';
 import type { Owner, Scheduler } from './scheduler.ts';
+import type { Tally } from './tally.ts';
 import type { Trace } from './trace.ts';
 import type { Wire } from './wire.ts';
 
@@ -32,14 +33,17 @@ export interface CrewOptions {
   store: Store;
   trace: Trace;
   wire: Wire;
+  tally: Tally;
 }
 
 const names = ['one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten'];
 
-export function createCrew({ seed, leaning, scheduler, store, trace, wire }: CrewOptions): Crew {
+export function createCrew({ seed, leaning, scheduler, store, trace, wire, tally }: CrewOptions): Crew {
   const dice = new Dice(stream(seed, 'crew'));
   const chosen = dice.chance(0.3) ? 2 : 1;
   const size = leaning.crewSize ?? chosen;
+  // With few numbers a look takes all: a backlog, and with it a feed, comes only when it may take fewer.
+  const slice = dice.chance(0.8) ? dice.whole(1, 3) : null;
   const world: Owner = { name: 'crew', alive: true };
   const clock = scheduler.clock(world);
   const errors: string[] = [];
@@ -60,6 +64,7 @@ export function createCrew({ seed, leaning, scheduler, store, trace, wire }: Cre
       wire,
       random: stream(seed, `process ${made}`),
       soleProcess: size === 1,
+      slice,
       onError: (fields, message) => {
         if (isOurMistake(fields)) errors.push(`${name}: ${message} ${JSON.stringify(fields)}`);
       },
@@ -73,6 +78,7 @@ export function createCrew({ seed, leaning, scheduler, store, trace, wire }: Cre
     const process = crew.find((one) => one.owner === owner);
     if (!process) return;
     trace.add(`${owner.name} is killed`);
+    tally.count('struck: kill');
     crew = crew.filter((one) => one !== process);
     for (const told of deaths.get(owner) ?? []) told();
     deaths.delete(owner);
@@ -109,7 +115,7 @@ export function createCrew({ seed, leaning, scheduler, store, trace, wire }: Cre
 /** An outage of the database or of a vendor is the world's doing. */
 function isOurMistake(fields: Record<string, unknown>): boolean {
   const text = JSON.stringify(fields);
-  return !/store\.unavailable|the connection broke during COMMIT|connector\.(?:unavailable|rate_limited|outcome_unknown|unauthorized)/.test(
+  return !/store\.unavailable|the connection broke during COMMIT|connector\.(?:unavailable|rate_limited|outcome_unknown|unauthorized|unreadable)/.test(
     text,
   );
 }

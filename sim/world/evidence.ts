@@ -139,6 +139,13 @@ export type Act = Told &
     | { kind: 'transfer'; sku: string; from: string; to: string; units: number }
     /** A checkout holds units until `until`. */
     | { kind: 'hold'; id: string | null; sku: string; units: number; until: number }
+    /** A file of units that came or went, as run `id`; each row is booked once or, below 0, refused. Cancelled ones may stop midway. */
+    | {
+        kind: 'import';
+        id: string;
+        rows: { sku: string; location: string; units: number }[];
+        maybeCancelled: boolean;
+      }
     /** Settings; judged by their rows. */
     | { kind: 'setting'; what: string }
   );

@@ -2,7 +2,9 @@
  * The faults: what breaks, at the vendors, between us, and among our own processes. Each is an act of the plan; what stands
  * for a while ends by itself, and everything ends with the acts (`mendAll`).
  */
+import { noFilter } from '#store/views/letters.ts';
 import type { Act, ActContext } from './actors/act.ts';
+import { dealWithLetters } from './actors/operator.ts';
 import type { Stage } from './stage.ts';
 
 /** At one simulated vendor (`POST /_sim/faults`). */
@@ -10,11 +12,12 @@ const atVendor = (
   name: string,
   weight: number,
   make: (context: ActContext, platform: string) => Record<string, unknown> & { kind: string; forMs?: number },
+  at: (platform: string) => boolean = () => true,
 ): Act => ({
   name,
   weight,
   async perform(context) {
-    const channel = context.dice.of(context.stage.channels);
+    const channel = context.dice.of(context.stage.channels.filter(({ platform }) => at(platform)));
     if (!channel) return;
     const { forMs, ...fault } = make(context, channel.platform);
     const { body } = await channel.act('/faults', fault);
@@ -61,12 +64,41 @@ export const faults: readonly Act[] = [
   })),
   atVendor('hears nothing', 2, (context) => ({ kind: 'timeout_before', times: times(context) })),
   atVendor('acts and says nothing', 3, (context) => ({ kind: 'timeout_after', times: times(context) })),
-  atVendor('does half', 2, (context) => ({ kind: 'half_batch', times: times(context) })),
-  atVendor('is stuck over a document', 2, ({ dice }) => ({
-    kind: 'feed_stuck',
-    times: 1,
-    ms: dice.whole(60_000, 1_200_000),
+  atVendor('does half', 2, (context, platform) => ({
+    kind: 'half_batch',
+    times: platform === 'amazon' ? 1 : times(context),
   })),
+  {
+    name: 'sends what nobody can read',
+    weight: 2,
+    async perform(context) {
+      const { dice, stage, tell, later } = context;
+      const channel = dice.of(stage.channels.filter(({ platform }) => platform === 'shopify'));
+      if (!channel) return;
+      channel.garbled += dice.whole(1, 2);
+      tell(`${channel.place}: the next ${channel.garbled}`);
+      // Somebody gives them up, and looks again for those that came late; what they were about is read by the order sweep.
+      const look = (more: number) =>
+        later(dice.whole(1_000, 120_000), async () => {
+          dealWithLetters(context, 'discard', { ...noFilter, class: 'unreadable' });
+          if (channel.garbled > 0) look(more);
+          else if (more > 0) look(more - 1);
+        });
+      look(2);
+    },
+  },
+  atVendor(
+    'is stuck over a document',
+    3,
+    ({ dice }) => ({ kind: 'feed_stuck', times: 1, ms: dice.whole(60_000, 1_200_000) }),
+    (platform) => platform === 'amazon',
+  ),
+  atVendor(
+    'refuses half of a document',
+    2,
+    () => ({ kind: 'half_batch', times: 1 }),
+    (platform) => platform === 'amazon',
+  ),
   atVendor('refuses our token', 1, ({ dice }) => ({ kind: 'revoke', forMs: dice.whole(1_000, 300_000) })),
   {
     name: 'has its clock ahead',
@@ -108,5 +140,8 @@ export const faults: readonly Act[] = [
 ];
 
 export async function mendAll({ channels }: Stage): Promise<void> {
-  for (const channel of channels) await channel.act('/faults', {}, 'DELETE');
+  for (const channel of channels) {
+    channel.garbled = 0;
+    await channel.act('/faults', {}, 'DELETE');
+  }
 }

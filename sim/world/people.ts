@@ -86,7 +86,8 @@ export function createPeople({ seed, stage, scheduler, trace, crew, tally, over 
       tally.count(`act ${act.name}`);
       trace.begin(scheduler.now, `act ${n}`, 'act', act.name);
       const tell = (text: string) => trace.note(text);
-      await act.perform({ stage, dice: diceOf(seed, n), crew, scheduler, tell, later, ask });
+      const count = (what: string, times = 1) => tally.count(what, times);
+      await act.perform({ stage, dice: diceOf(seed, n), crew, scheduler, tell, count, later, ask });
       trace.end();
       scheduler.stir();
     },

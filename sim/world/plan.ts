@@ -1,6 +1,7 @@
 /** The plan of a seed: which acts, in which order, with how much time between them. Fixed before anything happens. */
 import type { Act } from './actors/act.ts';
 import { buyers } from './actors/buyers.ts';
+import { files } from './actors/files.ts';
 import { operator } from './actors/operator.ts';
 import { warehouse } from './actors/warehouse.ts';
 import { Dice, stream } from './chance.ts';
@@ -14,7 +15,7 @@ export interface PlannedAct {
   act: Act;
 }
 
-const acts: readonly Act[] = [...buyers, ...warehouse, ...operator, ...faults];
+export const acts: readonly Act[] = [...buyers, ...warehouse, ...files, ...operator, ...faults];
 
 /** Mostly close together; now and then long enough for leases, settle times and sweeps to pass. */
 const gaps: readonly (readonly [weight: number, range: readonly [number, number]])[] = [

@@ -10,11 +10,15 @@ import type { Connector } from '#connectors/kit/ports.ts';
 import { type ConnectionTransport, createTransport } from '#connectors/kit/transport.ts';
 import { tuned } from '#connectors/kit/tuning.ts';
 import { shopify } from '#connectors/shopify/index.ts';
+import type { RawRow } from '#core/catalog/import-rows.ts';
 import type { Clock, Ids, Random } from '#core/effects.ts';
 import { createIntake, type Intake } from '#server/flows/intake.ts';
 import { createPressure } from '#server/flows/pressure.ts';
 import { createPublisher } from '#server/flows/publisher.ts';
 import type { ConnectionRef, FlowLog, OpenedConnection, Publisher } from '#server/flows/publisher-types.ts';
+import { importFile, type OpenedFile } from '#server/flows/run-kinds/import-file.ts';
+import { undoImport } from '#server/flows/run-kinds/undo-import.ts';
+import { createRunner, type Runner } from '#server/flows/runs.ts';
 import { createVault, type Vault } from '#server/secrets.ts';
 import { seededIds } from '#sim/kit/chance.ts';
 import type { Message } from '#sim/kit/sender.ts';
@@ -35,6 +39,7 @@ export interface SimProcess {
   readonly ids: Ids;
   readonly intake: Intake;
   readonly publisher: Publisher;
+  readonly runs: Runner;
   open(ref: ConnectionRef): Promise<OpenedConnection | null>;
   start(): void;
   /** The webhook route: resolve, verify, identify, store. Never answers when it dies meanwhile. */
@@ -50,6 +55,8 @@ export interface ProcessOptions {
   wire: Wire;
   random: Random;
   soleProcess: boolean;
+  /** Targets that a lane claims in one look; null: the product's own number. */
+  slice: number | null;
   /** What flows log as errors, for the trace and the judge. */
   onError(fields: Record<string, unknown>, message: string): void;
 }
@@ -64,7 +71,7 @@ const longestLookMs = 90_000;
 const openedForMs = 60_000;
 
 export function createProcess(options: ProcessOptions): SimProcess {
-  const { scheduler, trace, wire, random, soleProcess } = options;
+  const { scheduler, trace, wire, random, soleProcess, slice } = options;
   const owner: Owner = { name: options.name, alive: true, pollsMs: longestLookMs };
   const clock = scheduler.clock(owner);
   const ids = seededIds(clock, random);
@@ -73,8 +80,9 @@ export function createProcess(options: ProcessOptions): SimProcess {
     info() {},
     warn: (fields, message) => trace.add(`${owner.name} warns: ${message} ${JSON.stringify(fields)}`),
     error: (fields, message) => {
-      trace.add(`${owner.name} fails: ${message} ${JSON.stringify(fields)}`);
-      options.onError(fields, message);
+      const told = 'err' in fields ? { ...fields, err: String(fields.err) } : fields;
+      trace.add(`${owner.name} fails: ${message} ${JSON.stringify(told)}`);
+      options.onError(told, message);
     },
   };
   const open = opener({ store, clock, random, wire, owner });
@@ -91,12 +99,32 @@ export function createProcess(options: ProcessOptions): SimProcess {
   const publisher: Publisher = createPublisher({
     ...common,
     stockSweepMs,
+    ...(slice !== null && { slice }),
     requestOrderSweep: (ref) =>
       void intake.requestSweep(ref).catch((error: unknown) => log.warn({ error: String(error) }, 'order sweep')),
     completeUnmapped: (ref) =>
       void intake
         .completeUnmapped(ref)
         .catch((error: unknown) => log.warn({ error: String(error) }, 'unmapped orders')),
+  });
+
+  const compareAndSetOf = (platform: string) => connectors[platform]?.manifest.stock.compareAndSet ?? false;
+  const wake = () => {
+    publisher.wake();
+    intake.wake();
+  };
+  const runs: Runner = createRunner({
+    store,
+    clock,
+    ids,
+    log,
+    kinds: {
+      'import-stock': importFile('stock', { openFile, compareAndSetOf }),
+      'undo-import': undoImport({ compareAndSetOf }),
+    },
+    wake,
+    mapped: async (orgId, connectionId) => void (await intake.completeUnmapped({ orgId, connectionId })),
+    pollMs,
   });
 
   return {
@@ -106,10 +134,12 @@ export function createProcess(options: ProcessOptions): SimProcess {
     ids,
     intake,
     publisher,
+    runs,
     open,
     start() {
       intake.start();
       publisher.start();
+      runs.start();
     },
     async webhook({ uri, headers: sent, body }) {
       const headers = Object.fromEntries(Object.entries(sent).map(([name, value]) => [name.toLowerCase(), value]));
@@ -123,11 +153,19 @@ export function createProcess(options: ProcessOptions): SimProcess {
       const { kind } = await intake.receive({ orgId, connectionId, source: 'webhook', ...identity, body: raw });
       return kind !== 'foreign';
     },
-    wake() {
-      publisher.wake();
-      intake.wake();
-    },
+    wake,
   };
+}
+
+/** The world's files are rows already: reading CSV takes real time, which no seed decides. */
+async function openFile(bytes: () => AsyncIterable<Uint8Array>): Promise<OpenedFile> {
+  const parts: Uint8Array[] = [];
+  for await (const part of bytes()) parts.push(part);
+  const rows = JSON.parse(Buffer.concat(parts).toString()) as RawRow[];
+  async function* records() {
+    for (const row of rows) yield { row: row.row, rows: [row], errors: [], cells: null };
+  }
+  return { header: null, records: records() };
 }
 
 function opener(deps: { store: Store; clock: Clock; random: Random; wire: Wire; owner: Owner }) {

@@ -12,6 +12,7 @@ export async function waitingFor(owner: pg.Pool, stage: Stage, now: number): Pro
        union all select 'open attempt' from attempts where org_id = $1 and outcome is null
        union all select 'inbox row' from inbox where org_id = $1 and state = 'waiting'
        union all select kind || ' due' from due where org_id = $1 and (due_at <= to_timestamp($2::float8 / 1000.0) or kind = 'hold')
+       union all select 'run ' || kind from runs where org_id = $1 and state in ('receiving', 'waiting', 'running')
        union all select 'dirty variant' from dirty_variants where org_id = $1
      ) w group by what order by what`,
     [stage.orgId, now],

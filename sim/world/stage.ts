@@ -47,6 +47,8 @@ export interface ChannelOfWorld {
   platform: 'shopify' | 'amazon';
   connection: ConnectionRef;
   webhookUrl: string | null;
+  /** So many of its next messages arrive with a body nobody can read. */
+  garbled: number;
   simulator: Simulator;
   /** Shopify: GID by our code; Amazon: DEFAULT. */
   locations: Record<Code, string>;
@@ -97,7 +99,9 @@ export async function buildStage(options: StageOptions): Promise<Stage> {
   const locations = { MAIN: ids.uuid() as LocationId, EAST: ids.uuid() as LocationId };
   const plain = Array.from({ length: 4 }, (_, n) => `P-${n + 1}`);
   const bundles = makeBundles(dice, plain);
-  const goods = new Map(plain.map((sku) => [sku, { MAIN: dice.whole(0, 12), EAST: dice.whole(0, 6) }]));
+  // Some have plenty: numbers that may travel in a document.
+  const most = dice.chance(0.5) ? { MAIN: 30, EAST: 15 } : { MAIN: 12, EAST: 6 };
+  const goods = new Map(plain.map((sku) => [sku, { MAIN: dice.whole(0, most.MAIN), EAST: dice.whole(0, most.EAST) }]));
   const variants = new Map(
     [...plain, ...bundles.map(({ sku }) => sku)].map((sku) => [sku, ids.uuid() as VariantId] as const),
   );
@@ -288,6 +292,7 @@ async function openChannel(options: ChannelOptions): Promise<ChannelOfWorld> {
     platform,
     connection: { orgId, connectionId },
     webhookUrl,
+    garbled: 0,
     simulator,
     locations: made.locations,
     listings: new Map(listed.map(({ listingId }, n) => [skus[n] ?? '', listingId])),
@@ -328,25 +333,28 @@ function amazonManner(dice: Dice, { slowAmazon = false }: Leaning): Manner {
   const chosen = dice.chance(0.7) ? 'open' : 'vendor';
   const profile = slowAmazon ? 'vendor' : chosen;
   const feeds = {
-    bulkRowsMin: dice.whole(2, 4),
+    bulkRowsMin: dice.whole(1, 2),
     bulkLeastUnits: dice.whole(0, 3),
-    bulkEveryMs: dice.whole(1, 60) * 1_000,
+    bulkEveryMs: dice.whole(0, 10) * 1_000,
     bulkStuckMs: 600_000,
   };
   return {
     profile,
     settings: {
       ...(profile === 'open' ? { settleMs: 0, orderLagMs: 0 } : { settleMs: 150_000 }),
-      ...(dice.chance(0.4) && !slowAmazon ? feeds : { bulk: false }),
+      ...(dice.chance(0.7) && !slowAmazon ? feeds : { bulk: false }),
     },
   };
 }
+
+/** What a shop signs its messages with. */
+export const secretOf = (place: string): string => `secret of ${place}`;
 
 async function makeShopify(options: ChannelOptions): Promise<MadeVendor> {
   const { place, shown } = options;
   const shopDomain = `${place}.myshopify.com`;
   const manner = shopifyManner(options.dice);
-  const [secret, accessToken] = [`secret of ${place}`, `shpat_${place}`];
+  const [secret, accessToken] = [secretOf(place), `shpat_${place}`];
   const simulator = await createShopifySimulator({
     ...common(options),
     profile: manner.profile,

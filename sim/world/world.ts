@@ -7,20 +7,21 @@
  *   judge  the auditor, after every act, every recorded attempt and at quiet (judge.ts)
  */
 import pg from 'pg';
-import type { PostMessage } from '#sim/kit/sender.ts';
 import { inWords } from './auditor.ts';
 import { stream } from './chance.ts';
-import { type Crew, createCrew } from './crew.ts';
+import { createCrew } from './crew.ts';
 import type { WorldDatabases } from './database.ts';
 import { mendAll } from './faults.ts';
 import { createJudge, type Judge } from './judge.ts';
 import { leaningOf } from './leaning.ts';
+import { delivery } from './mail.ts';
 import { createPeople } from './people.ts';
 import { planOf } from './plan.ts';
 import { finalRows, waitingFor, whatCameOfIt } from './rest.ts';
-import { type Owner, Scheduler } from './scheduler.ts';
-import { buildStage } from './stage.ts';
+import { Scheduler } from './scheduler.ts';
+import { buildStage, type Stage } from './stage.ts';
 import { plainStore } from './store.ts';
+import { countFaults } from './struck.ts';
 import { Tally } from './tally.ts';
 import { Trace } from './trace.ts';
 import { warm } from './warm.ts';
@@ -98,8 +99,11 @@ async function live(life: Life): Promise<Broken | null> {
   const { seed, steps, trace, scheduler, owner, store, tally } = life;
   const leaning = leaningOf(seed, life.lean);
   const wire = new Wire(scheduler, trace);
-  const crew = createCrew({ seed, leaning, scheduler, store, trace, wire });
-  const stage = await buildStage({ seed, leaning, store, scheduler, wire, post: delivery(scheduler, crew) });
+  const crew = createCrew({ seed, leaning, scheduler, store, trace, wire, tally });
+  const post = delivery({ scheduler, crew, channels: () => stage?.channels ?? [], tally });
+  let stage: Stage | null = null;
+  stage = await buildStage({ seed, leaning, store, scheduler, wire, post });
+  for (const { simulator } of stage.channels) countFaults(simulator, tally);
   const judge = createJudge({ owner, stage, now: () => scheduler.now });
   await judge.look();
   scheduler.onShow = judge.look;
@@ -159,27 +163,4 @@ async function becomeQuiet(scheduler: Scheduler, waiting: () => Promise<string[]
     still = left.length === 0 ? still + 1 : 0;
   }
   return left;
-}
-
-/** A vendor's delivery: some living process takes it, at some moment; refused when none does in time, or it dies over it. */
-function delivery(scheduler: Scheduler, crew: Pick<Crew, 'living' | 'onDeath'>): PostMessage {
-  const mail: Owner = { name: 'mail', alive: true };
-  const clock = scheduler.clock(mail);
-  return async (message, policy, closing) => {
-    const over = new AbortController();
-    const late = clock.sleep(policy.timeoutMs, AbortSignal.any([over.signal, closing])).then(() => false);
-    const taken = scheduler
-      .step(mail, 'delivery', `${message.topic} of ${message.subscription.slice(-6)}`, () => ({
-        answer: new Promise<boolean>((resolve) => {
-          const process = scheduler.oneOf(crew.living());
-          if (!process) return resolve(false);
-          crew.onDeath(process, () => resolve(false));
-          process.webhook(message).then(resolve, () => resolve(false));
-        }),
-      }))
-      .then(({ answer }) => answer);
-    const accepted = await Promise.race([taken, late]);
-    over.abort();
-    return accepted;
-  };
 }

@@ -24,6 +24,8 @@ export interface ActContext {
   scheduler: Scheduler;
   /** For the trace: what was done, or why nothing was. */
   tell(text: string): void;
+  /** For the summary: that it really happened. */
+  count(what: string, times?: number): void;
   /** Something that ends by itself, `ms` later. */
   later(ms: number, work: () => Promise<unknown>): void;
   /**

@@ -1,10 +1,14 @@
 /** The operator: settings, pauses, mappings, and asking for a sync. */
 import type { VariantId } from '#core/ids.ts';
+import { actOnFiltered, type LetterAct } from '#server/flows/letters.ts';
 import { setPolicy } from '#store/catalog/policies.ts';
+import { mapLocation } from '#store/connections/connections.ts';
 import { pauseConnection, resumeConnection } from '#store/listings/halts.ts';
 import { mapListing } from '#store/listings/listings.ts';
 import type { Tx } from '#store/tx.ts';
+import { type LetterFilter, noFilter } from '#store/views/letters.ts';
 import type { SimProcess } from '../process.ts';
+import type { Code } from '../stage.ts';
 import type { Act, ActContext } from './act.ts';
 
 /** A setting is changed in one transaction; its rows are its evidence. What is put right again is tried until it is answered. */
@@ -27,6 +31,16 @@ function change(
     },
     untilDone,
   );
+}
+
+/** As the API's `/api/dead-letters`. */
+export function dealWithLetters(context: ActContext, act: LetterAct, filter: LetterFilter): void {
+  const { orgId } = context.stage;
+  context.ask({ kind: 'setting', what: `${act} dead letters` }, async (process) => {
+    context.count(`dead letters: ${act}`, await actOnFiltered(process, orgId, 'operator', act, filter));
+    process.wake();
+    return {};
+  });
 }
 
 const by = ({ clock, ids }: SimProcess) => ({ actor: 'operator', now: clock.now(), ids });
@@ -73,16 +87,23 @@ export const operator: readonly Act[] = [
   },
   {
     name: 'changes the scarcity rule',
-    weight: 1,
+    weight: 2,
     async perform(context) {
       const { dice, stage } = context;
       const lastUnits = dice.oneOf<number | null>([null, 0, 2, 4]);
-      change(context, `last units: ${lastUnits}`, (tx, { clock, ids }) =>
+      const lastUnitsTo = dice.oneOf<'priority' | 'sales' | null>([null, 'priority', 'sales']);
+      const sku = dice.of(stage.plain) ?? '';
+      const [whose, scope, scopeId] = dice.oneOf<[string, 'organization' | 'variant' | 'connection', string]>([
+        ['everything', 'organization', stage.orgId],
+        [sku, 'variant', stage.variants.get(sku) ?? ''],
+        ['amazon-a', 'connection', stage.channels.at(-1)?.connection.connectionId ?? ''],
+      ]);
+      change(context, `last units of ${whose}: ${lastUnits} to ${lastUnitsTo}`, (tx, { clock, ids }) =>
         setPolicy(
           tx,
           stage.orgId,
-          { scope: 'organization', scopeId: stage.orgId },
-          { lastUnits },
+          { scope, scopeId },
+          { lastUnits, lastUnitsTo },
           { actor: 'operator', now: clock.now(), id: ids.uuid() },
         ),
       );
@@ -134,6 +155,36 @@ export const operator: readonly Act[] = [
         );
       map(null);
       context.later(dice.whole(10, 60_000), async () => map(stage.variants.get(sku) as VariantId));
+    },
+  },
+  {
+    name: 'maps locations anew',
+    weight: 2,
+    async perform(context) {
+      const { dice, stage } = context;
+      const channel = dice.of(stage.channels.filter(({ platform }) => platform === 'shopify'));
+      if (!channel) return;
+      const { orgId, connectionId } = channel.connection;
+      // The places swap what stands behind them, one has it all, or it is as at first.
+      const [main, east] = dice.oneOf<[Code, Code]>([
+        ['EAST', 'MAIN'],
+        ['MAIN', 'MAIN'],
+        ['MAIN', 'EAST'],
+        ['MAIN', 'EAST'],
+      ]);
+      change(context, `${channel.place}: MAIN behind ${main}, EAST behind ${east}`, async (tx) => {
+        await mapLocation(tx, orgId, connectionId, channel.locations[main], stage.locations.MAIN);
+        await mapLocation(tx, orgId, connectionId, channel.locations[east], stage.locations.EAST);
+      });
+    },
+  },
+  {
+    name: 'looks through the dead letters',
+    weight: 2,
+    async perform(context) {
+      const act = context.dice.chance(0.7) ? 'retry' : 'discard';
+      context.tell(act);
+      dealWithLetters(context, act, noFilter);
     },
   },
   {
