@@ -221,9 +221,9 @@ test('race 5: a lane frozen after its send wakes after its lease: what it sent i
   expect(await shop.number('MUG')).toBe(2);
   wake();
   await asleep;
-  // The frozen lane knows it lost its lease, and says so: what stands there is looked at again.
+  // The frozen lane knows it lost its lease, and says so: what stands there is looked at again. What its successor has proven stays.
   expect(await mug(shop)).toMatchObject({ expected: null });
-  expect((await stage.attempts(shop)).find(({ value }) => value === 5)?.outcome).toBe('unknown');
+  expect((await stage.attempts(shop)).find(({ value }) => value === 5)?.outcome).toBe('proven_applied');
   stage.clock.advance(10_000);
   await second.drain();
   expect(await shop.number('MUG')).toBe(2);
