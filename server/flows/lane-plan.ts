@@ -114,6 +114,7 @@ export function numbersRead(found: readonly FoundReading[]): ReadObservation[] {
             value: reading.value,
             vendorAt: reading.vendorAt,
             askedAt: target.seenVersion,
+            knew: target.effectSeq,
             changed: reading.value !== target.observed,
           },
         ],
