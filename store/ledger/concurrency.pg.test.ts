@@ -209,6 +209,29 @@ test('goods at a position that is made while a batch waits for those beside it a
   await sound(world);
 });
 
+test('first goods and a first sale of a variant at two places at once: the later waits for the earlier, and the sale gets its unit', async () => {
+  const world = await makeWorld(db.owner, 2);
+  for (const [i, v] of world.variants.entries()) {
+    const [posted, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const receipt = command({ kind: 'receive' as const, variantId: v, locationId: world.east, units: 2 });
+    const first = store.tenant(world.orgId, async (tx) => {
+      const answers = await post(tx, world.orgId, [i === 0 ? receipt : sale(v)], context);
+      posted.resolve();
+      await go.promise;
+      return answers;
+    });
+    await posted.promise;
+    // Makes the variant's other position: neither row was there when the other was made.
+    const second = run(store, world, [i === 0 ? sale(v) : receipt]);
+    await waiters(1).finally(() => go.resolve());
+    expect([...(await first), ...(await second)].map(({ kind }) => kind)).toEqual(['posted', 'posted']);
+    expect(await numbers(db.owner, world, v)).toEqual({ EAST: [2, 1, 0] });
+  }
+  const { rows } = await db.owner.query('select waiting, filled from shortfalls where org_id = $1', [world.orgId]);
+  expect(rows).toEqual([{ waiting: 0, filled: 1 }]);
+  await sound(world);
+});
+
 test('a position beside one that another transaction has is not made: a lost race', async () => {
   const world = await makeWorld(db.owner, 1);
   const v = world.variants[0] as VariantId;

@@ -44,13 +44,19 @@ end $$;
 alter table events add column variants uuid[], add column versions bigint[];
 
 -- 3. Whoever makes a position beside others of its variant, which it has locked, writes those anew: so who waited for them sees that
---    there may be more to lock than the statement that waited could see (ledger_take).
+--    there may be more to lock than the statement that waited could see (ledger_take). It holds the variant until it ends: so there is
+--    never a position beside it that it cannot see.
 create function positions_beside() returns trigger
 language plpgsql
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan
 as $$
 begin
   if exists (select from made) then
+    -- One after the other: of two who make a variant's first positions at two places, neither sees the other's.
+    perform from (select distinct m.org_id, m.variant_id from made m order by 1, 2 offset 0) m
+    cross join lateral (
+      -- As in ledger_skus.
+      select from variants x where x.org_id = m.org_id and x.id >= m.variant_id order by x.id limit 1 for no key update) v;
     insert into positions as p (org_id, variant_id, location_id)
     select b.org_id, b.variant_id, b.location_id
     from (select distinct m.org_id, m.variant_id from made m offset 0) m
@@ -178,9 +184,8 @@ begin
     select count(*) into missing from unnest(w_org, w_variant) as w (org, variant_id)
     where not exists (
       -- As in ledger_skus.
-      select from (
-        select x.org_id, x.id from variants x where (x.org_id, x.id) >= (p_orgs[w.org], w.variant_id) order by x.org_id, x.id limit 1) v
-      where v.org_id = p_orgs[w.org] and v.id = w.variant_id);
+      select from (select x.id from variants x where x.org_id = p_orgs[w.org] and x.id >= w.variant_id order by x.id limit 1) v
+      where v.id = w.variant_id);
   end if;
 
   select json_agg(json_build_array(w.org, s.variant_id)) into waiting
@@ -227,12 +232,13 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off se
 as $$
 begin
   return (
-    select json_agg(json_build_array(v.org_id, v.id, v.sku))
+    select json_agg(json_build_array(w.org_id, v.id, v.sku))
     from unnest(w_org, w_variant) as w (org_id, id)
     cross join lateral (
-      -- The first at or after: only the primary key has that order, so no plan over a small table picks the index by SKU.
-      select x.org_id, x.id, x.sku from variants x where (x.org_id, x.id) >= (w.org_id, w.id) order by x.org_id, x.id limit 1) v
-    where v.org_id = w.org_id and v.id = w.id);
+      -- The first at or after the id: only the primary key has that order, so no plan over a small table picks the index by SKU. Not by
+      -- comparing rows: under row security the index is then read from the organization's first entry on.
+      select x.id, x.sku from variants x where x.org_id = w.org_id and x.id >= w.id order by x.id limit 1) v
+    where v.id = w.id);
 end
 $$;
 
