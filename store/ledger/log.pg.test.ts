@@ -161,3 +161,71 @@ test('claims made before a commitment carried its first entry keep their log', a
     rmSync(folder, { recursive: true });
   }
 });
+
+test('the release before posts while its database is migrated: neither waits for the other in a circle, whatever it has first', async () => {
+  const empty = await emptyDatabase();
+  const folder = scratchFolder('syncstate-migrations-');
+  const owner = new pg.Pool({ connectionString: empty.ownerUrl, max: 3 });
+  owner.on('error', () => undefined);
+  owner.on('connect', (client) => client.on('error', () => undefined));
+  try {
+    const whole = join(import.meta.dirname, '..', 'migrations');
+    for (const name of readdirSync(whole)) if (name < '0103') cpSync(join(whole, name), join(folder, name));
+    await migrate(empty.ownerUrl, folder);
+    const world = await makeWorld(owner);
+    const v = world.variants[0] as VariantId;
+    await owner.query('insert into positions (org_id, variant_id, location_id) values ($1, $2, $3)', [
+      world.orgId,
+      v,
+      world.main,
+    ]);
+    const lock = 'select from positions for no key update';
+    const read = 'select from commitments';
+    const write = `insert into claim_events (org_id, claim, claim_id, variant_id, location_id, delta, event, actor, effect_key, business_at)
+       select org_id, 'shortfall', gen_random_uuid(), variant_id, null, 1, 'short', 'test', 'old', now() from positions`;
+    // An order's posting begins with its positions, a release with the claims it names.
+    const [order, release] = [await owner.connect(), await owner.connect()];
+    try {
+      for (const [client, first] of [
+        [order, lock],
+        [release, read],
+      ] as const) {
+        await client.query('begin');
+        await client.query(first);
+      }
+      const migrated = migrate(empty.ownerUrl);
+      await expect
+        .poll(
+          async () =>
+            (
+              await owner.query(
+                `select from pg_stat_activity where datname = current_database() and application_name = 'syncstate migrate' and wait_event_type = 'Lock'`,
+              )
+            ).rowCount,
+          { timeout: 25_000 },
+        )
+        .toBe(1);
+      for (const [client, second] of [
+        [order, read],
+        [release, lock],
+      ] as const) {
+        await client.query(second);
+        await client.query(write);
+        await client.query('commit');
+      }
+      expect((await migrated).applied).toContain('0103_ledger_lean.sql');
+    } finally {
+      order.release(true);
+      release.release(true);
+    }
+    const { rows } = await owner.query('select claim, delta from claim_events where org_id = $1', [world.orgId]);
+    expect(rows).toEqual([
+      { claim: 'shortfall', delta: 1 },
+      { claim: 'shortfall', delta: 1 },
+    ]);
+  } finally {
+    await owner.end();
+    await empty.drop();
+    rmSync(folder, { recursive: true });
+  }
+}, 60_000);

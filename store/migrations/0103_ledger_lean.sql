@@ -1,6 +1,24 @@
 -- The ledger reads and writes less for the same promises (figures: docs/ledger-cost.md). ledger_take and ledger_book do what ledger_load and
 -- ledger_write did; those stay for the release before and keep working on what changes here.
 
+-- 0. All tables this changes, before anything: the release before posts meanwhile, and has some of them when it comes for the others, in
+--    either order. Whoever posts is waited for at positions; what another still has then is not waited for: all is given back, and tried again.
+do $$
+begin
+  loop
+    begin
+      lock table positions in access exclusive mode;
+      lock table commitments, claim_events, events in access exclusive mode nowait;
+      exit;
+    exception when lock_not_available then
+      perform pg_sleep(0.02 * random());
+    end;
+    if clock_timestamp() > transaction_timestamp() + interval '5 min' then
+      raise exception 'the ledger''s tables are in use by a transaction that does not end';
+    end if;
+  end loop;
+end $$;
+
 -- 1. A commitment's row carries the first entry of its own log: one row and one index entry per order line instead of two and three. The
 --    entry never changes: nobody has the right to. `claim_events`, the whole log, is a view of both; later entries are in claim_changes.
 alter table claim_events rename to claim_changes;
