@@ -66,7 +66,7 @@ export const alertKinds = {
     'critical',
     'itself',
     'An event could not be applied',
-    '`syncstate dead-letters show <id>` says why; retry, edit or discard it.',
+    '`syncstate dead-letters show <id>` says why; retry, edit or discard it. Till then numbers that wait for that channel’s orders are cut, not raised.',
   ),
   connection_unauthorized: kind(
     'critical',
