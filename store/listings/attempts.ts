@@ -243,19 +243,19 @@ async function saveOutcomes(
       from jsonb_to_recordset($1::jsonb) as r(${shownShape}, attempt_id uuid, outcome text, value int, decided_at bigint,
         state text, reason text, error_code text, read_at float8, next_try_at float8)),
     n as (select to_timestamp($2::float8 / 1000.0) as at),
-    finished as (
-      update attempts a set outcome = r.outcome, finished_at = n.at, error_code = r.error_code, error = r.reason
-      -- Whoever took the lease over may have read back what became of it: that stays.
-      from r, n where a.org_id = r.org_id and a.id = r.attempt_id and ($3 or a.outcome is null))
-    update targets t set ${shownSets},
-      state = case when r.state = 'in_sync' and t.dirty_version > r.decided_at then 'pending' else r.state end,
-      state_at = n.at, reason = r.reason,
-      accepted = case when r.taken then r.value else t.accepted end, accepted_at = case when r.taken then n.at else t.accepted_at end,
-      handled_version = case when r.handled then greatest(t.handled_version, r.decided_at) else t.handled_version end,
-      dirty_since = case when r.handled and t.dirty_version = r.decided_at then null else ${dirtySince} end,
-      read_due = case when r.outcome = 'rejected' then null when r.read_at is null then ${lookDue} else to_timestamp(r.read_at / 1000.0) end,
-      next_try_at = to_timestamp(r.next_try_at / 1000.0), tries = case when r.taken then 0 else t.tries + 1 end
-    from r, n where t.org_id = r.org_id and t.id = r.id`,
+    saved as (
+      update targets t set ${shownSets},
+        state = case when r.state = 'in_sync' and t.dirty_version > r.decided_at then 'pending' else r.state end,
+        state_at = n.at, reason = r.reason,
+        accepted = case when r.taken then r.value else t.accepted end, accepted_at = case when r.taken then n.at else t.accepted_at end,
+        handled_version = case when r.handled then greatest(t.handled_version, r.decided_at) else t.handled_version end,
+        dirty_since = case when r.handled and t.dirty_version = r.decided_at then null else ${dirtySince} end,
+        read_due = case when r.outcome = 'rejected' then null when r.read_at is null then ${lookDue} else to_timestamp(r.read_at / 1000.0) end,
+        next_try_at = to_timestamp(r.next_try_at / 1000.0), tries = case when r.taken then 0 else t.tries + 1 end
+      from r, n where t.org_id = r.org_id and t.id = r.id)
+    update attempts a set outcome = r.outcome, finished_at = n.at, error_code = r.error_code, error = r.reason
+    -- Whoever took the lease over may have read back what became of it: that stays.
+    from r, n where a.org_id = r.org_id and a.id = r.attempt_id and ($3 or a.outcome is null)`,
     },
     [JSON.stringify(rows), now, held],
   );
