@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { ConnectorError } from '#core/errors.ts';
 import type { SimulatorHost } from '#sim/kit/server.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
@@ -19,6 +19,11 @@ beforeAll(async () => {
   see = judge(db.owner);
   host = await openHost();
 });
+// A test that fails does not go on taking in the orders of the next one.
+const running: { stop(): Promise<void> }[] = [];
+afterEach(async () => {
+  for (const intake of running.splice(0)) await intake.stop();
+});
 afterAll(async () => {
   for (const shop of shops) await shop.close();
   await host.close();
@@ -30,7 +35,9 @@ async function setting(quantities: Record<string, number>, more: Parameters<type
   const shop = await simulatedShop(db.owner, db.store, org, quantities, host);
   shops.push(shop);
   for (const [sku, units] of Object.entries(quantities)) await org.stock(sku, units);
-  return { org, shop, ...takeIn(db.store, { opened: () => shop.opened, ...more }) };
+  const taken = takeIn(db.store, { opened: () => shop.opened, ...more });
+  running.push(taken.intake);
+  return { org, shop, ...taken };
 }
 
 const buy = async (shop: SimulatedShop, sku: string, quantity: number): Promise<string> =>
@@ -132,7 +139,9 @@ test('many requests at once share one sweep after the one that runs', async () =
   const operations = await fetch(`${shop.url}/_sim/calls?since=0`).then(
     (response) => response.json() as Promise<{ calls: { operation: string }[] }>,
   );
-  const sweeps = operations.calls.filter(({ operation }) => /order/i.test(operation)).length;
+  // Counting the day's orders is a watch of its own and may come in between.
+  const sweeps = operations.calls.filter(({ operation }) => operation === 'changedOrders').length;
+  expect(sweeps).toBeGreaterThanOrEqual(1);
   expect(sweeps).toBeLessThanOrEqual(4);
   expect(before).toBe(0);
   await intake.stop();
