@@ -140,7 +140,7 @@ test('many requests at once share one sweep after the one that runs', async () =
     (response) => response.json() as Promise<{ calls: { operation: string }[] }>,
   );
   // Counting the day's orders is a watch of its own and may come in between.
-  const sweeps = operations.calls.filter(({ operation }) => operation === 'changedOrders').length;
+  const sweeps = operations.calls.filter(({ operation }) => operation === 'orders').length;
   expect(sweeps).toBeGreaterThanOrEqual(1);
   expect(sweeps).toBeLessThanOrEqual(4);
   expect(before).toBe(0);
