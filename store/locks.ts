@@ -7,7 +7,7 @@
  *   4. claim           no lock of its own: a claim row is only written under its variant's positions
  *   5. dirty row       by (org, variant)                                                     ledger_book
  *
- * New positions are made after those that exist are locked, sorted in one statement, and then their variants' rows are locked, sorted
+ * New positions are made after those that exist are locked, sorted in one statement, and then their variants' rows are locked, by SKU
  * (positions_beside): who makes one waits for no position afterwards, and nobody makes another of that variant meanwhile.
  * One that is not locked then, because another transaction made it meanwhile, is locked without waiting, or the transaction is repeated. An effect key needs no lock: two transactions with the same key meet at its primary
  * key (written sorted, after all positions are locked), and the later one is repeated and finds the first result. Code that needs two kinds in the other order ends its transaction in between.

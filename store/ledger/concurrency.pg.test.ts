@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import type pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LineId, type LocationId, type VariantId } from '#core/ids.ts';
+import { mergeProducts } from '../catalog/bulk.ts';
 import { type TestDatabase, testDatabase } from '../testing/database.ts';
 import type { Store } from '../tx.ts';
 import { commands } from './commands.testing.ts';
@@ -231,6 +232,33 @@ test('first goods and a first sale of a variant at two places at once: the later
   expect(rows).toEqual([{ waiting: 0, filled: 1 }]);
   await sound(world);
 });
+
+test('first positions of variants that a file of products is just changing: neither waits for the other in a circle', async () => {
+  const world = await makeWorld(db.owner, 10);
+  const writers = testStore(db.appUrl);
+  // By id the other way round than by SKU.
+  const [two, ten] = [world.variants[1], world.variants[9]] as [VariantId, VariantId];
+  const products = [
+    { id: two, sku: 'SKU-2', title: 'Two', barcode: null },
+    { id: ten, sku: 'SKU-10', title: 'Ten', barcode: null },
+  ];
+  const gate = await db.owner.connect();
+  try {
+    await gate.query('begin');
+    await gate.query('select from variants where org_id = $1 and id = $2 for no key update', [world.orgId, ten]);
+    const file = writers.tenant(world.orgId, (tx) => mergeProducts(tx, world.orgId, products, new Date(noon)));
+    await waiters(1);
+    const orders = run(writers, world, [sale(two), sale(ten)]);
+    await waiters(2);
+    await gate.query('commit');
+    expect([...(await file).keys()].sort()).toEqual(['SKU-10', 'SKU-2']);
+    expect((await orders).map(({ kind }) => kind)).toEqual(['posted', 'posted']);
+  } finally {
+    gate.release(true);
+  }
+  await sound(world);
+  await noDeadlocks(writers);
+}, 30_000);
 
 test('a position beside one that another transaction has is not made: a lost race', async () => {
   const world = await makeWorld(db.owner, 1);

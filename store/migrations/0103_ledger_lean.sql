@@ -70,10 +70,16 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off se
 as $$
 begin
   if exists (select from made) then
-    -- One after the other: of two who make a variant's first positions at two places, neither sees the other's.
-    perform from (select distinct m.org_id, m.variant_id from made m order by 1, 2 offset 0) m
+    -- One after the other: of two who make a variant's first positions at two places, neither sees the other's. By SKU, as whoever
+    -- imports products has them.
+    perform from (
+      select m.org_id, m.variant_id
+      from (select distinct x.org_id, x.variant_id from made x offset 0) m
+      cross join lateral (
+        -- As in ledger_skus.
+        select x.sku from variants x where x.org_id = m.org_id and x.id >= m.variant_id order by x.id limit 1) v
+      order by m.org_id, v.sku collate "C" offset 0) m
     cross join lateral (
-      -- As in ledger_skus.
       select from variants x where x.org_id = m.org_id and x.id >= m.variant_id order by x.id limit 1 for no key update) v;
     insert into positions as p (org_id, variant_id, location_id)
     select b.org_id, b.variant_id, b.location_id
