@@ -92,13 +92,11 @@ export async function lockByKeys(
 ): Promise<ShownRow[]> {
   if (keys.length === 0) return [];
   const { rows } = await tx.query<Row>(
-    {
-      name: 'shown_lock_all',
-      text: `select ${columns} from targets t
+    // Not prepared: a plan for any number of keys takes them by organization and reads all of one's targets for a few keys.
+    `select ${columns} from targets t
         where t.org_id = any ($4::uuid[]) and (t.org_id, t.connection_id, t.stock_key) in
           (select k.org_id, k.connection_id, k.stock_key from unnest($1::uuid[], $2::uuid[], $3::text[]) as k (org_id, connection_id, stock_key))
         order by t.id for update`,
-    },
     [
       keys.map((key) => key.orgId),
       keys.map((key) => key.connectionId),
