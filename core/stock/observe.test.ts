@@ -407,18 +407,6 @@ describe('race 14: which observations count', () => {
     expect(observe(unknown, read(5, 9), cas).shown).toMatchObject({ unknown: false, raiseAfter: s(9), effects: [] });
   });
 
-  test('units given back at a place we do not know may hide as many units sold at each', () => {
-    const unknown = applyUnplaced(showing(5, 0), { units: -2, from: s(3), to: s(3), seq: 1 });
-    expect(expectedOf(unknown)).toBeNull();
-    const seen = observe(unknown, read(5, 9), cas);
-    expect(seen).toMatchObject({ verdict: 'as_expected', shown: { unknown: false, raiseAfter: s(9), effects: [] } });
-    expect(observe(unknown, read(7, 9), cas)).toMatchObject({ verdict: 'as_expected' });
-    // One of before it says nothing of it: what was given back is no edit when it shows.
-    const older = observe(unknown, read(5, 1), cas).shown;
-    expect(expectedOf(older)).toBeNull();
-    expect(observe(older, read(7, 9), cas)).toMatchObject({ verdict: 'as_expected', shown: { raiseAfter: s(9) } });
-  });
-
   test('the first number ever is simply the base', () => {
     expect(observe(nothingShown, read(7, 5), cas)).toMatchObject({ verdict: 'first', counted: true, gap: 0 });
   });

@@ -13,9 +13,8 @@
  *   What was sold before anything was known of a number is in it, without its orders being in our book, and nothing tells how many
  *   units those are: not even a gap. So its first number (a read, a webhook, or what we wrote over an unread one) sets `raiseAfter`,
  *   and it is not raised before orders are known past that time. To cut it gives nothing back.
- *   The same is so of the first number after an effect of unknown size, or units given back at a place that is not known: they may
- *   hide as many units sold. After it is what the vendor's times say, or a read that was asked for when we knew of it: an order's
- *   clock may go ahead of the number's.
+ *   The same is so of the first number after an effect of unknown size: what was given back may hide as many units sold. After it is
+ *   what the vendor's times say, or a read that was asked for when we knew of it: an order's clock may go ahead of the number's.
  *
  * Effect (an order version changed what the channel took, between vendor times `from` and `to`)
  *   1. A sale that may be from before unseen's time consumes unseen: it was already seen as the gap. A restock surely
@@ -69,7 +68,7 @@ export interface ShownEffect {
   seq: number;
   /** Provably after base. */
   sure: boolean;
-  /** The channel gave back, or took, it is not known how many (no units), or whether here (as many at most): never sure. */
+  /** The channel gave back, or took, it is not known how many: no units, and never sure. */
   unsized?: boolean;
 }
 
@@ -175,8 +174,8 @@ const withHidden = (shown: Shown, units: number, at: number): Shown => ({
   unseenAt: Math.max(shown.unseenAt ?? at, at),
 });
 
-function withUnsized(shown: Shown, { units, from, to, seq }: NewEffect): Shown {
-  const unsized = { units: units ?? 0, from, to, seq, sure: false, unsized: true };
+function withUnsized(shown: Shown, { from, to, seq }: NewEffect): Shown {
+  const unsized = { units: 0, from, to, seq, sure: false, unsized: true };
   return {
     ...shown,
     unknown: true,
@@ -208,8 +207,19 @@ export const inBase = (shown: Shown, effect: { units: number | null; to: number 
   effect.units !== null && effect.units > 0 && shown.baseAt !== null && instant(effect.to) < instant(shown.baseAt) - 1;
 
 /** Units moved at a place we do not know: nobody's number is certain until read. A raise counts as possible everywhere. */
-export const applyUnplaced = (shown: Shown, effect: NewEffect): Shown =>
-  effect.units === null || effect.units < 0 ? withUnsized(shown, effect) : { ...shown, unknown: true };
+export function applyUnplaced(shown: Shown, effect: NewEffect): Shown {
+  if (effect.units === null) return withUnsized(shown, effect);
+  const unknown = { ...shown, unknown: true };
+  return effect.units < 0 && shown.base !== null
+    ? {
+        ...unknown,
+        effects: bounded([
+          ...shown.effects,
+          { units: effect.units, from: effect.from, to: effect.to, seq: effect.seq, sure: false },
+        ]),
+      }
+    : unknown;
+}
 
 function bounded(effects: ShownEffect[]): ShownEffect[] {
   const [first, second, ...rest] = effects;

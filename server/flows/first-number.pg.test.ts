@@ -258,40 +258,6 @@ test('a cancellation that Amazon dates an hour ahead of its numbers keeps no cut
   expect(await writes(shop)).toBe(1);
 });
 
-test('units that a shop gave back without saying where hide no sale at either of its locations', async () => {
-  const shop = await shopifyShop(stage, { MUG: [6, 3] });
-  await stage.stock('MUG', 3, stage.east);
-  const [main, east] = [shop.main, shop.east].map((place) => ({ shop, stockKey: shop.item('MUG'), place }));
-  const publisher = stage.publisher([shop]);
-  await publisher.drain();
-  await stage.readOrdersTo(shop, wholeSecond(stage.clock.now()) + 1_000);
-  stage.clock.advance(5_000);
-  const at = wholeSecond(stage.clock.now());
-  // Two are on offer again at the first, and sold there by an order that nobody tells us of: its number is as it was.
-  await stage.stock('MUG', 8);
-  const cancelled = { stockKey: shop.item('MUG'), channelLocation: null, units: -2, at, earliestAt: at };
-  await db.store.tenant(stage.orgId, (tx) =>
-    applyChannelEffects(tx, stage.orgId, shop.connection.connectionId, [cancelled], {
-      now: stage.clock.now(),
-      ids: stage.ids,
-    }),
-  );
-  stage.clock.advance(3_000);
-  await publisher.drain();
-  expect(await shop.number('MUG')).toBe(6);
-  expect(await target(main as Shelf)).toMatchObject({ state: 'pending', desired: 8, expected: 6, unseen: 0 });
-  expect(await target(east as Shelf)).toMatchObject({ state: 'in_sync', desired: 3, expected: 3 });
-  const seen = (await raiseAfter(main as Shelf)) ?? 0;
-  expect(seen).toBeGreaterThan(at);
-  await stage.importSale(shop, 'MUG', 2, at, shop.main);
-  await stage.readOrdersTo(shop, seen + 1_000);
-  await publisher.drain();
-  stage.clock.advance(3_000);
-  await publisher.drain();
-  expect(await target(main as Shelf)).toMatchObject({ state: 'in_sync', desired: 6, expected: 6, unseen: 0 });
-  expect(await writes(shop)).toBe(0);
-});
-
 test('in shadow mode it is told what is waited for, and what would be sent as soon as orders are known past it', async () => {
   const shelf = await shelves.shopify(4);
   const { shop } = shelf;
