@@ -202,7 +202,7 @@ const claimSql = `
       -- What has waited long is always among the slice, so that nothing starves behind a stream of urgent work.
       (select t.id, 1, t.dirty_since
        from targets t, n, c where t.org_id = $1 and t.connection_id = $2 and t.dirty_version > t.handled_version and t.variant_id is not null
-         and t.dirty_since < (select at from n) - interval '30 s' and $6::int is null
+         and t.dirty_since < n.at - interval '30 s' and $6::int is null
          and ${notStopped} and not t.read_only and (t.next_try_at is null or t.next_try_at <= n.at) and ${single}
        order by t.dirty_since limit greatest(1, $5 / 4))
       union all
@@ -211,8 +211,8 @@ const claimSql = `
          and ($9::int is null or t.read_due <= n.at - $9 * interval '1 ms' or coalesce(t.desired, 0) <= $10) and ${single} order by t.read_due limit $5)
       union all
       (select t.id, 3, t.unseen_at from targets t, n, c
-       where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0 and t.unseen_at < (select date_trunc('second', orders_read_to) from c) and $6::int is null
-         and ${notStopped} and ${single} order by t.unseen_at limit $5)
+       where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0 and date_trunc('second', c.orders_read_to) > t.unseen_at and $6::int is null
+         and ${notStopped} and ${single} limit $5)
       union all
       (select t.id, 3, t.raise_after from targets t, n, c
        where t.org_id = $1 and t.connection_id = $2 and t.state in ('pending', 'shadow') and t.raise_after < (select date_trunc('second', orders_read_to) from c) and $6::int is null
@@ -283,14 +283,12 @@ const loadSql = `
   -- Looked at only when there is a gap.
   orders_flow as (select exists (select from inbox i, n where i.org_id = $1 and i.connection_id = $2 and i.received_at > n.at - interval '1 s'
     and i.kind = 'order' and i.source in ('webhook', 'queue')) as flowing),
-  -- LATERAL: a slice costs what it holds, however many numbers the connection has and whenever the plan was made. To a plan made over few
-  -- numbers all indexes that begin with what is asked for look alike: the connection is asked for afterwards, and only one has the order.
+  -- LATERAL: a slice costs what it holds, however many numbers the connection has and whenever the plan was made.
   picked as materialized (select t.id, t.stock_key from unnest($4::uuid[]) as w (id)
-    cross join lateral (select x.id, x.stock_key, x.connection_id from targets x where x.org_id = $1 and x.id = w.id offset 0) t
-    where t.connection_id = $2),
+    cross join lateral (select x.id, x.stock_key from targets x where x.org_id = $1 and x.id = w.id and x.connection_id = $2 offset 0) t),
   k as materialized (select distinct stock_key from picked),
   ts as materialized (select t.*, p.id is not null as picked from k
-    cross join lateral (select x.* from targets x where x.org_id = $1 and x.connection_id = $2 and x.stock_key = k.stock_key order by x.channel_location offset 0) t
+    cross join lateral (select x.* from targets x where x.org_id = $1 and x.connection_id = $2 and x.stock_key = k.stock_key offset 0) t
     left join picked p on p.id = t.id),
   ls as materialized (select l.* from k
     cross join lateral (select x.* from listings x where x.org_id = $1 and x.connection_id = $2 and x.stock_key = k.stock_key offset 0) l),
