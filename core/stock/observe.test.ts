@@ -391,22 +391,6 @@ describe('race 14: which observations count', () => {
     expect(observe(before, read(92, 34), plain).shown).toMatchObject({ unseen: 3, raiseAfter: s(34), effects: [] });
   });
 
-  test('an order’s clock that goes ahead keeps no number unknown: a read that was asked for when we knew of it is after it', () => {
-    const unknown = applyEffect(showing(5, 0), { units: null, from: s(1), to: s(3_600), seq: 7 }, false);
-    const older = observe(unknown, { ...read(5, 4), knew: 6 }, plain).shown;
-    expect(expectedOf(older)).toBeNull();
-    expect(expectedOf(observe(unknown, hook(5, 4), plain).shown)).toBeNull();
-    const seen = observe(older, { ...read(7, 5), knew: 7 }, plain).shown;
-    expect(seen).toMatchObject({ base: 7, unknown: false, effects: [], raiseAfter: s(5) });
-    expect(expectedOf(seen)).toBe(7);
-  });
-
-  test('of a change of unknown size at a place we do not know, each place’s next number may hide as many units sold', () => {
-    const unknown = applyUnplaced(showing(5, 0), { units: null, from: s(3), to: s(3), seq: 1 });
-    expect(expectedOf(unknown)).toBeNull();
-    expect(observe(unknown, read(5, 9), cas).shown).toMatchObject({ unknown: false, raiseAfter: s(9), effects: [] });
-  });
-
   test('the first number ever is simply the base', () => {
     expect(observe(nothingShown, read(7, 5), cas)).toMatchObject({ verdict: 'first', counted: true, gap: 0 });
   });

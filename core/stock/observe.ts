@@ -13,8 +13,7 @@
  *   What was sold before anything was known of a number is in it, without its orders being in our book, and nothing tells how many
  *   units those are: not even a gap. So its first number (a read, a webhook, or what we wrote over an unread one) sets `raiseAfter`,
  *   and it is not raised before orders are known past that time. To cut it gives nothing back.
- *   The same is so of the first number after an effect of unknown size: what was given back may hide as many units sold. After it is
- *   what the vendor's times say, or a read that was asked for when we knew of it: an order's clock may go ahead of the number's.
+ *   The same is so of the first number after an effect of unknown size: what was given back may hide as many units sold.
  *
  * Effect (an order version changed what the channel took, between vendor times `from` and `to`)
  *   1. A sale that may be from before unseen's time consumes unseen: it was already seen as the gap. A restock surely
@@ -174,17 +173,15 @@ const withHidden = (shown: Shown, units: number, at: number): Shown => ({
   unseenAt: Math.max(shown.unseenAt ?? at, at),
 });
 
-function withUnsized(shown: Shown, { from, to, seq }: NewEffect): Shown {
-  const unsized = { units: 0, from, to, seq, sure: false, unsized: true };
-  return {
-    ...shown,
-    unknown: true,
-    effects: shown.base === null ? shown.effects : bounded([...shown.effects, unsized]),
-  };
-}
-
 export function applyEffect(shown: Shown, effect: NewEffect, compareAndSet: boolean): Shown {
-  if (effect.units === null) return withUnsized(shown, effect);
+  if (effect.units === null) {
+    const unsized = { units: 0, from: effect.from, to: effect.to, seq: effect.seq, sure: false, unsized: true };
+    return {
+      ...shown,
+      unknown: true,
+      effects: shown.base === null ? shown.effects : bounded([...shown.effects, unsized]),
+    };
+  }
   const covered = unseenCovered(shown, effect);
   const returned = surplusCovered(shown, { units: effect.units, to: effect.to });
   const after = returned > 0 ? withoutSurplus(shown, returned) : covered > 0 ? withoutUnseen(shown, covered) : shown;
@@ -208,9 +205,8 @@ export const inBase = (shown: Shown, effect: { units: number | null; to: number 
 
 /** Units moved at a place we do not know: nobody's number is certain until read. A raise counts as possible everywhere. */
 export function applyUnplaced(shown: Shown, effect: NewEffect): Shown {
-  if (effect.units === null) return withUnsized(shown, effect);
   const unknown = { ...shown, unknown: true };
-  return effect.units < 0 && shown.base !== null
+  return effect.units !== null && effect.units < 0 && shown.base !== null
     ? {
         ...unknown,
         effects: bounded([
@@ -240,8 +236,6 @@ export interface Observation {
   at: number;
   /** A read of ours that began when the present base and last observation were already known. */
   askedAfter: boolean;
-  /** The last effect that was known when a read of ours began: it is later than those, whatever the vendor's clocks say. */
-  knew?: number;
 }
 
 export interface ObservationContext {
@@ -431,9 +425,7 @@ function based(
       raiseAfter: raiseAfter(shown, at),
       effects: [
         ...found.keep.map((effect) => ({ ...effect, sure: true })),
-        ...shown.effects.filter(
-          ({ unsized, to, seq }) => unsized && instant(to) > instant(at) && seq > (observation.knew ?? -1),
-        ),
+        ...shown.effects.filter(({ unsized, to }) => unsized && instant(to) > instant(at)),
       ],
       unknown: false,
       pending: null,

@@ -1,7 +1,6 @@
 /** A number that is read for the first time hides what was sold before: it is not raised before orders are known past it (P6). */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { applyChannelEffects } from '#store/listings/effects.ts';
-import { readShadow, setShadow } from '#store/listings/shadow.ts';
 import { type TestDatabase, testDatabase } from '#store/testing/database.ts';
 import { amazonShop } from './amazon-shop.testing.ts';
 import { explain } from './explain.ts';
@@ -237,52 +236,4 @@ test('a gap at Amazon asks for its orders as soon as a search can reach past it,
   }
   expect(asked.length).toBeGreaterThan(0);
   expect(asked.filter((at) => at < wholeSecond(before) + lagMs)).toEqual([]);
-});
-
-test('a cancellation that Amazon dates an hour ahead of its numbers keeps no cut waiting', async () => {
-  const shelf = await shelves.amazon(6);
-  const { shop } = shelf;
-  const publisher = stage.publisher([shop]);
-  await publisher.drain();
-  const at = wholeSecond(stage.clock.now()) + 3_600_000;
-  const cancelled = { stockKey: 'MUG', channelLocation: null, units: null, at, earliestAt: at - 3_600_000 };
-  await db.store.tenant(stage.orgId, (tx) =>
-    applyChannelEffects(tx, stage.orgId, shop.connection.connectionId, [cancelled], {
-      now: stage.clock.now(),
-      ids: stage.ids,
-    }),
-  );
-  await stage.stock('MUG', 0);
-  await publisher.drain();
-  expect(await shop.number('MUG')).toBe(0);
-  expect(await writes(shop)).toBe(1);
-});
-
-test('in shadow mode it is told what is waited for, and what would be sent as soon as orders are known past it', async () => {
-  const shelf = await shelves.shopify(4);
-  const { shop } = shelf;
-  const { connectionId } = shop.connection;
-  const acting = { actor: 'test', ids: stage.ids, now: stage.clock.now() };
-  await db.store.tenant(stage.orgId, (tx) => setShadow(tx, stage.orgId, connectionId, true, acting));
-  const publisher = stage.publisher([shop]);
-  await publisher.drain();
-  const report = async () =>
-    (
-      await db.store.tenant(stage.orgId, (tx) =>
-        readShadow(tx, stage.orgId, connectionId, { limit: 10, after: null, differencesOnly: true }),
-      )
-    ).items.map(({ wouldSend }) => wouldSend);
-  const first = (await raiseAfter(shelf)) ?? 0;
-  expect(await target(shelf)).toMatchObject({
-    state: 'shadow',
-    reason: `Shadow mode: nothing would be sent. Seen at ${new Date(first).toISOString()}: the channel’s orders up to then are being read before it is raised.`,
-    dirty: false,
-  });
-  expect(await report()).toEqual([]);
-  await stage.readOrdersTo(shop, wholeSecond(first) + 1_000);
-  await publisher.drain();
-  expect(await target(shelf)).toMatchObject({ state: 'shadow', reason: 'Shadow mode: 6 would be sent now.' });
-  expect(await report()).toMatchObject([{ value: 6, from: 4 }]);
-  expect(await raiseAfter(shelf)).toBeNull();
-  expect(await writes(shop)).toBe(0);
 });

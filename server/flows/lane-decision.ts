@@ -257,7 +257,7 @@ function decideOne(
       }
       if (work.connection?.shadow) {
         const readDue = nextLook(target, read !== undefined, context);
-        decisions.findings.push(finding(target, { ...with_, ...shadowed(next, null), handled: true, readDue }));
+        decisions.findings.push(finding(target, { ...with_, ...wouldSend(next), handled: true, readDue }));
         return;
       }
       decisions.sends.push({
@@ -314,7 +314,7 @@ function decideOne(
           finding(target, {
             ...with_,
             readDue: nextLook(target, read !== undefined, context),
-            ...settled(target, desired, work, context),
+            ...(work.connection?.shadow ? wouldSend(null) : inSync(target, desired, context)),
             ...outdatedState(target, work),
             handled: true,
           }),
@@ -374,34 +374,24 @@ function inSync(
         ? { nextTryAt: now + openMs }
         : { readDue: readDue !== null && readDue > now ? 'keep' : now + heldLookMs }),
     };
-  const reason = whyFewer({ unseen, unbooked });
-  return unseen > 0 ? { state: 'pending', reason } : { state: 'pending', reason, nextTryAt: now + bookedMs };
+  if (unseen > 0)
+    return {
+      state: 'pending',
+      reason: `${unseen} presumed sold at the channel; its orders are being read before these units are offered again.`,
+    };
+  return {
+    state: 'pending',
+    reason: `${unbooked} sold at the channel before this listing had its SKU; they are being booked before these units are offered again.`,
+    nextTryAt: now + bookedMs,
+  };
 }
 
-/** Why a number shows fewer units than are desired. */
-export const whyFewer = ({ unseen, unbooked }: Pick<WorkTarget, 'unseen' | 'unbooked'>): string =>
-  unseen > 0
-    ? `${unseen} presumed sold at the channel; its orders are being read before these units are offered again.`
-    : `${unbooked} sold at the channel before this listing had its SKU; they are being booked before these units are offered again.`;
-
-const settled = (target: WorkTarget, desired: number, { connection }: Work, context: DecisionContext) => {
-  const found = inSync(target, desired, context);
-  if (!connection?.shadow) return found;
-  // What nothing marks is looked at again, as it would be compared again.
-  const { nextTryAt: readDue } = found;
-  return { ...shadowed(null, found.reason), ...(readDue !== undefined && { readDue }) };
-};
-
-/** Shadow mode: what would be sent is recorded with the finding. @param waits why nothing would be, though another number is desired */
-function shadowed(write: { value: number; from: number | null } | null, waits: string | null) {
+/** Shadow mode: what would be sent is recorded with the finding; null: the channel shows the right number already. */
+function wouldSend(write: { value: number; from: number | null } | null) {
   const reason = write
-    ? `${write.value} would be sent now.`
-    : `nothing would be sent. ${waits ?? 'The channel shows the right number.'}`;
-  return {
-    state: 'shadow',
-    reason: `Shadow mode: ${reason}`,
-    wouldSend: write && { value: write.value, from: write.from },
-  };
+    ? `Shadow mode: ${write.value} would be sent now.`
+    : 'Shadow mode: nothing would be sent, the channel shows the right number.';
+  return { state: 'shadow', reason, wouldSend: write && { value: write.value, from: write.from } };
 }
 
 /** What the most specific policy makes of a drift; null = there is none, or nothing is to be decided. */

@@ -8,7 +8,7 @@
 import type { Manifest, StockWriteOutcome } from '#connectors/kit/ports.ts';
 import { ConnectorError } from '#core/errors.ts';
 import type { AttemptResult } from '#store/listings/attempts.ts';
-import { type PlannedSend, whyFewer } from './lane-decision.ts';
+import type { PlannedSend } from './lane-decision.ts';
 
 export interface SentRow {
   attemptId: string;
@@ -43,6 +43,13 @@ function result(
   };
 }
 
+const waitingForOrders = (send: PlannedSend): Partial<AttemptResult> =>
+  send.value === send.desired
+    ? {}
+    : {
+        reason: `${send.desired - send.value} presumed sold at the channel; its orders are being read before these units are offered again.`,
+      };
+
 export function resultsOf(
   rows: readonly SentRow[],
   outcomes: readonly StockWriteOutcome[],
@@ -58,7 +65,7 @@ export function resultsOf(
       case 'applied':
         return result(row, 'applied', row.send.value === row.send.desired ? 'in_sync' : 'pending', {
           vendorAt: outcome.vendorAt,
-          reason: row.send.value === row.send.desired ? null : whyFewer(row.send.target),
+          ...waitingForOrders(row.send),
         });
       case 'accepted':
         return result(row, 'accepted', settleMs > 0 ? 'settling' : 'sent', {

@@ -114,7 +114,6 @@ export function numbersRead(found: readonly FoundReading[]): ReadObservation[] {
             value: reading.value,
             vendorAt: reading.vendorAt,
             askedAt: target.seenVersion,
-            knew: target.effectSeq,
             changed: reading.value !== target.observed,
           },
         ],

@@ -6,14 +6,7 @@
  * asks for a read; what is kept as a row is what changed something or explains why it did not.
  */
 import type { Ids } from '#core/effects.ts';
-import {
-  type Observation,
-  type Observed,
-  observe,
-  type Shown,
-  writeAccepted,
-  writeNotSeen,
-} from '#core/stock/observe.ts';
+import { type Observed, observe, type Shown, writeAccepted, writeNotSeen } from '#core/stock/observe.ts';
 import { type DriftDraft, openDrifts } from '../drift/record.ts';
 import type { Tx } from '../tx.ts';
 import { lockByIds, lockByStockKeys, type ShownRow, saveShown, triesOfUnknown } from './shown.ts';
@@ -81,8 +74,6 @@ export interface ReadObservation {
   vendorAt: number;
   /** `seen_version` when the read was asked for. */
   askedAt: number;
-  /** `effect_seq` then. */
-  knew: number;
   /** Another number than the one last observed: screens are told. */
   changed: boolean;
 }
@@ -115,8 +106,7 @@ export async function recordReads(
   for (const read of reads) {
     const row = rows.find(({ id }) => id === read.targetId);
     if (!row) continue;
-    const { value, vendorAt: at, knew } = read;
-    const observation = { value, at, knew, askedAfter: row.seenVersion === read.askedAt };
+    const observation = { value: read.value, at: read.vendorAt, askedAfter: row.seenVersion === read.askedAt };
     const before = row.shown;
     let seen = book.judge(row, observation, 'read');
     let rejected = false;
@@ -239,7 +229,11 @@ class Judgement {
     return new Judgement(tx, orgId, connectionId, context, byKey);
   }
 
-  judge(row: ShownRow, observation: Observation, source: 'read' | 'webhook'): Observed {
+  judge(
+    row: ShownRow,
+    observation: { value: number; at: number; askedAfter: boolean },
+    source: 'read' | 'webhook',
+  ): Observed {
     const before = row.shown;
     const unplaced = this.#unplaced.get(row.stockKey);
     const seen = observe(before, observation, {

@@ -215,7 +215,7 @@ const claimSql = `
          and ${notStopped} and ${single} limit $5)
       union all
       (select t.id, 3, t.raise_after from targets t, n, c
-       where t.org_id = $1 and t.connection_id = $2 and t.state in ('pending', 'shadow') and t.raise_after < (select date_trunc('second', orders_read_to) from c) and $6::int is null
+       where t.org_id = $1 and t.connection_id = $2 and t.state = 'pending' and t.raise_after < (select date_trunc('second', orders_read_to) from c) and $6::int is null
          and ${notStopped} and (t.next_try_at is null or t.next_try_at <= n.at) and ${single} order by t.raise_after limit $5)
       union all
       (select t.id, 2, null from targets t, n, c
@@ -301,7 +301,7 @@ const loadSql = `
       'askOrders', exists (select from targets t where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0
         and (t.unseen_at <= (select at from n) - interval '${lateOrderMs} ms' or (select not flowing from orders_flow))),
       'gapsAfter', (select round(extract(epoch from min(t.unseen_at)) * 1000) from targets t where t.org_id = $1 and t.connection_id = $2 and t.unseen > 0),
-      'raisesAfter', (select round(extract(epoch from t.raise_after) * 1000) from targets t where t.org_id = $1 and t.connection_id = $2 and t.state in ('pending', 'shadow')
+      'raisesAfter', (select round(extract(epoch from t.raise_after) * 1000) from targets t where t.org_id = $1 and t.connection_id = $2 and t.state = 'pending'
         and t.raise_after is not null and t.raise_after >= coalesce(date_trunc('second', c.orders_read_to), '-infinity') order by t.raise_after limit 1)) from c) as connection,
     coalesce((select json_agg(json_build_object('id', t.id, 'picked', t.picked, 'stockKey', t.stock_key, 'channelLocation', t.channel_location,
       'variantId', t.variant_id, 'expected', t.expected, 'expectedHigh', t.expected_high, 'unknown', t.unknown, 'base', t.base, 'unseen', t.unseen,

@@ -4,7 +4,7 @@ alter table targets
   -- The vendor's time of its first number; null: it has none yet, or orders are known past it.
   add column raise_after timestamptz;
 -- Those that are held for it, which an order sweep sets free (store/listings/work.ts).
-create index targets_raise_after on targets (org_id, connection_id, raise_after) where raise_after is not null and state in ('pending', 'shadow');
+create index targets_raise_after on targets (org_id, connection_id, raise_after) where raise_after is not null and state = 'pending';
 
 -- As 0035, and raises that wait for orders.
 create or replace function system_lanes_with_work(p_now timestamptz) returns table (org_id uuid, connection_id uuid)
@@ -20,7 +20,7 @@ create or replace function system_lanes_with_work(p_now timestamptz) returns tab
       and t.variant_id is not null and not t.read_only)
     or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.read_due <= p_now)
     or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.unseen > 0)
-    or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.raise_after is not null and t.state in ('pending', 'shadow'))
+    or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.raise_after is not null and t.state = 'pending')
     or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id and t.pending_value is not null)
     -- A kill between two commits left these on their way.
     or exists (select from public.targets t where t.org_id = c.org_id and t.connection_id = c.id
