@@ -10,8 +10,7 @@
  * (PARTIAL_UPDATE is a replace and wipes them: documented [§4.2]). FBA offers are left out like there (§5.6). One feed names one
  * marketplace, because one per write is effective (§3.1): offers that only another marketplace lists are left out too.
  */
-import { promisify } from 'node:util';
-import { gunzip } from 'node:zlib';
+import { gunzipSync } from 'node:zlib';
 import { ConnectorError } from '#core/errors.ts';
 import type { BulkOutcome, BulkRow, BulkStatus, CallOptions, StockBulkPort } from '../kit/ports.ts';
 import type { AmazonClient, Answer } from './client.ts';
@@ -127,7 +126,7 @@ async function feedsSince(client: AmazonClient, since: number, call: CallOptions
 async function readReport(client: AmazonClient, resultId: string, call: CallOptions): Promise<FeedReport> {
   const { url, compressionAlgorithm } = answered(await client.getFeedDocument(resultId, call));
   const { bytes } = await client.downloadDocument(url, call);
-  const text = await unpacked(Buffer.from(bytes ?? []), compressionAlgorithm ?? null);
+  const text = unpacked(Buffer.from(bytes ?? []), compressionAlgorithm ?? null);
   const report = feedReport.safeParse(text === null ? null : jsonOrNull(text));
   if (report.success) return report.data;
   throw new ConnectorError('connector.unreadable', 'Amazon’s processing report does not match its model', {
@@ -137,14 +136,15 @@ async function readReport(client: AmazonClient, resultId: string, call: CallOpti
   });
 }
 
-/** Null when it cannot be unpacked. */
-async function unpacked(bytes: Buffer, compression: string | null): Promise<string | null> {
+/** Null when it cannot be unpacked. At once, like the parsing after it: a thread of its own would answer when no seed of the world says. */
+function unpacked(bytes: Buffer, compression: string | null): string | null {
   if (compression === null) return bytes.toString('utf8');
   if (compression !== 'GZIP') return null;
-  return promisify(gunzip)(bytes, { maxOutputLength: REPORT_BYTES_MAX }).then(
-    (plain) => plain.toString('utf8'),
-    () => null,
-  );
+  try {
+    return gunzipSync(bytes, { maxOutputLength: REPORT_BYTES_MAX }).toString('utf8');
+  } catch {
+    return null;
+  }
 }
 
 /**
