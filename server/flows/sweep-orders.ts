@@ -142,7 +142,13 @@ export function createSweeps(options: SweepOptions) {
     if (error instanceof ConnectorError && error.code === 'connector.unauthorized') {
       await store
         .tenant(orgId, (tx) =>
-          markUnauthorized(tx, orgId, connectionId, 'The channel refuses to show its orders.', options),
+          markUnauthorized(
+            tx,
+            orgId,
+            connectionId,
+            `The channel no longer accepts our authorisation: ${error.message}`,
+            options,
+          ),
         )
         .catch(() => {});
     }

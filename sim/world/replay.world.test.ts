@@ -19,8 +19,8 @@ afterAll(async () => {
 
 test('two runs of one seed agree in every step and every row', { timeout: 300_000 }, async () => {
   const [first, second] = [
-    await runWorld({ seed: 7, steps: 12, databases }),
-    await runWorld({ seed: 7, steps: 12, databases }),
+    await runWorld({ seed: 3, steps: 12, databases }),
+    await runWorld({ seed: 3, steps: 12, databases }),
   ];
   expect(first.broken).toBe(null);
   expect(second).toEqual(first);

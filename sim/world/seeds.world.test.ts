@@ -48,7 +48,7 @@ test('what takes several things at once happens in some of them', { timeout: 300
     'garbled messages',
     'run import-stock done',
     'run import-stock undone',
-    'struck: feed_stuck',
+
     'struck: half_batch at amazon-a',
     'struck: kill',
     'struck: revoke',
