@@ -1,26 +1,21 @@
 /** The world itself: it replays exactly, and nothing in its database asks the machine for time or chance. */
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { emptyDatabase } from '#store/testing/database.ts';
-import { openWorldDatabases, replaced, type WorldDatabases } from './database.ts';
+import { replaced, type WorldDatabases } from './database.ts';
+import { openScratch } from './scratch.ts';
 import { runWorld } from './world.ts';
 
 let databases: WorldDatabases;
-let drop: () => Promise<void>;
+let end: () => Promise<void>;
 beforeAll(async () => {
-  const empty = await emptyDatabase();
-  drop = empty.drop;
-  databases = await openWorldDatabases(empty.ownerUrl);
+  ({ databases, end } = await openScratch());
 });
-afterAll(async () => {
-  await databases.close();
-  await drop();
-});
+afterAll(() => end());
 
 test('two runs of one seed agree in every step and every row', { timeout: 300_000 }, async () => {
   const [first, second] = [
-    await runWorld({ seed: 3, steps: 12, databases }),
-    await runWorld({ seed: 3, steps: 12, databases }),
+    await runWorld({ seed: 7, steps: 12, databases }),
+    await runWorld({ seed: 7, steps: 12, databases }),
   ];
   expect(first.broken).toBe(null);
   expect(second).toEqual(first);
