@@ -14,7 +14,7 @@ import { createSimulatorHost, type SimulatorHost } from '#sim/kit/server.ts';
 import type { Simulator } from '#sim/kit/simulator.ts';
 import { exchangeLimits } from '#store/connections/limits.ts';
 import { post } from '#store/ledger/post.ts';
-import { applyChannelEffects } from '#store/listings/effects.ts';
+import { applyChannelEffects, dropSettledUnplaced } from '#store/listings/effects.ts';
 import { upsertListings } from '#store/listings/listings.ts';
 import { recordObservation } from '#store/listings/observations.ts';
 import { realClock, realRandom, type TestDatabase, testOrganization } from '#store/testing/database.ts';
@@ -300,6 +300,8 @@ export async function publishingStage(
         `update connections set orders_read_to = to_timestamp($3::float8 / 1000.0) where org_id = $1 and id = $2`,
         [orgId, shop.connection.connectionId, at],
       );
+      const { connectionId } = shop.connection;
+      await db.store.tenant(orgId, (tx) => dropSettledUnplaced(tx, orgId, connectionId, { keys: null, readTo: at }));
     },
     async policy(scope, scopeId, fields) {
       await db.owner.query(

@@ -4,6 +4,7 @@
  * `orders_read_to` says: every order changed up to then is in our book. Presumed sales at the channel are given up on its
  * strength (design: unseen), so it moves only when everything the sweep stored is applied, and never past a dead letter.
  */
+import { dropSettledUnplaced } from '../listings/effects.ts';
 import type { Store, Tx } from '../tx.ts';
 
 export interface SweepTurn {
@@ -98,6 +99,7 @@ export async function finishSweep(
   connectionId: string,
   finish: { readTo: number | null; now: number },
 ): Promise<void> {
+  if (finish.readTo !== null) await dropSettledUnplaced(tx, orgId, connectionId, { keys: null, readTo: finish.readTo });
   await tx.query(
     `update connections set order_sweep_lease = null, orders_swept_at = to_timestamp($4::float8 / 1000.0),
        orders_read_to = case when $3::float8 is null then orders_read_to else greatest(orders_read_to, to_timestamp($3::float8 / 1000.0)) end

@@ -205,3 +205,25 @@ async function addUnplaced(
     ],
   );
 }
+
+/**
+ * Drops what no number can show any more and no raise waits for: every level of the stock key was read, and where one lacked
+ * more than the units explained, orders are known past that.
+ * @param keys null: all of the connection
+ * @param readTo until when orders are about to be known, Unix ms; null: as the connection says
+ */
+export async function dropSettledUnplaced(
+  tx: Tx,
+  orgId: string,
+  connectionId: string,
+  { keys, readTo }: { keys: readonly string[] | null; readTo: number | null },
+): Promise<void> {
+  await tx.query(
+    `delete from unplaced_effects u using connections c where u.org_id = $1 and u.connection_id = $2 and ($3::text[] is null or u.stock_key = any ($3))
+       and c.org_id = $1 and c.id = $2
+       and (u.unexplained_at is null or date_trunc('second', greatest(c.orders_read_to, to_timestamp($4::float8 / 1000.0))) > u.unexplained_at)
+       and not exists (select from targets t where t.org_id = u.org_id and t.connection_id = u.connection_id
+         and t.stock_key = u.stock_key and (t.unknown or t.base_at is null))`,
+    [orgId, connectionId, keys, readTo],
+  );
+}

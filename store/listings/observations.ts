@@ -9,6 +9,7 @@ import type { Ids } from '#core/effects.ts';
 import { type Observed, observe, type Shown, writeAccepted, writeNotSeen } from '#core/stock/observe.ts';
 import { type DriftDraft, openDrifts } from '../drift/record.ts';
 import type { Tx } from '../tx.ts';
+import { dropSettledUnplaced } from './effects.ts';
 import { lockByIds, lockByStockKeys, type ShownRow, saveShown, triesOfUnknown } from './shown.ts';
 import { announce } from './states.ts';
 
@@ -364,12 +365,7 @@ class Judgement {
         entries.map(([, { unexplainedAt }]) => unexplainedAt),
       ],
     );
-    await this.#tx.query(
-      `delete from unplaced_effects u using connections c where u.org_id = $1 and u.connection_id = $2 and u.stock_key = any($3)
-         and c.org_id = $1 and c.id = $2 and (u.unexplained_at is null or date_trunc('second', c.orders_read_to) > u.unexplained_at)
-         and not exists (select from targets t where t.org_id = u.org_id and t.connection_id = u.connection_id
-           and t.stock_key = u.stock_key and (t.unknown or t.base_at is null))`,
-      [this.#orgId, this.#connectionId, entries.map(([key]) => key)],
-    );
+    const keys = entries.map(([key]) => key);
+    await dropSettledUnplaced(this.#tx, this.#orgId, this.#connectionId, { keys, readTo: null });
   }
 }
